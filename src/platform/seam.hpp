@@ -1,0 +1,129 @@
+// The one seam between the engine and the world: threads, locks, time, randomness and database calls.
+//
+// Everything else in src/ uses these names and nothing of <thread>, <mutex>, <condition_variable>, <random>, clocks,
+// sleeps or poll. In a release the names are aliases of std; with DBOS_SIM the same sources run in a simulated world.
+// scripts/check-seam enforces the rule.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace dbos::seam {
+
+using Duration = std::chrono::nanoseconds;
+using SteadyTime = std::chrono::steady_clock::time_point;
+using WallTime = std::chrono::system_clock::time_point;
+
+/// What a database call is, for the fault plan of the simulator.
+enum class DbOp : std::uint8_t { open, begin, read, write, commit, rollback, close };
+/// refuse: not executed; lose_ack: executed, then reported as failed.
+enum class DbFault : std::uint8_t { none, refuse, lose_ack };
+/// What is known of another process. Only `dead` is proof (another start time, a zombie, or no such process).
+enum class Life : std::uint8_t { alive, dead, unknown };
+
+inline constexpr bool simulated = false;
+using Mutex = std::mutex;
+using CondVar = std::condition_variable;
+using Thread = std::thread;
+template <class T>
+using Atomic = std::atomic<T>;
+
+namespace detail {
+Thread spawn_named(const char* name, std::function<void()> body);
+}
+/// Starts a thread of the engine; `name` (at most 15 characters) is what debuggers show.
+[[nodiscard]] inline Thread spawn(const char* name, std::function<void()> body) {
+    return detail::spawn_named(name, std::move(body));
+}
+
+SteadyTime steady_now() noexcept;
+WallTime wall_now() noexcept;
+/// CLOCK_BOOTTIME: counts the time that the host was suspended.
+Duration boot_now() noexcept;
+void sleep_for(Duration duration);
+/// For C callbacks (SQLite's busy handler): never throws; false = give up and return an error.
+bool sleep_in_callback(Duration duration) noexcept;
+/// Random bits for ids, tokens, jitter and shuffles. Safe in a forked child.
+std::uint64_t random_u64();
+
+constexpr DbFault db_call(DbOp) noexcept { return DbFault::none; }
+constexpr void db_return(DbOp) noexcept {}
+/// The VFS that SQLite opens its files with; nullptr = its default.
+constexpr const char* db_vfs() noexcept { return nullptr; }
+/// An extra preemption and crash point.
+constexpr void point(const char*) noexcept {}
+/// Counts that a rare situation was reached.
+constexpr void reach(int) noexcept {}
+
+int process_id() noexcept;
+/// Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat); 0 = unreadable.
+std::uint64_t process_start(int pid) noexcept;
+/// Whether the process `pid` that started at `start` is still there. Never guesses: EPERM or an unreadable /proc is unknown.
+Life process_life(int pid, std::uint64_t start) noexcept;
+/// Boot id and name spaces (pid, time) of this process: equal keys mean that pids can be compared. Empty if unreadable.
+std::string host_key();
+
+/// Lets one thread wait for a file descriptor and be woken by others. wake() is level-triggered and never lost.
+class Waker {
+   public:
+    Waker();
+    ~Waker();
+    Waker(const Waker&) = delete;
+    Waker& operator=(const Waker&) = delete;
+
+    enum class Why : std::uint8_t { timeout, woken, ready };
+    void wake() noexcept;
+    /// Waits until `fd` is readable (or writable), wake() is called, or the time has passed. fd -1 = none.
+    Why wait(int fd, bool for_write, Duration timeout);
+
+   private:
+    int event_fd_;
+};
+
+/// The side file by which processes on one SQLite database wake each other, and the watch on its write-ahead log.
+class WakeFile {
+   public:
+    /// `database` is the path of the database file. The side file is `<database>-dbos-wake`.
+    explicit WakeFile(std::string database);
+    ~WakeFile();
+    WakeFile(const WakeFile&) = delete;
+    WakeFile& operator=(const WakeFile&) = delete;
+
+    /// Tells the other processes; called after COMMIT has returned. Never throws.
+    void signal() noexcept;
+    struct Event {
+        bool signalled = false;  // another process wrote the side file
+        bool wal = false;        // the write-ahead log or the database file changed
+        bool woken = false;      // interrupt() was called
+    };
+    Event wait(Duration timeout);
+    void interrupt() noexcept;
+
+   private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// The turn of one writer among the processes on one SQLite file (`<database>-dbos-turn`): a blocking file lock.
+class TurnFile {
+   public:
+    explicit TurnFile(const std::string& database);
+    ~TurnFile();
+    TurnFile(const TurnFile&) = delete;
+    TurnFile& operator=(const TurnFile&) = delete;
+    void lock();
+    void unlock() noexcept;
+
+   private:
+    int fd_ = -1;
+};
+
+}  // namespace dbos::seam
