@@ -1,0 +1,242 @@
+// What the domain operations of the system database take and return. Payloads are stored text: this layer never
+// encodes or decodes them. Times are epoch milliseconds. Absent = std::nullopt = SQL NULL.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dbos::sysdb {
+
+using Text = std::optional<std::string>;
+using Millis = std::int64_t;
+
+/// A run of a workflow: the pair that every fenced write compares, row by row (never two independent sets).
+struct Fence {
+    std::string workflow_id;
+    std::string token;  // owner_xid of the execution
+    friend auto operator<=>(const Fence&, const Fence&) = default;
+};
+
+/// A row to insert into workflow_status and workflow_input.
+struct NewWorkflow {
+    std::string workflow_id;
+    std::string token;   // creator_xid; also owner_xid of a PENDING row. Made before any retry loop.
+    std::string status;  // PENDING, ENQUEUED or DELAYED
+    std::string name;
+    Text class_name;     // NULL, never ''
+    Text config_name;    // NULL, never ''
+    std::string inputs;
+    std::string serialization;
+    Text executor_id;
+    Text application_version;
+    Text application_id;
+    Text application_name;
+    Text authenticated_user;
+    Text assumed_role;
+    Text authenticated_roles;  // JSON array text
+    Text queue_name;
+    Text queue_partition_key;
+    Text deduplication_id;
+    std::int32_t priority = 0;
+    std::optional<Millis> timeout_ms;
+    std::optional<Millis> deadline_ms;
+    std::optional<Millis> delay_until_ms;
+    Text parent_workflow_id;
+    Text attributes;  // JSON object text
+    Text schedule_name;
+};
+
+/// What became of a start or enqueue.
+struct StartResult {
+    enum class Kind : std::uint8_t {
+        created,      // the row is ours (also when only the acknowledgement of our own insert was lost)
+        existing,     // a row of this id was there; the fields below describe it, nothing was changed
+        deduplicated  // (queue, deduplication id) is held by `holder`; nothing was written
+    };
+    Kind kind = Kind::created;
+    // The row as it stands. created: as inserted, unless a peer has taken it over meanwhile.
+    std::string status;
+    std::string name;
+    Text class_name;
+    Text config_name;
+    Text queue_name;
+    Text serialization;
+    Text owner_xid;
+    std::int64_t recovery_attempts = 0;
+    std::optional<Millis> deadline_ms;
+    std::string holder;  // deduplicated: the workflow that holds the deduplication id
+};
+
+/// A row of operation_outputs.
+struct StepRecord {
+    std::int32_t function_id = 0;
+    std::string function_name;
+    Text output;
+    Text error;
+    Text child_workflow_id;
+    std::optional<Millis> started_at_ms;
+    std::optional<Millis> completed_at_ms;  // computed once: the identity of the record in a retry
+    Text serialization;
+    Text application_name;
+};
+
+/// What a checkpoint does if the number is already recorded.
+enum class OnConflict : std::uint8_t {
+    report,      // StepResult::Kind::other unless the record is ours
+    first_wins,  // sleeps and awaited results: the stored record is delivered
+};
+
+struct StepResult {
+    enum class Kind : std::uint8_t {
+        recorded,  // committed by this call (or by an attempt of it whose acknowledgement was lost)
+        lost,      // the fence: the run no longer owns the workflow
+        other      // somebody else's record stands there (`stored`)
+    };
+    Kind kind = Kind::recorded;
+    StepRecord stored;  // first_wins: what stands there; other: the foreign record
+};
+
+/// A child start: the child's row and the parent's checkpoint in one transaction.
+struct ChildStart {
+    Fence parent;
+    StepRecord checkpoint;  // child_workflow_id is set
+    NewWorkflow child;
+};
+
+struct ChildResult {
+    StepResult::Kind checkpoint = StepResult::Kind::recorded;  // recorded, lost or other
+    StepRecord stored;                                         // other: what is recorded at that number
+    StartResult start;  // valid when recorded. `deduplicated` or a name mismatch: the checkpoint was NOT written; the caller
+                        // records the refusal as the step's error
+};
+
+struct Outcome {
+    Fence fence;
+    bool success = true;
+    std::string payload;  // output or error text in the row's format
+};
+
+enum class OutcomeResult : std::uint8_t { recorded, lost };
+
+/// A workflow claimed from a queue, ready for dispatch.
+struct ClaimedWorkflow {
+    std::string workflow_id;
+    std::string token;
+    std::string name;
+    Text class_name;
+    Text config_name;
+    std::string queue_name;
+    Text queue_partition_key;
+    Text inputs;  // nullopt with inputs_deferred: larger than 64 KiB, read at dispatch
+    bool inputs_deferred = false;
+    Text serialization;
+    std::int64_t recovery_attempts = 0;
+    std::optional<Millis> deadline_ms;
+    Millis created_at = 0;
+    Text authenticated_user;
+    Text assumed_role;
+    Text authenticated_roles;
+    Text attributes;
+    Text application_name;
+    std::vector<StepRecord> history;  // ordered by function_id; read after the claim committed
+};
+
+/// One queue in a claim.
+struct ClaimQueue {
+    std::string name;
+    std::int32_t limit = 0;  // free slots here
+};
+
+struct ClaimRequest {
+    std::vector<ClaimQueue> queues;       // without a shared limit
+    std::int32_t max_rows = 200;          // in all
+    std::string token;                    // made before the retry loop
+    std::string executor_id;
+    std::string application_version;
+    Text application_name;
+    bool is_latest_version = false;       // rows without a version are then claimed too
+    std::vector<std::string> workflow_names;  // implemented here; others are left alone
+};
+
+/// A queue with a limit that all processes share; claimed alone.
+struct SharedClaimRequest {
+    ClaimRequest base;               // `queues` holds exactly this one
+    std::int32_t concurrency = 0;    // the global limit
+};
+
+/// A row of `queues`.
+struct QueueRow {
+    std::string name;
+    std::optional<std::int32_t> concurrency;
+    std::optional<std::int32_t> worker_concurrency;
+    std::optional<std::int32_t> rate_limit_max;
+    std::optional<double> rate_limit_period_sec;
+    bool priority_enabled = false;
+    bool partition_queue = false;
+    double polling_interval_sec = 1.0;
+    Text application_name;
+    std::optional<std::int32_t> partition_concurrency;
+    std::optional<std::int32_t> partition_worker_concurrency;
+    std::optional<std::int32_t> partition_rate_limit_max;
+    std::optional<double> partition_rate_limit_period_sec;
+    friend bool operator==(const QueueRow&, const QueueRow&) = default;
+};
+
+/// A row of dbos_cpp_executors.
+struct LeaseRow {
+    std::string application_name;
+    std::string executor_id;
+    std::string incarnation;  // random, one per launch
+    std::string version;      // application version
+    std::int64_t counter = 0;
+    Millis expires_at = 0;    // database clock
+    Text host_key;            // equal keys: pids can be compared; NULL equals nothing
+    std::int32_t pid = 0;
+    std::int64_t process_start = 0;
+};
+
+enum class LeaseTake : std::uint8_t { taken, held };
+enum class LeaseRenewal : std::uint8_t {
+    renewed,
+    inserted,  // the row was missing and was inserted again (the counter goes on)
+    replaced   // another incarnation holds the id: stop
+};
+
+/// What the tick asks, once a second.
+struct TickRequest {
+    Millis now_ms = 0;  // durable now
+    Text application_name;
+    std::string application_version;
+    bool is_latest_version = false;
+    std::vector<std::string> workflow_names;
+    std::vector<Fence> running;            // to learn of cancelled, deleted or taken runs
+    std::vector<std::string> queues;       // to probe for claimable rows
+};
+
+struct TickReport {
+    Millis database_now_ms = 0;
+    bool due_delays = false;
+    bool passed_deadlines = false;
+    struct Lost {
+        Fence fence;
+        std::string status;  // empty: the row is gone
+    };
+    std::vector<Lost> lost;
+    std::string queues_fingerprint;  // changes when a row of `queues` in scope changes
+    Text latest_version;
+    std::vector<std::string> queues_with_work;
+    std::vector<LeaseRow> leases;    // of this application
+};
+
+/// status and payload of one workflow in one snapshot.
+struct ResultRow {
+    std::string workflow_id;
+    std::string status;
+    Text output;
+    Text error;
+    Text serialization;
+};
+
+}  // namespace dbos::sysdb

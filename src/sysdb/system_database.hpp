@@ -1,0 +1,191 @@
+// The domain operations of the system database, written once over both drivers. One object per App or Client.
+//
+// Writes of running work (starts, checkpoints, outcomes) go through the committer: one thread per writer connection that
+// commits whatever waits as one transaction. Everything else is a short transaction on a pool connection or, for claims and
+// ticks, on a connection of its own. Transient failures are retried here and nowhere else; ids and tokens are made by the
+// caller, before.
+//
+// Thread-safe. Implemented in one file per noun: database.cpp, workflows.cpp, steps.cpp, committer*.cpp, queues.cpp,
+// claims.cpp, leases.cpp, tick.cpp, versions.cpp, listing.cpp.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dbos/log.hpp"
+#include "sql/connection.hpp"
+#include "sysdb/records.hpp"
+#include "sysdb/schema/layout.hpp"
+
+namespace dbos::sysdb {
+
+/// Completion of an asynchronous write: exactly one call, with a result or an exception. Runs on the committer thread: it
+/// must only hand over (post to another thread, release a slot), never wait, never run user code.
+template <class R>
+using Completion = std::function<void(R, std::exception_ptr)>;
+
+/// What this process committed: told on the committing thread after the commit; must be quick and not throw.
+struct LocalWake {
+    std::function<void(const std::string& queue_name)> enqueued = {};
+    std::function<void(const std::string& workflow_id)> ended = {};
+};
+
+struct DatabaseOptions {
+    sql::OpenOptions open;
+    std::size_t pool_size = 5;
+    bool retry_connection_errors = true;
+    LogSink log = {};
+    LocalWake local_wake = {};
+    std::size_t batch_max_writes = 512;
+    std::size_t batch_max_bytes = 4u << 20;
+    /// Notify on dbos_cpp_wake (PostgreSQL) or the wake file (SQLite) after commits that others may wait for.
+    bool notify = true;
+};
+
+/// "Durable now": the database clock as this process sees it; never goes back. SQLite: the wall clock.
+class DurableClock {
+   public:
+    Millis now_ms() const noexcept;
+    /// A reading of the database clock, asked at `sent` and answered at `received` (boot clock).
+    void observe(Millis database_now_ms, seam::Duration sent, seam::Duration received) noexcept;
+
+   private:
+    mutable seam::Atomic<std::int64_t> offset_ms_{0};  // database minus boot clock
+    mutable seam::Atomic<std::int64_t> last_ms_{0};
+};
+
+class SystemDatabase {
+   public:
+    /// Opens nothing; the first use or open() connects.
+    explicit SystemDatabase(DatabaseOptions options);
+    /// close().
+    ~SystemDatabase();
+    SystemDatabase(const SystemDatabase&) = delete;
+    SystemDatabase& operator=(const SystemDatabase&) = delete;
+
+    /// Connects, probes the layout and measures the clock. Throws ConfigError or DatabaseError (not retried).
+    void open();
+    /// Writes accepted before are sent for at most `drain`; what remains fails with kind `closed`. Later calls fail so too.
+    void close(seam::Duration drain = std::chrono::seconds(10)) noexcept;
+
+    sql::Backend backend() const noexcept;
+    /// The layout, probed once and again after a 42703/42P01.
+    Layout layout();
+    DurableClock& clock() noexcept;
+    sql::Pool& pool() noexcept;
+    const DatabaseOptions& options() const noexcept;
+
+    // --- writes through the committer (committer*.cpp, workflows.cpp, steps.cpp)
+    StartResult start_workflow(const NewWorkflow& workflow);
+    void start_workflow_async(NewWorkflow workflow, Completion<StartResult> done);
+    StepResult record_step(const Fence& fence, const StepRecord& step, OnConflict on_conflict = OnConflict::report);
+    void record_step_async(Fence fence, StepRecord step, OnConflict on_conflict, Completion<StepResult> done);
+    ChildResult start_child(const ChildStart& start);
+    OutcomeResult record_outcome(const Outcome& outcome);
+    void record_outcome_async(Outcome outcome, Completion<OutcomeResult> done);
+    /// Writes accepted and not yet committed.
+    std::size_t pending_writes() const noexcept;
+
+    // --- workflows (workflows.cpp)
+    /// Status and payload in one snapshot; ids without a row are left out.
+    std::vector<ResultRow> results(std::span<const std::string> ids);
+    /// Of these ids: which exist, and their status. Ids and statuses only.
+    std::vector<std::pair<std::string, std::string>> statuses(std::span<const std::string> ids);
+    Text inputs(const std::string& workflow_id);
+    /// Cancels rows that are not SUCCESS or ERROR (runtime.md 4.2); unknown ids are ignored.
+    void cancel(std::span<const std::string> ids);
+    /// Dead-letters a claimed row (runtime.md 1.9); false if it was not ours any more.
+    bool dead_letter(const Fence& fence, std::int64_t attempts_read);
+    /// Which of these runs are still ours: status PENDING and owner_xid equal, pair by pair. Order as given.
+    std::vector<bool> still_owned(std::span<const Fence> fences);
+    /// The recorded steps of these runs, ordered; index as given.
+    std::vector<std::vector<StepRecord>> histories(std::span<const std::string> ids);
+
+    // --- queues (queues.cpp, claims.cpp)
+    std::vector<ClaimedWorkflow> claim(const ClaimRequest& request);
+    std::vector<ClaimedWorkflow> claim_shared(const SharedClaimRequest& request);
+    /// PENDING rows of this executor and token that started since: after an ambiguous end of a claim.
+    /// PENDING rows of this executor that no run here holds are handed back (safety 7). `held` = all fences of this process;
+    /// `implemented` = workflow names known here (others stay PENDING). Returns the queues that got rows.
+    std::vector<std::string> hand_back_orphans(const std::string& executor_id, std::span<const Fence> held,
+                                               std::span<const std::string> implemented, Millis started_since);
+    std::vector<QueueRow> list_queues(const Text& application_name);
+    std::optional<QueueRow> find_queue(const std::string& name);
+    /// Owner resolution, insert or update (queues-and-schedules.md 1.2). Returns whether it was inserted. Throws ConfigError
+    /// if another application owns the name.
+    bool upsert_queue(const QueueRow& row, bool update_existing);
+    /// DELAYED rows that are due become ENQUEUED; returns their queues.
+    std::vector<std::string> enqueue_due(Millis now_ms, const Text& application_name);
+    /// Cancels rows past their deadline, oldest first, 1000 at a time until none is left. Returns how many.
+    std::size_t cancel_overdue(Millis now_ms, const Text& application_name);
+
+    // --- executors (leases.cpp). Renewals use a connection of their own on PostgreSQL.
+    /// Compare-and-set: takes the row if it is missing, or holds `expected_incarnation`, or has expired by the database clock
+    /// and `expected_incarnation` names what was seen. `duration` from the database clock.
+    LeaseTake take_lease(const LeaseRow& mine, const Text& expected_incarnation, seam::Duration duration);
+    std::optional<LeaseRow> find_lease(const std::string& application_name, const std::string& executor_id);
+    std::vector<LeaseRow> list_leases(const std::string& application_name);
+    LeaseRenewal renew_lease(const LeaseRow& mine, seam::Duration duration);
+    /// The last write of a shutdown: expires_at = now, guarded by the incarnation.
+    void expire_lease(const LeaseRow& mine);
+    struct Sweep {
+        std::size_t handed_back = 0;
+        bool more = false;                // call again
+        bool judged_wrong = false;        // the incarnation has changed or renewed since: nothing was done
+        std::vector<std::string> queues;  // with new work
+    };
+    /// Hands back up to 1000 PENDING rows of a dead executor (own application and version), locking its lease row and
+    /// re-checking incarnation and counter first. `dead` = the row as it was judged.
+    Sweep sweep(const LeaseRow& dead, const Text& application_name, const std::string& application_version);
+    /// The same for the own configured id at launch, before any start or claim (no lease of anybody is involved).
+    std::size_t recover_own(const std::string& executor_id, const Text& application_name,
+                            const std::string& application_version);
+
+    // --- versions (versions.cpp)
+    /// Claims or inserts the version; throws ConfigError if another application owns it.
+    void register_version(const std::string& version, const Text& application_name);
+    Text latest_version(const Text& application_name);
+    /// Versions that have active rows, with counts: for the warning at launch.
+    std::vector<std::pair<std::string, std::int64_t>> active_versions(const Text& application_name);
+
+    // --- the tick (tick.cpp)
+    TickReport tick(const TickRequest& request);
+
+    /// The state shared by the files above; defined in database.hpp.
+    struct Core;
+    Core& core() noexcept { return *core_; }
+
+   private:
+    std::unique_ptr<Core> core_;
+};
+
+/// Wake-ups from other processes on the same database: LISTEN on PostgreSQL, the wake file and the write-ahead log on SQLite.
+/// Only a hint; the poll floor of whoever waits stays.
+class Wakeups {
+   public:
+    struct Event {
+        bool all = false;                           // anything may have changed: check everything once
+        std::vector<std::uint32_t> queue_hashes;    // queues with new work (FNV-1a 32 of the name)
+        std::vector<std::uint32_t> workflow_hashes; // workflows that ended (FNV-1a 32 of the id)
+        bool all_queues = false;
+        bool all_workflows = false;
+        std::string channel;                        // one of the shared channels, with its payload; else empty
+        std::string payload;
+    };
+    /// `handler` runs on the listening thread: quick, no throw. Starts at once.
+    Wakeups(SystemDatabase& database, std::function<void(const Event&)> handler);
+    ~Wakeups();
+    Wakeups(const Wakeups&) = delete;
+    Wakeups& operator=(const Wakeups&) = delete;
+
+   private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dbos::sysdb
