@@ -1,0 +1,34 @@
+# A menu; the work is done by CMake presets and scripts/. `make help` lists it.
+PREFIX ?= /usr/local
+JOBS   ?= $(shell nproc)
+BUILD   = cmake --build --preset
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench check install bootstrap dev release
+
+help:       ## this list
+	@sed -n 's/^\([a-z]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: release   ## install what is missing, build, run the archive job on SQLite
+	@demo=build/release/examples/archive/dbos-archive; \
+	if [ -x $$demo ]; then $$demo --demo; else echo "make run: $$demo was not built" >&2; exit 1; fi
+
+test: dev   ## install what is missing, build, run all tests (with a private PostgreSQL)
+	DBOS_TEST_REQUIRE_POSTGRES=1 scripts/with-postgres ctest --preset dev -j $(JOBS)
+
+bench: release   ## benchmarks on this machine, with a private PostgreSQL
+	scripts/with-postgres build/release/bench/dbos_bench $(ARGS)
+
+check:      ## formatting, lint, sanitizers, architecture and installation
+	@scripts/bootstrap --check
+	scripts/check
+
+install: release   ## install the library: make install PREFIX=/usr/local
+	cmake --install build/release --prefix $(PREFIX)
+
+bootstrap:
+	@scripts/bootstrap
+
+dev release: bootstrap
+	@cmake --preset $@ --log-level=WARNING
+	@$(BUILD) $@ -j $(JOBS)
