@@ -116,6 +116,7 @@ struct Outcome {
     Fence fence;
     bool success = true;
     std::string payload;  // output or error text in the row's format
+    Text queue_name;      // of a queue with a limit that all processes share: its slot is free for others
 };
 
 enum class OutcomeResult : std::uint8_t { recorded, lost };

@@ -45,11 +45,15 @@ struct DatabaseOptions {
     std::size_t batch_max_bytes = 4u << 20;
     /// Notify on dbos_cpp_wake (PostgreSQL) or the wake file (SQLite) after commits that others may wait for.
     bool notify = true;
+    /// Wraps every connection outside of the pool as it is opened (committer, claims, tick, lease); for fault injection.
+    std::function<std::unique_ptr<sql::Connection>(std::unique_ptr<sql::Connection>)> decorate = {};
 };
 
 /// "Durable now": the database clock as this process sees it; never goes back. SQLite: the wall clock.
 class DurableClock {
    public:
+    /// Starts with the wall clock of this host.
+    DurableClock() noexcept;
     Millis now_ms() const noexcept;
     /// A reading of the database clock, asked at `sent` and answered at `received` (boot clock).
     void observe(Millis database_now_ms, seam::Duration sent, seam::Duration received) noexcept;

@@ -1,0 +1,113 @@
+// The state behind SystemDatabase, shared by the files that implement it: connections, layout, clock and the retry loops.
+//
+// How to write an operation:
+//     auto rows = core_->with_connection([&](sql::Connection& c) { return c.execute(kStatement, params); });
+// runs on a pool connection; with_lane(core_->claim_lane, …) on the dedicated one for claims. Both repeat the lambda after
+// transient failures, so it must be repeatable as a whole; a lambda that takes a second parameter `const Attempt&` learns
+// whether an earlier attempt may have committed. A transaction inside is begun and committed inside. Statements that
+// depend on the layout ask core_->layout(connection) inside, because 42703 and 42P01 probe again and repeat once.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "sysdb/retry.hpp"
+#include "sysdb/system_database.hpp"
+
+namespace dbos::sysdb {
+
+class Committer;
+struct ClaimState;  // cursors and the like of the claims; defined and created by claims.cpp, guarded by claim_lane
+
+/// A connection outside of the pool, opened at first use, for one kind of work. Calls take turns.
+class Lane {
+   public:
+    explicit Lane(bool pinned) : pinned_plans(pinned) {}
+    const bool pinned_plans;
+
+   private:
+    friend struct SystemDatabase::Core;
+    seam::Mutex use_;    // held during an attempt
+    seam::Mutex guard_;  // guards the pointer, for interrupt()
+    std::unique_ptr<sql::Connection> connection_;
+};
+
+struct SystemDatabase::Core {
+    explicit Core(DatabaseOptions options);
+    ~Core();
+    Core(const Core&) = delete;
+    Core& operator=(const Core&) = delete;
+
+    const DatabaseOptions options;
+    const sql::Backend backend;
+    const int process;  // the process that made this object
+    DurableClock clock;
+    StopSignal stop;
+    RetryPolicy policy;
+    sql::Pool pool;
+
+    Lane claim_lane{true};
+    Lane tick_lane{true};
+    Lane lease_lane{false};
+    std::shared_ptr<ClaimState> claims;
+
+    /// Throws UsageError in a forked child.
+    void check_process() const;
+    /// The committer; started by its first write. Throws kind `closed` after close().
+    Committer& committer();
+    /// The committer if it has been started, else null.
+    Committer* started_committer() const noexcept;
+    /// A connection of its own, through DatabaseOptions::decorate.
+    std::unique_ptr<sql::Connection> open_dedicated(bool pinned_plans);
+    /// The layout, probed on `connection` if it is not known.
+    Layout layout(sql::Connection& connection);
+    void forget_layout() noexcept;
+    /// Asks the database for its time.
+    void measure_clock(sql::Connection& connection);
+    /// Interrupts and fails everything in progress on pool and lanes.
+    void interrupt_all() noexcept;
+
+    /// On a pool connection, repeated after transient failures.
+    template <class F>
+    auto with_connection(F&& body) {
+        check_process();
+        return retry(stop, policy, [&](const Attempt& attempt) {
+            sql::Pool::Lease lease = pool.acquire();
+            return invoke(body, *lease, attempt);
+        });
+    }
+
+    /// On a dedicated connection, repeated after transient failures. The lane is free between the attempts.
+    template <class F>
+    auto with_lane(Lane& lane, F&& body) {
+        check_process();
+        return retry(stop, policy, [&](const Attempt& attempt) {
+            const std::lock_guard<seam::Mutex> turn(lane.use_);
+            return invoke(body, lane_connection(lane), attempt);
+        });
+    }
+
+   private:
+    template <class F>
+    static auto invoke(F& body, sql::Connection& connection, const Attempt& attempt) {
+        if constexpr (std::is_invocable_v<F&, sql::Connection&, const Attempt&>) {
+            return body(connection, attempt);
+        } else {
+            return body(connection);
+        }
+    }
+    sql::Connection& lane_connection(Lane& lane);
+
+    seam::Mutex mutex_;  // guards what follows
+    std::optional<Layout> layout_;
+    std::unique_ptr<Committer> committer_;
+    seam::Atomic<Committer*> started_{nullptr};
+};
+
+/// FNV-1a, 32 bits: how queues and workflows are named in payloads of dbos_cpp_wake.
+std::uint32_t wake_hash(std::string_view text) noexcept;
+
+}  // namespace dbos::sysdb
