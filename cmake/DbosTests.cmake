@@ -61,9 +61,9 @@ foreach(folder compile_fail interop sim)   # suites that build themselves
 endforeach()
 
 # Checks of the source text: fast, so they belong to every test run.
-foreach(check seam includes)
-  if(EXISTS ${PROJECT_SOURCE_DIR}/scripts/check-${check})
-    add_test(NAME check-${check} COMMAND ${PROJECT_SOURCE_DIR}/scripts/check-${check})
-    set_tests_properties(check-${check} PROPERTIES LABELS arch TIMEOUT 60)
-  endif()
+foreach(check scripts/check-seam scripts/check-includes tests/arch/run)
+  string(REGEX REPLACE "^scripts/|/run$" "" name ${check})
+  string(REPLACE "/" "-" name ${name})
+  add_test(NAME ${name} COMMAND ${PROJECT_SOURCE_DIR}/${check})
+  set_tests_properties(${name} PROPERTIES LABELS arch TIMEOUT 60)
 endforeach()

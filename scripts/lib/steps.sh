@@ -1,0 +1,74 @@
+# Running checks one after another: sourced by scripts/check and .ci/run.
+#
+#   step NAME COMMAND…   runs the command, its output in build/logs/NAME.log, and says how long it took
+#   summary              prints `N passed, M failed` and returns whether all passed
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+cd "$root"
+mkdir -p build/logs
+jobs=$(nproc)
+passed=0
+failed=()
+# A compiler cache, if there is one, then serves every checkout of the project.
+export CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+
+step() {
+    local name=$1 log=build/logs/$1.log start=$SECONDS
+    shift
+    printf '%-16s ' "$name"
+    if (set -e; "$@") </dev/null >"$log" 2>&1; then
+        passed=$((passed + 1))
+        printf 'passed  %4d s' $((SECONDS - start))
+        # What the last line of a log says is worth a look for some.
+        case $name in test* | *san | demo | tidy | include* | seam) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed$' "$log" | tail -n 1)" ;; esac
+        printf '\n'
+    else
+        failed+=("$name")
+        printf 'FAILED  %4d s   %s\n' $((SECONDS - start)) "$log"
+        tail -n "${STEP_LINES:-60}" "$log" | sed 's/^/    | /'
+    fi
+}
+
+summary() {
+    [ ${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "${failed[*]}"
+    printf '%d passed, %d failed\n' "$passed" "${#failed[@]}"
+    [ ${#failed[@]} -eq 0 ]
+}
+
+# Configures and builds a preset; further arguments are targets.
+build_preset() {
+    local preset=$1
+    shift
+    cmake --preset "$preset" --log-level=WARNING
+    cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"}
+}
+
+# Builds a preset and runs its tests; further arguments go to ctest.
+test_preset() {
+    local preset=$1
+    shift
+    build_preset "$preset"
+    DBOS_TEST_REQUIRE_POSTGRES=1 scripts/with-postgres ctest --preset "$preset" -j "$jobs" "$@"
+}
+
+# The checks beside the tests, cheapest first.
+all_checks=(format seam includes arch include-budget headers clang tidy install-static install-shared asan tsan)
+
+# Runs one check by name; returns 2 for a name that it does not know.
+run_check() {
+    case $1 in
+        format) step format scripts/format --check ;;
+        seam) step seam scripts/check-seam ;;
+        includes) step includes scripts/check-includes ;;
+        arch) step arch tests/arch/run ;;
+        include-budget) step include-budget scripts/check-include-budget ;;
+        headers) step headers build_preset clang all_verify_interface_header_sets ;;
+        clang) step clang build_preset clang ;;
+        tidy) step tidy scripts/tidy ;;
+        install-static) step install-static tests/install/run static ;;
+        install-shared) step install-shared tests/install/run shared ;;
+        asan) step asan test_preset asan -LE arch ;;
+        tsan) step tsan test_preset tsan -L 'unit|conformance' ;;
+        *) return 2 ;;
+    esac
+}
