@@ -8,7 +8,7 @@
 
 int main() {
     std::cout << "dbos " << dbos::version() << '\n';
-    try {   // an exception class of the library is the same type on both sides of a shared library
+    try {  // an exception class of the library is the same type on both sides of a shared library
         throw dbos::ConfigError("thrown by the consumer");
     } catch (const dbos::Error& error) {
         std::cout << error.what() << '\n';
