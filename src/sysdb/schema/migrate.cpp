@@ -1,0 +1,124 @@
+#include "sysdb/schema/migrate.hpp"
+
+#include "sysdb/schema/internal.hpp"
+
+namespace dbos::sysdb {
+namespace schema {
+
+bool Job::complete() const {
+    if (state.version < kKnownVersion || !state.missing().empty() || !state.has_own_tables()) return false;
+    const TableState* own = state.table(executors_table().name);
+    return own->readable && own->writable;
+}
+
+void Job::log(LogLevel level, const char* message, std::vector<std::pair<std::string, std::string>> fields) const {
+    if (!options.log) return;
+    try {
+        options.log({level, message, std::move(fields)});
+    } catch (...) {  // a sink may throw; nothing may depend on it
+    }
+}
+
+std::string Job::place() const {
+    return target.sqlite() ? std::string("the SQLite file") : "schema " + quote_name(target.schema);
+}
+
+void refuse(const Job& job) {
+    refuse_unusable(job.state, job.target.schema);
+    if (!job.state.version_known) {
+        throw ConfigError("role " + quote_name(job.state.role) + " may not read " + job.target.name("dbos_migrations") +
+                          "; run as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA " +
+                          quote_name(job.target.schema) + " TO " + quote_name(job.state.role) + ";");
+    }
+    if (job.state.version <= kKnownVersion) return;
+    const std::vector<std::string> missing = job.state.missing();
+    if (missing.empty()) return;
+    std::string names;
+    for (const std::string& name : missing) names += (names.empty() ? "" : ", ") + name;
+    throw ConfigError("the system database (" + job.place() + ") is at version " + std::to_string(job.state.version) +
+                      ", newer than this library (" + std::to_string(kKnownVersion) + "), and lacks " + names +
+                      "; upgrade this library");
+}
+
+std::string own_tables_script(const Job& job) {
+    const Table& own = executors_table();
+    if (!job.state.has(own.name)) return create_table(job.target, own, Shape::final, true) + ";\n";
+    std::string out;
+    for (const Column& column : own.columns) {
+        if (!job.state.has(own.name, column.name)) out += add_column(job.target, own, column) + ";\n";
+    }
+    return out;
+}
+
+void refuse_own_tables_closed(const Job& job) {
+    const Table& own = executors_table();
+    const TableState* found = job.state.table(own.name);
+    if (found == nullptr || (found->readable && found->writable)) return;
+    throw ConfigError("role " + quote_name(job.state.role) + " may not use " + job.target.name(own.name) +
+                      "; run as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON " + job.target.name(own.name) + " TO " +
+                      quote_name(job.state.role) + ";");
+}
+
+void explain_refusal(const Job& job, const DatabaseError& error) {
+    if (error.kind() != DatabaseErrorKind::permission && error.kind() != DatabaseErrorKind::read_only) return;
+    const std::string who = job.target.sqlite() ? "this process" : "role " + quote_name(job.state.role);
+    if (job.state.version >= kKnownVersion && !job.damaged()) {
+        std::string sql = own_tables_script(job);
+        if (!job.target.sqlite()) {
+            sql += "GRANT SELECT, INSERT, UPDATE, DELETE ON " + job.target.name(executors_table().name) + " TO " +
+                   quote_name(job.state.role) + ";";
+        }
+        throw ConfigError("the system database (" + job.place() + ") has no complete table dbos_cpp_executors, and " + who +
+                          " may not create it (" + error.what() +
+                          "). Run `dbosx migrate` as the owner of the schema, or:\n" + sql);
+    }
+    throw ConfigError("the system database (" + job.place() + ") is at version " + std::to_string(job.state.version) +
+                      ", this library needs " + std::to_string(kKnownVersion) + ", and " + who + " may not upgrade it (" +
+                      error.what() + "). Run `dbosx migrate` as the owner of the schema");
+}
+
+namespace {
+
+std::unique_ptr<sql::Connection> open_or_create(const sql::OpenOptions& open, const MigrateOptions& options) {
+    try {
+        return sql::open(open);
+    } catch (const DatabaseError& error) {
+        if (open.url.backend == sql::Backend::sqlite || !options.create_database) throw;
+        // libpq tells no SQLSTATE of a refused connection, so any refusal may mean a missing database.
+        const DatabaseError refusal = error;
+        try {
+            sql::create_database_if_missing(open.url);
+        } catch (const DatabaseError& creation) {
+            const bool collided = creation.sqlstate() == "42P04" || creation.sqlstate() == "23505";
+            if (creation.kind() == DatabaseErrorKind::permission) {
+                throw ConfigError(std::string("cannot open the system database (") + refusal.what() +
+                                  "), nor create it (" + creation.what() + ")");
+            }
+            if (!collided) throw refusal;
+        }
+    }
+    return sql::open(open);
+}
+
+}  // namespace
+}  // namespace schema
+
+MigrateResult migrate(sql::Connection& connection, const std::string& schema_name, const MigrateOptions& options) {
+    if (connection.in_transaction()) throw UsageError("migrate() was given a connection inside a transaction");
+    schema::Job job{connection, {connection.backend(), schema_name}, options};
+    try {
+        job.read();
+        schema::refuse(job);
+        return job.target.sqlite() ? schema::migrate_sqlite(job) : schema::migrate_postgres(job);
+    } catch (const DatabaseError& error) {
+        schema::explain_refusal(job, error);
+        throw;
+    }
+}
+
+MigrateResult migrate(const sql::OpenOptions& open, const MigrateOptions& options) {
+    const std::unique_ptr<sql::Connection> connection = schema::open_or_create(open, options);
+    return migrate(*connection, open.schema, options);
+}
+
+}  // namespace dbos::sysdb
