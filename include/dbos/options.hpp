@@ -1,0 +1,281 @@
+// The options of every call: aggregates for designated initialisers, `{.queue_name = "orders", .priority =
+// 3}`.
+//
+// Order matters to the compiler: members stand in the order of the Python SDK's manual, ours after them; new
+// ones come at the end. An empty string means "not given" for every optional name and key, but not for
+// `workflow_id` (an empty or blank one is refused) and not in filters. Durations take `200ms`, `0.5s`, `7 *
+// 24h` and refuse a bare `30`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dbos/codec.hpp"
+#include "dbos/log.hpp"
+#include "dbos/serializer.hpp"
+#include "dbos/types.hpp"
+#include "dbos/value.hpp"
+
+namespace dbos {
+
+namespace detail {
+/// First member of every options struct: positional braces such as `{"tmp"}` then do not compile.
+struct named_members_only {
+    explicit named_members_only() = default;
+};
+}  // namespace detail
+
+/// What to do when another workflow of the queue holds the deduplication id.
+enum class DuplicationPolicy : std::uint8_t {
+    reject,           ///< throw QueueDeduplicated
+    return_existing,  ///< return a handle to the holder; the arguments of this call are dropped
+};
+
+/// What to do when the workflow id exists already.
+enum class WorkflowIdReusePolicy : std::uint8_t {
+    return_existing,  ///< return a handle to it, whatever its status; nothing is changed
+    reject,           ///< throw WorkflowIdInUse
+};
+
+/// Options of enqueue and start_workflow. (client-side names of the Python SDK's EnqueueOptions,
+/// dbos/_client.py)
+struct EnqueueOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Calls by name only; a call by contract that sets it is refused.
+    std::string workflow_name = {};
+    /// Required for enqueue; the queue need not be registered. start_workflow without it starts now.
+    std::string queue_name = {};
+    /// Default: a new UUIDv7. An id that exists already gives a handle to that workflow.
+    std::optional<std::string> workflow_id = {};
+    /// Default: whichever version is the latest when it is dequeued.
+    std::string app_version = {};
+    /// From the start of its execution; then it is cancelled. Must be positive. Default: none.
+    std::optional<Duration> workflow_timeout = {};
+    /// One workflow of the queue at a time may be waiting or running under it.
+    std::string deduplication_id = {};
+    /// 0 (default) to 2 147 483 647; lower goes first. Of queues with priorities.
+    std::int64_t priority = 0;
+    /// Accepted for compatibility and ignored, as in Python: the registration of the workflow decides.
+    std::optional<std::int64_t> max_recovery_attempts = {};
+    std::string queue_partition_key = {};
+    std::string authenticated_user = {};
+    std::vector<std::string> authenticated_roles = {};
+    /// Earliest start from now, by the clock of this computer. 0 = no delay.
+    std::optional<Duration> delay = {};
+    /// Class and configured instance of a method in another language. Default: those of the contract, if any.
+    std::string class_name = {};
+    std::string instance_name = {};
+    std::string assumed_role = {};
+    /// An object; searchable on PostgreSQL.
+    std::optional<Any> attributes = {};
+    /// Owner of the workflow. Default: the application_name of the client or application.
+    std::string application_name = {};
+    /// return_existing needs a deduplication_id.
+    DuplicationPolicy duplication_policy = DuplicationPolicy::reject;
+    WorkflowIdReusePolicy workflow_id_reuse_policy = WorkflowIdReusePolicy::return_existing;
+    /// Format of the arguments, and thereby of the result. Default: that of the client or application.
+    std::shared_ptr<const Serializer> serializer = {};
+};
+
+/// Options of get_result.
+struct GetResultOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Longest time between two looks; wake-ups make most waits shorter. At least 1 ms.
+    Duration polling_interval = std::chrono::seconds(1);
+    /// Throws Timeout after it. Default: none. 0 = one look.
+    std::optional<Duration> timeout = {};
+    /// Throws NonexistentWorkflow if the first look finds no such workflow; else an unknown id is waited for.
+    bool fail_if_missing = false;
+};
+
+/// Options of list_workflows. All given filters must hold.
+struct ListWorkflowsOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Given, the application_name filter of the client does not apply.
+    OneOrMany workflow_ids = {};
+    OneOrMany status = {};
+    /// Created at or after, at or before.
+    std::optional<Instant> start_time = {};
+    std::optional<Instant> end_time = {};
+    OneOrMany name = {};
+    OneOrMany app_version = {};
+    OneOrMany forked_from = {};
+    OneOrMany parent_workflow_id = {};
+    OneOrMany user = {};
+    OneOrMany queue_name = {};
+    /// Default: all. 0 = none.
+    std::optional<std::int64_t> limit = {};
+    std::optional<std::int64_t> offset = {};
+    /// By creation time, then id; false = oldest first.
+    bool sort_desc = false;
+    OneOrMany workflow_id_prefix = {};
+    bool load_input = true;
+    bool load_output = true;
+    OneOrMany executor_id = {};
+    /// Only workflows with a queue and of status DELAYED, ENQUEUED or PENDING (`status`, if given, must hold
+    /// as well).
+    bool queues_only = false;
+    std::optional<Instant> completed_after = {};
+    std::optional<Instant> completed_before = {};
+    std::optional<Instant> dequeued_after = {};
+    std::optional<Instant> dequeued_before = {};
+    std::optional<bool> was_forked_from = {};
+    std::optional<bool> has_parent = {};
+    OneOrMany schedule_name = {};
+    /// Rows whose attributes contain this object. PostgreSQL only.
+    std::optional<Any> attributes = {};
+    /// Default: the application_name of the client, if it has one. Rows without an owner match in any case.
+    OneOrMany application_name = {};
+};
+
+/// Options of list_queued_workflows: those of list_workflows without queues_only.
+struct ListQueuedWorkflowsOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    OneOrMany workflow_ids = {};
+    OneOrMany status = {};
+    std::optional<Instant> start_time = {};
+    std::optional<Instant> end_time = {};
+    OneOrMany name = {};
+    OneOrMany app_version = {};
+    OneOrMany forked_from = {};
+    OneOrMany parent_workflow_id = {};
+    OneOrMany user = {};
+    OneOrMany queue_name = {};
+    std::optional<std::int64_t> limit = {};
+    std::optional<std::int64_t> offset = {};
+    bool sort_desc = false;
+    OneOrMany workflow_id_prefix = {};
+    bool load_input = true;
+    bool load_output = true;
+    OneOrMany executor_id = {};
+    std::optional<Instant> completed_after = {};
+    std::optional<Instant> completed_before = {};
+    std::optional<Instant> dequeued_after = {};
+    std::optional<Instant> dequeued_before = {};
+    std::optional<bool> was_forked_from = {};
+    std::optional<bool> has_parent = {};
+    OneOrMany schedule_name = {};
+    std::optional<Any> attributes = {};
+    OneOrMany application_name = {};
+};
+
+/// Options of list_workflow_steps.
+struct ListStepsOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    bool load_output = true;
+    std::optional<std::int64_t> limit = {};
+    std::optional<std::int64_t> offset = {};
+};
+
+/// Runs a callback of a Future somewhere else than on the client's callback thread. Must not run it inline.
+using CallbackExecutor = std::function<void(std::function<void()>)>;
+
+/// Options of a Client.
+struct ClientOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// `postgresql://…` or `sqlite:///path`. Required. A client creates and migrates nothing.
+    std::string system_database_url = {};
+    /// Schema of the system tables; ignored on SQLite.
+    std::string dbos_system_schema = "dbos";
+    /// Format of what this client writes. Default: portable_json, which every SDK reads.
+    std::shared_ptr<const Serializer> serializer = {};
+    /// Connections of the pool, opened when needed. 1 to 1000.
+    std::int64_t system_database_pool_size = 5;
+    /// Wake waits by NOTIFY, on one more connection while there are waits. Unset: on PostgreSQL where it
+    /// works. true: a failure is an error (refused with `lazy`). false: never. Waits look once a second in
+    /// any case.
+    std::optional<bool> use_listen_notify = {};
+    /// Name of the application whose workflows are meant: owner of what is enqueued, and filter of listings.
+    /// Empty: rows without an owner are written, and listings show everything.
+    std::string application_name = {};
+    /// false: the constructor connects and throws if it cannot. true: the first call does.
+    bool lazy = false;
+    /// Repeat calls after a lost connection, without a limit. false: they throw DatabaseError.
+    bool retry_connection_errors = true;
+    /// Limit of listings on PostgreSQL; then QueryTimeout. 0 = none.
+    Duration observability_query_timeout = std::chrono::seconds(30);
+    /// Default: one line on standard error for each record of level info and up.
+    LogSink log_sink = {};
+    /// Where callbacks of Futures run. Default: one thread of the client, one callback at a time.
+    CallbackExecutor executor = {};
+};
+
+/// Options of a step.
+struct StepOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// 1 = no retry.
+    std::int64_t max_attempts = 1;
+    /// Before the second attempt; multiplied by backoff_rate after each further one.
+    Duration interval = std::chrono::seconds(1);
+    double backoff_rate = 2;
+    /// Receives the original error; false = do not try again. Default: always try again.
+    std::function<bool(const std::exception&)> should_retry = {};
+    /// Cooperative: requests stop on StepContext::stop_token(), waits for the callable, then throws
+    /// StepTimeout.
+    std::optional<Duration> timeout = {};
+};
+
+/// What registering a queue does to a row of that name that exists already.
+enum class QueueConflict : std::uint8_t {
+    update,  ///< the row gets these limits
+    keep,    ///< the row stays, and this process uses its limits
+};
+
+/// Options of register_queue.
+struct QueueOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Required; names that start with `_dbos_` are reserved.
+    std::string name = {};
+    /// Workflows of the queue that this process runs at once. Default: no limit.
+    std::optional<std::int64_t> worker_concurrency = {};
+    /// Workflows of the queue that all processes run at once. Default: no limit.
+    std::optional<std::int64_t> concurrency = {};
+    /// Floor of the poll; wake-ups make most starts immediate.
+    Duration polling_interval = std::chrono::seconds(1);
+    QueueConflict on_conflict = QueueConflict::update;
+};
+
+/// Options of an App.
+struct AppOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Name of the application. Required; owner of its workflows.
+    std::string name = {};
+    /// `sqlite:///path` or `postgresql://…`. Default: `sqlite:///<name>.sqlite`.
+    std::string system_database_url = {};
+    /// Schema of the system tables; ignored on SQLite.
+    std::string dbos_system_schema = "dbos";
+    /// Default: the environment variable DBOS__APPVERSION, else `<name>-1`.
+    std::string application_version = {};
+    /// Default: the environment variable DBOS__VMID, else a new one of host, process and a random part.
+    std::string executor_id = {};
+    /// How long an executor that is not heard of counts as alive, and how often it is heard.
+    Duration lease_duration = std::chrono::seconds(7);
+    Duration lease_renewal = std::chrono::seconds(2);
+    /// Recover the work of processes that are provably dead on this host at once, without waiting for their
+    /// lease.
+    bool check_pid = true;
+    /// As in ClientOptions.
+    std::optional<bool> use_listen_notify = {};
+    /// Create and migrate the system database at launch.
+    bool run_migrations = true;
+    /// Threads for bodies and steps. 0 = a quarter of vm.max_map_count.
+    std::int64_t max_threads = 0;
+    /// Bodies that run at once, waits not counted. 0 = as many as max_threads.
+    std::int64_t max_running = 0;
+    /// Connections of the pool. 1 to 1000.
+    std::int64_t system_database_pool_size = 5;
+    /// Format of what this application writes. Default: portable_json.
+    std::shared_ptr<const Serializer> serializer = {};
+    bool retry_connection_errors = true;
+    Duration observability_query_timeout = std::chrono::seconds(30);
+    LogSink log_sink = {};
+    CallbackExecutor executor = {};
+};
+
+}  // namespace dbos
