@@ -130,11 +130,12 @@ struct ClaimedWorkflow {
     Text config_name;
     std::string queue_name;
     Text queue_partition_key;
-    Text inputs;  // nullopt with inputs_deferred: larger than 64 KiB, read at dispatch
+    Text inputs;  // nullopt with inputs_deferred: larger than 64 KiB, or not in workflow_input: read at dispatch
     bool inputs_deferred = false;
     Text serialization;
     std::int64_t recovery_attempts = 0;
     std::optional<Millis> deadline_ms;
+    std::int32_t priority = 0;
     Millis created_at = 0;
     Text authenticated_user;
     Text assumed_role;
@@ -153,7 +154,7 @@ struct ClaimQueue {
 struct ClaimRequest {
     std::vector<ClaimQueue> queues;       // without a shared limit
     std::int32_t max_rows = 200;          // in all
-    std::string token;                    // made before the retry loop
+    std::string token;                    // made before the retry loop, fresh for each claim
     std::string executor_id;
     std::string application_version;
     Text application_name;
@@ -165,6 +166,12 @@ struct ClaimRequest {
 struct SharedClaimRequest {
     ClaimRequest base;               // `queues` holds exactly this one
     std::int32_t concurrency = 0;    // the global limit
+};
+
+struct SharedClaimResult {
+    std::vector<ClaimedWorkflow> workflows;
+    bool contended = false;  // somebody holds a lock on the queue's head: nothing was claimed, try again later
+    bool no_budget = false;  // the limit was reached: not worth a try before a slot is freed
 };
 
 /// A row of `queues`.
@@ -193,6 +200,7 @@ struct LeaseRow {
     std::string version;      // application version
     std::int64_t counter = 0;
     Millis expires_at = 0;    // database clock
+    Millis lease_ms = 0;      // how long the counter must be seen unchanged; written by take and renew from `duration`
     Text host_key;            // equal keys: pids can be compared; NULL equals nothing
     std::int32_t pid = 0;
     std::int64_t process_start = 0;

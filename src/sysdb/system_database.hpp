@@ -6,7 +6,7 @@
 // caller, before.
 //
 // Thread-safe. Implemented in one file per noun: database.cpp, workflows.cpp, steps.cpp, committer*.cpp, queues.cpp,
-// claims.cpp, leases.cpp, tick.cpp, versions.cpp, listing.cpp.
+// claims.cpp, shared_claims.cpp, claim_state.cpp, leases.cpp, recovery.cpp, tick.cpp, versions.cpp, listing.cpp.
 #pragma once
 
 #include <exception>
@@ -110,14 +110,25 @@ class SystemDatabase {
     /// The recorded steps of these runs, ordered; index as given.
     std::vector<std::vector<StepRecord>> histories(std::span<const std::string> ids);
 
-    // --- queues (queues.cpp, claims.cpp)
+    // --- queues (claims.cpp, shared_claims.cpp, queues.cpp)
+    /// Claims ENQUEUED rows of queues without a shared limit, in (priority, created_at) order per queue, at most
+    /// `request.max_rows` in all and shared out fairly over the queues. Rows come back in dispatch order: first of each queue,
+    /// second of each queue, … If the acknowledgement is lost, the rows that carry the token are read and returned.
+    /// One claim at a time per object; others wait.
     std::vector<ClaimedWorkflow> claim(const ClaimRequest& request);
-    std::vector<ClaimedWorkflow> claim_shared(const SharedClaimRequest& request);
-    /// PENDING rows of this executor and token that started since: after an ambiguous end of a claim.
+    /// Claims from one queue whose `concurrency` all processes share: never more than that run, whatever names or versions the
+    /// claimers know. Does not wait for rows that somebody has locked: `contended`, or, after a second of it, around them.
+    SharedClaimResult claim_shared(const SharedClaimRequest& request);
+    /// Claims start at the head of these queues again (all: empty list), after a write that may have put rows there: a resume,
+    /// a changed priority, a changed latest version. Never needed for correctness, only for promptness.
+    void scan_from_head(std::span<const std::string> queues);
     /// PENDING rows of this executor that no run here holds are handed back (safety 7). `held` = all fences of this process;
-    /// `implemented` = workflow names known here (others stay PENDING). Returns the queues that got rows.
+    /// `implemented` = workflow names known here (others stay PENDING). Rows claimed since `started_since` are all looked at,
+    /// and one page of 5 000 older ones, another at each call. Returns the queues that got rows.
+    /// To be called while no claim of this process is in flight and everything claimed stands in `held`.
     std::vector<std::string> hand_back_orphans(const std::string& executor_id, std::span<const Fence> held,
                                                std::span<const std::string> implemented, Millis started_since);
+    /// Rows of `queues` in scope (own and unclaimed; all without a name), ordered by name.
     std::vector<QueueRow> list_queues(const Text& application_name);
     std::optional<QueueRow> find_queue(const std::string& name);
     /// Owner resolution, insert or update (queues-and-schedules.md 1.2). Returns whether it was inserted. Throws ConfigError
@@ -128,15 +139,20 @@ class SystemDatabase {
     /// Cancels rows past their deadline, oldest first, 1000 at a time until none is left. Returns how many.
     std::size_t cancel_overdue(Millis now_ms, const Text& application_name);
 
-    // --- executors (leases.cpp). Renewals use a connection of their own on PostgreSQL.
-    /// Compare-and-set: takes the row if it is missing, or holds `expected_incarnation`, or has expired by the database clock
-    /// and `expected_incarnation` names what was seen. `duration` from the database clock.
-    LeaseTake take_lease(const LeaseRow& mine, const Text& expected_incarnation, seam::Duration duration);
+    // --- executors (leases.cpp, recovery.cpp). Renewals use a connection of their own on PostgreSQL.
+    /// Takes the lease if nobody has it, if we have it already (a repeat), or if the row still is as `seen`: same incarnation,
+    /// and its counter unchanged or its time over. The caller has judged `seen` dead or waited for its lease to pass.
+    /// `duration` counts from the database clock. Taken: `mine.counter` is what was written; renewals go on from there.
+    LeaseTake take_lease(LeaseRow& mine, const std::optional<LeaseRow>& seen, seam::Duration duration);
     std::optional<LeaseRow> find_lease(const std::string& application_name, const std::string& executor_id);
+    /// Ordered by executor id.
     std::vector<LeaseRow> list_leases(const std::string& application_name);
+    /// `mine.counter` must be greater than at every earlier call of this incarnation, also when the row is inserted again.
     LeaseRenewal renew_lease(const LeaseRow& mine, seam::Duration duration);
     /// The last write of a shutdown: expires_at = now, guarded by the incarnation.
     void expire_lease(const LeaseRow& mine);
+    /// Removes rows that expired more than 30 days ago and that no PENDING row names. Returns how many.
+    std::size_t prune_leases(const std::string& application_name);
     struct Sweep {
         std::size_t handed_back = 0;
         bool more = false;                // call again
@@ -149,15 +165,18 @@ class SystemDatabase {
     /// The same for the own configured id at launch, before any start or claim (no lease of anybody is involved).
     std::size_t recover_own(const std::string& executor_id, const Text& application_name,
                             const std::string& application_version);
+    /// Executors that PENDING rows of this application and version name: which dead ones are worth another sweep.
+    std::vector<std::string> pending_executors(const Text& application_name, const std::string& application_version);
 
     // --- versions (versions.cpp)
     /// Claims or inserts the version; throws ConfigError if another application owns it.
     void register_version(const std::string& version, const Text& application_name);
     Text latest_version(const Text& application_name);
-    /// Versions that have active rows, with counts: for the warning at launch.
+    /// Versions that have active rows, with counts: for the warning at launch. Rows without a version are not counted.
     std::vector<std::pair<std::string, std::int64_t>> active_versions(const Text& application_name);
 
     // --- the tick (tick.cpp)
+    /// One read-only statement (SQLite: one read transaction) that says what is worth a write. Also measures the clock.
     TickReport tick(const TickRequest& request);
 
     /// The state shared by the files above; defined in database.hpp.

@@ -1,0 +1,86 @@
+#include "core/lapse.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+namespace dbos::core {
+
+namespace {
+
+/// The default executor id of the other SDKs, which hold no lease: a row of that name proves nothing about their rows.
+constexpr std::string_view kSharedExecutorId = "local";
+
+}  // namespace
+
+LapseJudge::LapseJudge(LapseOptions options, ProcessLife life) : options_(std::move(options)), life_(std::move(life)) {
+    if (options_.tick_gap <= seam::Duration::zero()) options_.tick_gap = options_.lease / 2;
+    if (options_.renewal_gap <= seam::Duration::zero()) options_.renewal_gap = options_.lease / 7 * 5;
+}
+
+void LapseJudge::renewed(seam::Duration sent) {
+    if (!renewed_ || *renewed_ < sent) renewed_ = sent;
+}
+
+void LapseJudge::tick_failed() { last_tick_.reset(); }
+
+void LapseJudge::acquit(const std::string& executor_id, const std::string& incarnation) {
+    const auto found = records_.find(executor_id);
+    if (found != records_.end() && found->second.incarnation == incarnation) records_.erase(found);
+}
+
+bool LapseJudge::evidence_holds(seam::Duration sent) const {
+    return last_tick_ && sent - *last_tick_ <= options_.tick_gap && renewed_ && sent - *renewed_ <= options_.renewal_gap;
+}
+
+bool LapseJudge::proved_dead(const ObservedLease& lease) const {
+    if (!options_.check_processes || !life_ || options_.host_key.empty()) return false;
+    if (!lease.host_key || *lease.host_key != options_.host_key || lease.pid <= 0 || lease.process_start == 0) return false;
+    return life_(lease.pid, lease.process_start) == seam::Life::dead;
+}
+
+LapseJudge::Finding LapseJudge::judge(Record& record, const ObservedLease& lease, std::int64_t database_now_ms,
+                                      seam::Duration sent, seam::Duration received) {
+    if (record.dead) {
+        if (received - record.reported < options_.look_again) return Finding::alive;
+        record.reported = received;
+        return Finding::again;
+    }
+    const seam::Duration needed = std::max<seam::Duration>(options_.lease, std::chrono::milliseconds(lease.lease_ms));
+    const bool lapsed = lease.expires_at_ms <= database_now_ms && sent - record.unchanged_since >= needed;
+    if (!lapsed && !proved_dead(lease)) return Finding::alive;
+    record.dead = true;
+    record.reported = received;
+    return Finding::dead;
+}
+
+LapseJudge::Verdict LapseJudge::tick(std::span<const ObservedLease> leases, std::int64_t database_now_ms,
+                                     seam::Duration sent, seam::Duration received) {
+    ++ticks_;
+    if (!evidence_holds(sent)) {
+        for (auto& [id, record] : records_) record.unchanged_since = received;
+    }
+    last_tick_ = received;
+    const bool may_judge = renewed_ && sent - *renewed_ <= options_.renewal_gap;
+    std::map<std::string, std::pair<Finding, const ObservedLease*>> findings;
+    for (const ObservedLease& lease : leases) {
+        if (lease.executor_id == options_.executor_id || lease.executor_id == kSharedExecutorId) continue;
+        auto [entry, added] = records_.try_emplace(lease.executor_id);
+        Record& record = entry->second;
+        if (added || record.incarnation != lease.incarnation || record.counter != lease.counter) {
+            record = Record{.incarnation = lease.incarnation, .counter = lease.counter, .unchanged_since = received};
+        }
+        record.seen = ticks_;
+        if (!may_judge) continue;
+        const Finding finding = judge(record, lease, database_now_ms, sent, received);
+        if (finding != Finding::alive) findings[lease.executor_id] = {finding, &lease};
+    }
+    std::erase_if(records_, [&](const auto& entry) { return entry.second.seen != ticks_; });
+    Verdict verdict;
+    for (const auto& [id, finding] : findings) {
+        (finding.first == Finding::dead ? verdict.dead : verdict.again).push_back(*finding.second);
+    }
+    return verdict;
+}
+
+}  // namespace dbos::core
