@@ -52,12 +52,13 @@ test_preset() {
 }
 
 # The checks beside the tests, cheapest first.
-all_checks=(format seam includes arch include-budget headers clang tidy install-static install-shared asan tsan)
+all_checks=(format docs seam includes arch include-budget headers clang tidy install-static install-shared asan tsan)
 
 # Runs one check by name; returns 2 for a name that it does not know.
 run_check() {
     case $1 in
         format) step format scripts/format --check ;;
+        docs) step docs scripts/check-docs ;;
         seam) step seam scripts/check-seam ;;
         includes) step includes scripts/check-includes ;;
         arch) step arch tests/arch/run ;;
