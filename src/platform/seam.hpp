@@ -81,7 +81,8 @@ class Waker {
 
     enum class Why : std::uint8_t { timeout, woken, ready };
     void wake() noexcept;
-    /// Waits until `fd` is readable (or writable), wake() is called, or the time has passed. fd -1 = none.
+    /// Waits until `fd` is readable (with `for_write`: readable or writable), wake() is called, or the time has passed.
+    /// fd -1 = none; Duration::max() = no limit. `ready` also means that the peer hung up.
     Why wait(int fd, bool for_write, Duration timeout);
 
    private:
@@ -112,18 +113,22 @@ class WakeFile {
     std::unique_ptr<Impl> impl_;
 };
 
-/// The turn of one writer among the processes on one SQLite file (`<database>-dbos-turn`): a blocking file lock.
+/// The turn of one writer among the processes on one SQLite file (`<database>-dbos-turn`): a file lock with a fair queue.
+/// Where the file cannot be made or locked, the turn is always granted. For one thread at a time.
 class TurnFile {
    public:
     explicit TurnFile(const std::string& database);
     ~TurnFile();
     TurnFile(const TurnFile&) = delete;
     TurnFile& operator=(const TurnFile&) = delete;
-    void lock();
+    /// Waits for the turn. False if the time has passed or `give_up` (asked every 50 ms; may be empty) said so.
+    bool lock(Duration timeout, const std::function<bool()>& give_up);
     void unlock() noexcept;
 
    private:
-    int fd_ = -1;
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+    Thread helper_;
 };
 
 }  // namespace dbos::seam
