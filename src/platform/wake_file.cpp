@@ -105,8 +105,8 @@ struct WakeFile::Impl {
 
     /// (Re-)establishes missing watches. Returns whether something may have been missed meanwhile.
     Event watch() {
-        Event missed;
-        if (!has_file) return missed;
+        Event found;
+        if (!has_file) return found;
         if (!watches_side && side_watch >= 0) {
             {
                 std::lock_guard lock(mutex);
@@ -119,9 +119,9 @@ struct WakeFile::Impl {
             const std::uint32_t mask = IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF;
             ::inotify_add_watch(log_watch, database.c_str(), mask);
             watches_log = ::inotify_add_watch(log_watch, (database + "-wal").c_str(), mask) >= 0;
-            missed.wal = watches_log;
+            found.wal = watches_log;
         }
-        return missed;
+        return found;
     }
 
     /// A side file that was deleted or moved: peers will make another one.

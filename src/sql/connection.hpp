@@ -177,6 +177,8 @@ struct OpenOptions {
     bool pinned_plans = false;
     bool create_file = true;  // SQLite: false = a missing file is an error
     bool read_only = false;   // SQLite: a reader of the pool
+    /// PostgreSQL: a reply that takes longer fails the call and the connection; 0 = wait as long as the sockets live.
+    seam::Duration reply_timeout{0};
     /// SQLite: synchronous=FULL (default) or NORMAL (a power loss may lose the last commits).
     bool full_sync = true;
 };

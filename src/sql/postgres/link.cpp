@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <map>
+#include <new>
 #include <utility>
 
 namespace dbos::sql::postgres {
@@ -263,7 +265,7 @@ DatabaseError error_of(const PGresult* result, std::string_view what, bool outco
     }
     DatabaseErrorKind kind = kind_of(sqlstate);
     if (kind == DatabaseErrorKind::other && (sqlstate.empty() || is_fatal(result))) kind = DatabaseErrorKind::connection;
-    const bool lost = kind == DatabaseErrorKind::connection || sqlstate == "40003";
+    const bool lost = sqlstate.empty() || is_fatal(result) || sqlstate == "40003";
     return {kind, text, sqlstate, field(PG_DIAG_CONSTRAINT_NAME), outcome_unknown && lost};
 }
 

@@ -1,0 +1,399 @@
+#include "sql/sqlite/connection.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include "sql/open.hpp"
+#include "sql/text.hpp"
+
+namespace dbos::sql::sqlite {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t kCachedTexts = 64;
+/// How long a call waits in all for the locks of others.
+constexpr seam::Duration kLongestWait = 30s;
+
+/// Rows copied into one buffer: the statement is free for its next execution at once.
+class SqliteRows final : public Result::Rows {
+   public:
+    explicit SqliteRows(sqlite3_stmt* statement) {
+        const int columns = sqlite3_column_count(statement);
+        for (int i = 0; i < columns; ++i) names_.emplace_back(sqlite3_column_name(statement, i));
+    }
+    void append(sqlite3_stmt* statement) {
+        for (int i = 0; i < static_cast<int>(names_.size()); ++i) {
+            const bool null = sqlite3_column_type(statement, i) == SQLITE_NULL;
+            cells_.push_back({bytes_.size(), 0, null});
+            if (null) continue;
+            const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, i));
+            const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement, i));
+            if (text == nullptr && size > 0) throw std::bad_alloc();
+            if (text != nullptr) bytes_.append(text, size);
+            cells_.back().size = size;
+        }
+        ++rows_;
+    }
+    std::size_t rows() const noexcept override { return rows_; }
+    std::size_t columns() const noexcept override { return names_.size(); }
+    Cell cell(std::size_t row, std::size_t column) const override {
+        const Slot& slot = cells_[row * names_.size() + column];
+        return slot.null ? Cell() : Cell(std::string_view(bytes_).substr(slot.start, slot.size));
+    }
+    std::string_view column_name(std::size_t column) const override { return names_[column]; }
+
+   private:
+    struct Slot {
+        std::size_t start;
+        std::size_t size;
+        bool null;
+    };
+    std::vector<std::string> names_;
+    std::vector<Slot> cells_;
+    std::string bytes_;
+    std::size_t rows_ = 0;
+};
+
+/// Makes a statement ready for its next execution on every way out.
+class Reset {
+   public:
+    explicit Reset(sqlite3_stmt* statement) : statement_(statement) {}
+    ~Reset() {
+        sqlite3_reset(statement_);
+        sqlite3_clear_bindings(statement_);  // texts were bound as views of the caller's
+    }
+    Reset(const Reset&) = delete;
+    Reset& operator=(const Reset&) = delete;
+
+   private:
+    sqlite3_stmt* statement_;
+};
+
+}  // namespace
+
+/// Holds the turn of writers for one call outside of a transaction.
+class SqliteConnection::Turn {
+   public:
+    Turn(SqliteConnection& connection, bool wanted) : connection_(connection), taken_(wanted && !connection.has_turn_) {
+        if (taken_) connection_.take_turn();
+    }
+    ~Turn() {
+        if (taken_) connection_.release_turn();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    SqliteConnection& connection_;
+    bool taken_;
+};
+
+SqliteConnection::~SqliteConnection() {
+    if (seam::process_id() != pid_) {  // the file's locks belong to the parent: touch nothing
+        for (auto& [key, prepared] : by_statement_) (void)prepared->statement.release();
+        by_text_.each([](Prepared& prepared) { (void)prepared.statement.release(); });
+        return;
+    }
+    seam::db_call(seam::DbOp::close);
+    by_statement_.clear();
+    by_text_.clear();
+    sqlite3_close(db_);
+    seam::db_return(seam::DbOp::close);
+}
+
+void SqliteConnection::check(std::string_view what) const {
+    if (seam::process_id() != pid_) {
+        throw UsageError("a database connection was used in a forked child; open one there, or call exec() first");
+    }
+    if (interrupted_.load()) {
+        throw DatabaseError(DatabaseErrorKind::connection, std::string(what) + ": the call was interrupted");
+    }
+}
+
+void SqliteConnection::take_turn() {
+    busy_since_ = seam::steady_now();
+    if (turn_) {
+        if (!turn_->lock(kLongestWait, [this] { return interrupted_.load(); })) {
+            check("waiting for the turn to write");
+            throw DatabaseError(DatabaseErrorKind::busy,
+                                "SQLite file " + path_ +
+                                    ": another connection has held the turn to write for 30 s; does this thread hold an open "
+                                    "transaction, or is a process stopped in the middle of one?",
+                                "sqlite:5");
+        }
+    }
+    has_turn_ = true;
+}
+
+void SqliteConnection::release_turn() noexcept {
+    if (has_turn_ && turn_) turn_->unlock();
+    has_turn_ = false;
+    busy_since_.reset();
+}
+
+int SqliteConnection::on_busy(void* self, int count) noexcept {
+    auto& connection = *static_cast<SqliteConnection*>(self);
+    if (connection.interrupted_.load()) return 0;
+    if (count == 0 && !connection.has_turn_) connection.busy_since_ = seam::steady_now();
+    if (!connection.busy_since_) connection.busy_since_ = seam::steady_now();
+    if (seam::steady_now() - *connection.busy_since_ >= kLongestWait) return 0;
+    // Short and jittered, so that no waiter is late for ever; locks are held for about one fsync.
+    const auto base = count < 4 ? 500us : count < 20 ? 2ms : 10ms;
+    const auto jitter = static_cast<std::int64_t>(seam::random_u64() % static_cast<std::uint64_t>(base.count() + 1));
+    return seam::sleep_in_callback(std::chrono::microseconds(base.count() / 2 + jitter)) ? 1 : 0;
+}
+
+int SqliteConnection::on_progress(void* self) noexcept {
+    return static_cast<SqliteConnection*>(self)->interrupted_.load() ? 1 : 0;
+}
+
+StatementPtr SqliteConnection::prepare(const std::string& text, std::string_view label, bool keep) {
+    sqlite3_stmt* raw = nullptr;
+    const int code = sqlite3_prepare_v3(db_, text.c_str(), static_cast<int>(text.size()) + 1,
+                                        keep ? SQLITE_PREPARE_PERSISTENT : 0, &raw, nullptr);
+    StatementPtr statement(raw);
+    if (code != SQLITE_OK) raise(sqlite3_extended_errcode(db_), label);
+    if (!statement) throw UsageError("statement \"" + std::string(label) + "\" is empty");
+    return statement;
+}
+
+SqliteConnection::Prepared& SqliteConnection::prepared_of(const Statement& statement) {
+    auto& prepared = by_statement_[&statement];
+    if (!prepared) {
+        StatementPtr made;
+        try {
+            made = prepare(expand(statement.text, Backend::sqlite, {}), statement.name, true);
+        } catch (...) {
+            by_statement_.erase(&statement);
+            throw;
+        }
+        prepared = std::make_unique<Prepared>(Prepared{statement.name, std::move(made)});
+    }
+    return *prepared;
+}
+
+SqliteConnection::Prepared& SqliteConnection::prepared_of(const std::string& text) {
+    if (Prepared* prepared = by_text_.find(text)) return *prepared;
+    auto owned = std::make_unique<Prepared>(Prepared{"query", prepare(expand(text, Backend::sqlite, {}), "query", true)});
+    Prepared& prepared = *owned;
+    by_text_.insert(text, std::move(owned));
+    return prepared;
+}
+
+void SqliteConnection::bind(sqlite3_stmt* statement, const Params& params, std::string_view label) {
+    refuse_nul(params, label);
+    arena_.clear();
+    int code = SQLITE_OK;
+    const auto text = [statement](int index, std::string_view value) {
+        return sqlite3_bind_text64(statement, index, value.data() != nullptr ? value.data() : "", value.size(), SQLITE_STATIC,
+                                   SQLITE_UTF8);
+    };
+    const auto json = [this, &text](int index, const auto& array) {
+        append_json(arena_.emplace_back(), array);
+        return text(index, arena_.back());
+    };
+    for (std::size_t i = 0; i < params.size() && code == SQLITE_OK; ++i) {
+        const int index = static_cast<int>(i) + 1;
+        code = std::visit(
+            [&](const auto& value) {
+                using T = std::decay_t<decltype(value)>;
+                if constexpr (std::is_same_v<T, std::monostate>) return sqlite3_bind_null(statement, index);
+                else if constexpr (std::is_same_v<T, bool>) return sqlite3_bind_int(statement, index, value ? 1 : 0);
+                else if constexpr (std::is_same_v<T, std::int64_t>) return sqlite3_bind_int64(statement, index, value);
+                else if constexpr (std::is_same_v<T, double>) return sqlite3_bind_double(statement, index, value);
+                else if constexpr (std::is_same_v<T, std::string_view>) return text(index, value);
+                else return json(index, value);
+            },
+            params[i]);
+    }
+    if (code != SQLITE_OK) raise(code, label);
+}
+
+/// Executes with the caller's turn and transaction.
+Result SqliteConnection::step(Prepared& prepared, const Params& params) {
+    sqlite3_stmt* const statement = prepared.statement.get();
+    const Reset reset(statement);
+    bind(statement, params, prepared.label);
+    std::unique_ptr<SqliteRows> rows;
+    if (sqlite3_column_count(statement) > 0) rows = std::make_unique<SqliteRows>(statement);
+    int code = SQLITE_OK;
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) rows->append(statement);
+    if (code != SQLITE_DONE) raise(sqlite3_extended_errcode(db_), prepared.label);
+    const std::int64_t affected = rows || sqlite3_stmt_readonly(statement) != 0 ? 0 : sqlite3_changes64(db_);
+    return {std::move(rows), affected};
+}
+
+Result SqliteConnection::run(Prepared& prepared, const Params& params, Access access) {
+    const bool writes = access == Access::write;
+    const seam::DbOp op = writes ? seam::DbOp::write : seam::DbOp::read;
+    if (failed_) {
+        throw DatabaseError(DatabaseErrorKind::other,
+                            "statement \"" + prepared.label + "\": an earlier statement of the transaction failed; roll back");
+    }
+    const Turn turn(*this, writes && !in_transaction_);
+    const bool in_transaction = in_transaction_;
+    const seam::DbFault fault = seam::db_call(op);
+    if (fault == seam::DbFault::refuse) raise_fault(prepared.label, false);
+    Result result;
+    try {
+        result = step(prepared, params);
+        seam::db_return(op);
+    } catch (...) {
+        seam::db_return(op);
+        failed_ = in_transaction;
+        throw;
+    }
+    if (fault == seam::DbFault::lose_ack) raise_fault(prepared.label, writes && !in_transaction);
+    return result;
+}
+
+Result SqliteConnection::execute(const Statement& statement, const Params& params) {
+    check(statement.name);
+    return run(prepared_of(statement), params, statement.access);
+}
+
+Result SqliteConnection::query(const std::string& text, const Params& params, Access access) {
+    check("query");
+    return run(prepared_of(text), params, access);
+}
+
+std::vector<Result> SqliteConnection::pipeline(std::span<const Call> calls) {
+    std::vector<Result> results;
+    if (calls.empty()) return results;
+    results.reserve(calls.size());
+    const auto run_all = [&] {
+        for (const auto& call : calls) results.push_back(execute(*call.statement, call.params));
+    };
+    if (in_transaction_) {
+        run_all();
+        return results;
+    }
+    bool writes = false;
+    for (const auto& call : calls) writes = writes || call.statement->access == Access::write;
+    Transaction transaction(*this, writes ? Isolation::read_committed : Isolation::read_only);
+    run_all();
+    transaction.commit();
+    return results;
+}
+
+void SqliteConnection::step_all(const char* text) {
+    for (const char* rest = text; *rest != '\0';) {
+        sqlite3_stmt* raw = nullptr;
+        const int code = sqlite3_prepare_v3(db_, rest, -1, 0, &raw, &rest);
+        const StatementPtr statement(raw);
+        if (code != SQLITE_OK) raise(sqlite3_extended_errcode(db_), "script");
+        if (!statement) continue;  // blank or a comment
+        int stepped = SQLITE_OK;
+        while ((stepped = sqlite3_step(raw)) == SQLITE_ROW) {
+        }
+        if (stepped != SQLITE_DONE) raise(sqlite3_extended_errcode(db_), "script");
+    }
+}
+
+void SqliteConnection::script(const std::string& text) {
+    check("script");
+    const std::string expanded = expand(text, Backend::sqlite, {});
+    const std::size_t start = expanded.find_first_not_of(" \t\r\n");
+    const std::string_view body = start == std::string::npos ? std::string_view() : std::string_view(expanded).substr(start);
+    const auto begins = [body](std::string_view word) {
+        return body.size() >= word.size() && sqlite3_strnicmp(body.data(), word.data(), static_cast<int>(word.size())) == 0;
+    };
+    const bool bare = in_transaction_ || begins("PRAGMA") || begins("VACUUM");  // these do not work in a transaction
+    std::optional<Transaction> transaction;
+    if (!bare) transaction.emplace(*this);
+    const Turn turn(*this, !in_transaction_);
+    const seam::DbFault fault = seam::db_call(seam::DbOp::write);
+    if (fault == seam::DbFault::refuse) raise_fault("script", false);
+    try {
+        step_all(expanded.c_str());
+        seam::db_return(seam::DbOp::write);
+    } catch (...) {
+        seam::db_return(seam::DbOp::write);
+        failed_ = in_transaction_;
+        throw;
+    }
+    if (fault == seam::DbFault::lose_ack) raise_fault("script", bare && !in_transaction_);
+    if (transaction) transaction->commit();
+}
+
+void SqliteConnection::begin(Isolation isolation) {
+    check("begin");
+    if (in_transaction_) throw UsageError("begin: a transaction is already open on this connection");
+    const bool writes = isolation != Isolation::read_only;
+    if (writes) take_turn();
+    try {
+        if (seam::db_call(seam::DbOp::begin) != seam::DbFault::none) raise_fault("begin", false);
+        simple(writes ? "BEGIN IMMEDIATE" : "BEGIN", "begin");
+        seam::db_return(seam::DbOp::begin);
+    } catch (...) {
+        if (sqlite3_get_autocommit(db_) == 0) simple("ROLLBACK", "rollback");
+        release_turn();
+        throw;
+    }
+    in_transaction_ = true;
+    failed_ = false;
+}
+
+void SqliteConnection::commit() {
+    if (!in_transaction_) throw UsageError("commit: no transaction is open on this connection");
+    if (failed_ || sqlite3_get_autocommit(db_) != 0) {
+        rollback();
+        throw DatabaseError(DatabaseErrorKind::other,
+                            "commit: a statement of the transaction had failed, so it was rolled back");
+    }
+    const seam::DbFault fault = seam::db_call(seam::DbOp::commit);
+    try {
+        if (fault == seam::DbFault::refuse) raise_fault("commit", false);
+        check("commit");
+        simple("COMMIT", "commit");
+        seam::db_return(seam::DbOp::commit);
+    } catch (const DatabaseError& error) {
+        // After an I/O error the log may hold the transaction or not.
+        const bool unknown = error.sqlstate().starts_with("sqlite:") && error.kind() == DatabaseErrorKind::other;
+        const DatabaseError report(error.kind(), error.what(), error.sqlstate(), error.constraint(), unknown);
+        rollback();
+        throw report;
+    }
+    end_transaction();
+    if (fault == seam::DbFault::lose_ack) raise_fault("commit", true);
+}
+
+void SqliteConnection::rollback() noexcept {
+    if (!in_transaction_ || seam::process_id() != pid_) return;
+    try {
+        seam::db_call(seam::DbOp::rollback);
+        // Some errors have rolled it back already.
+        if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+        seam::db_return(seam::DbOp::rollback);
+    } catch (...) {  // the simulated world may refuse; the handle then is as good as closed
+    }
+    end_transaction();
+}
+
+void SqliteConnection::end_transaction() noexcept {
+    in_transaction_ = false;
+    failed_ = false;
+    release_turn();
+}
+
+bool SqliteConnection::usable() const noexcept {
+    return seam::process_id() == pid_ && db_ != nullptr && !interrupted_.load();
+}
+
+void SqliteConnection::simple(const char* text, const char* label) {
+    if (sqlite3_exec(db_, text, nullptr, nullptr, nullptr) != SQLITE_OK) raise(sqlite3_extended_errcode(db_), label);
+}
+
+void SqliteConnection::raise(int code, std::string_view what) {
+    throw error_of(code, sqlite3_errmsg(db_), "SQLite file " + path_ + ": statement \"" + std::string(what) + "\"");
+}
+
+void SqliteConnection::raise_fault(std::string_view what, bool outcome_unknown) const {
+    throw DatabaseError(DatabaseErrorKind::connection,
+                        "SQLite file " + path_ + ": statement \"" + std::string(what) + "\" got no answer", {}, {},
+                        outcome_unknown);
+}
+
+}  // namespace dbos::sql::sqlite
