@@ -11,7 +11,8 @@ namespace dbos::seam::detail {
 class Deadline {
    public:
     explicit Deadline(Duration timeout)
-        : never_(timeout > std::chrono::hours(24 * 36500)), end_(never_ ? SteadyTime{} : steady_now() + timeout) {}
+        : never_(timeout > std::chrono::hours(24 * 36500)),
+          end_(never_ ? SteadyTime{} : steady_now() + timeout) {}
     bool passed() const noexcept { return !never_ && steady_now() >= end_; }
     Duration left() const noexcept {
         if (never_) return Duration::max();

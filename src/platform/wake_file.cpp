@@ -69,7 +69,7 @@ struct WakeFile::Impl {
     Mutex mutex;  // below: the side file as seen by signal() and wait()
     int side_fd = -1;
     off_t seen = 0;
-    off_t own = 0;  // bytes appended by this object since `seen`
+    off_t own = 0;        // bytes appended by this object since `seen`
     bool missed = false;  // report a signal at the next look
 
     ~Impl() {
@@ -83,7 +83,7 @@ struct WakeFile::Impl {
 
     void open_side() noexcept {
         if (side_fd >= 0 || !has_file) return;
-        struct stat info {};
+        struct stat info{};
         const mode_t mode = ::stat(database.c_str(), &info) == 0 ? info.st_mode & 0666 : 0644;
         side_fd = ::open(side_path().c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, mode);
         if (side_fd < 0) return;
@@ -94,7 +94,7 @@ struct WakeFile::Impl {
     /// Whether another process has signalled since the last look.
     bool look() noexcept {
         std::lock_guard lock(mutex);
-        struct stat info {};
+        struct stat info{};
         if (side_fd < 0 || ::fstat(side_fd, &info) != 0) return false;
         const bool signalled = missed || info.st_size - seen != own;  // a smaller file was emptied by a peer
         missed = false;
@@ -155,7 +155,7 @@ void WakeFile::signal() noexcept {
         std::lock_guard lock(impl.mutex);
         impl.open_side();
         if (impl.side_fd < 0) return;
-        struct stat info {};
+        struct stat info{};
         if (::fstat(impl.side_fd, &info) == 0) {
             if (info.st_nlink == 0) {  // deleted: peers watch, or will make, another one
                 close_descriptor(impl.side_fd);

@@ -34,13 +34,14 @@ struct Statement {
     Access access = Access::write;
 };
 
-using TextArray = std::vector<std::optional<std::string_view>>;   // text[]; nullopt = SQL NULL
-using IntArray = std::vector<std::optional<std::int64_t>>;        // bigint[]; cast in the text where INT4 is needed
-using BoolArray = std::vector<std::optional<bool>>;               // boolean[]
+using TextArray = std::vector<std::optional<std::string_view>>;  // text[]; nullopt = SQL NULL
+using IntArray = std::vector<std::optional<std::int64_t>>;  // bigint[]; cast in the text where INT4 is needed
+using BoolArray = std::vector<std::optional<bool>>;         // boolean[]
 
 /// One typed parameter. Texts are views: they must live until the call returns. Arrays go out in binary on PostgreSQL
 /// and as a JSON text (for json_each) on SQLite.
-using Param = std::variant<std::monostate, bool, std::int64_t, double, std::string_view, TextArray, IntArray, BoolArray>;
+using Param = std::variant<std::monostate, bool, std::int64_t, double, std::string_view, TextArray, IntArray,
+                           BoolArray>;
 using Params = std::vector<Param>;
 
 inline Param opt(const std::optional<std::string>& v) { return v ? Param(std::string_view(*v)) : Param(); }
@@ -55,10 +56,14 @@ class Cell {
     /// The text form (PostgreSQL's, SQLite's); empty for NULL.
     std::string_view text() const noexcept { return text_; }
     std::string string() const { return std::string(text_); }
-    std::optional<std::string> optional_text() const { return null_ ? std::nullopt : std::optional(string()); }
+    std::optional<std::string> optional_text() const {
+        return null_ ? std::nullopt : std::optional(string());
+    }
     /// A number; a fraction is cut off (SQLite files of other SDKs hold real timestamps). Throws on other text.
     std::int64_t integer() const;
-    std::optional<std::int64_t> optional_integer() const { return null_ ? std::nullopt : std::optional(integer()); }
+    std::optional<std::int64_t> optional_integer() const {
+        return null_ ? std::nullopt : std::optional(integer());
+    }
     double real() const;
     bool boolean() const;  // t, true, 1; NULL = false
 
@@ -108,7 +113,8 @@ class Connection {
     /// Executes one prepared statement. Outside a transaction it commits by itself.
     virtual Result execute(const Statement& statement, const Params& params = {}) = 0;
     /// Executes a statement whose text is made at run time (filters, DDL); cached by text, least recently used first out.
-    virtual Result query(const std::string& text, const Params& params = {}, Access access = Access::read) = 0;
+    virtual Result query(const std::string& text, const Params& params = {},
+                         Access access = Access::read) = 0;
     /// Several statements without parameters, in one go (DDL). @names are expanded.
     virtual void script(const std::string& text) = 0;
 
@@ -170,7 +176,7 @@ struct Url {
 /// How a connection is opened.
 struct OpenOptions {
     Url url;
-    std::string schema = "dbos";              // PostgreSQL; quoted by the driver
+    std::string schema = "dbos";                // PostgreSQL; quoted by the driver
     std::string application_name = "dbos_cpp";  // what pg_stat_activity shows
     /// Own settings against bad plans (enable_seqscan, enable_hashjoin, enable_mergejoin, jit off, force_generic_plan), as
     /// start-up options. For the committer, claim and tick connections.
@@ -208,7 +214,8 @@ class Pool {
 
        private:
         friend class Pool;
-        Lease(Pool& pool, std::unique_ptr<Connection> connection) : pool_(&pool), connection_(std::move(connection)) {}
+        Lease(Pool& pool, std::unique_ptr<Connection> connection)
+            : pool_(&pool), connection_(std::move(connection)) {}
         Pool* pool_;
         std::unique_ptr<Connection> connection_;
     };

@@ -10,7 +10,8 @@ namespace dbos::sql {
 using namespace std::chrono_literals;
 
 std::unique_ptr<Connection> open(const OpenOptions& options) {
-    return options.url.backend == Backend::postgres ? postgres::open_postgres(options) : sqlite::open_sqlite(options);
+    return options.url.backend == Backend::postgres ? postgres::open_postgres(options)
+                                                    : sqlite::open_sqlite(options);
 }
 
 bool create_database_if_missing(const Url& url) {
@@ -18,10 +19,12 @@ bool create_database_if_missing(const Url& url) {
 }
 
 struct Pool::Impl {
-    Impl(OpenOptions given, std::size_t limit) : options(std::move(given)), size(std::max<std::size_t>(limit, 1)) {}
+    Impl(OpenOptions given, std::size_t limit)
+        : options(std::move(given)), size(std::max<std::size_t>(limit, 1)) {}
 
     std::unique_ptr<Connection> connect(bool pinned_plans) {
-        if (options.url.backend == Backend::sqlite && options.url.path == kMemoryPath) return memory_database().connect();
+        if (options.url.backend == Backend::sqlite && options.url.path == kMemoryPath)
+            return memory_database().connect();
         OpenOptions chosen = options;
         chosen.pinned_plans = pinned_plans;
         return open(chosen);
@@ -61,7 +64,7 @@ struct Pool::Impl {
     seam::Mutex mutex;
     seam::CondVar changed;
     bool closed = false;
-    std::size_t open_count = 0;  // idle, leased and being opened
+    std::size_t open_count = 0;                     // idle, leased and being opened
     std::vector<std::unique_ptr<Connection>> idle;  // the last one used is the first one out
     std::vector<Connection*> leased;
     std::unique_ptr<sqlite::MemoryDatabase> memory;
@@ -75,7 +78,8 @@ const OpenOptions& Pool::options() const noexcept { return impl_->options; }
 
 Pool::Lease Pool::acquire() {
     Impl& impl = *impl_;
-    if (seam::process_id() != impl.pid) throw UsageError("a connection pool was used in a forked child; open one there");
+    if (seam::process_id() != impl.pid)
+        throw UsageError("a connection pool was used in a forked child; open one there");
     const seam::SteadyTime end = seam::steady_now() + 30s;
     std::unique_ptr<Connection> found;
     for (;;) {
@@ -84,13 +88,15 @@ Pool::Lease Pool::acquire() {
         while (!impl.closed && impl.idle.empty() && impl.open_count >= impl.size) {
             if (impl.changed.wait_until(lock, end) == std::cv_status::timeout && impl.idle.empty() &&
                 impl.open_count >= impl.size && !impl.closed) {
-                throw DatabaseError(DatabaseErrorKind::busy,
-                                    "no connection of the pool of " + std::to_string(impl.size) + " to " +
-                                        impl.options.url.printable +
-                                        " became free within 30 s; are transactions kept open, or is the pool too small?");
+                throw DatabaseError(
+                    DatabaseErrorKind::busy,
+                    "no connection of the pool of " + std::to_string(impl.size) + " to " +
+                        impl.options.url.printable +
+                        " became free within 30 s; are transactions kept open, or is the pool too small?");
             }
         }
-        if (impl.closed) throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
+        if (impl.closed)
+            throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
         if (impl.idle.empty()) {
             ++impl.open_count;
             break;
@@ -105,7 +111,8 @@ Pool::Lease Pool::acquire() {
     try {
         if (!found) found = impl.connect(impl.options.pinned_plans);
         const std::lock_guard lock(impl.mutex);
-        if (impl.closed) throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
+        if (impl.closed)
+            throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
         impl.leased.push_back(found.get());
     } catch (...) {
         impl.forget_one();
@@ -115,7 +122,8 @@ Pool::Lease Pool::acquire() {
 }
 
 std::unique_ptr<Connection> Pool::open_dedicated(bool pinned_plans) {
-    if (seam::process_id() != impl_->pid) throw UsageError("a connection pool was used in a forked child; open one there");
+    if (seam::process_id() != impl_->pid)
+        throw UsageError("a connection pool was used in a forked child; open one there");
     return impl_->connect(pinned_plans);
 }
 

@@ -52,7 +52,8 @@ class TextCache {
     };
     std::size_t capacity_;
     std::list<Entry> order_;
-    std::unordered_map<std::string_view, typename std::list<Entry>::iterator> index_;  // keys view the list's texts
+    std::unordered_map<std::string_view, typename std::list<Entry>::iterator>
+        index_;  // keys view the list's texts
 };
 
 }  // namespace dbos::sql

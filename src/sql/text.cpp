@@ -67,8 +67,9 @@ void append_array(std::string& out, const Array& values, Append append) {
 
 void check_nul(std::string_view text, std::string_view statement, std::size_t number) {
     if (text.find('\0') == std::string_view::npos) return;
-    throw UsageError("statement \"" + std::string(statement) + "\": parameter " + std::to_string(number) +
-                     " holds the character U+0000, which the system database cannot store; remove or escape it");
+    throw UsageError(
+        "statement \"" + std::string(statement) + "\": parameter " + std::to_string(number) +
+        " holds the character U+0000, which the system database cannot store; remove or escape it");
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ namespace dbos::sql {
 namespace {
 
 constexpr std::string_view kForms =
-    "expected postgresql://user:password@host:port/database, sqlite:///relative/file, sqlite:////absolute/file or "
+    "expected postgresql://user:password@host:port/database, sqlite:///relative/file, "
+    "sqlite:////absolute/file or "
     "sqlite:///:memory:";
 
 /// Hides what may be a password, also in texts that do not parse: all between the scheme and the last @, and values of keys
@@ -84,20 +85,25 @@ Url sqlite_url(const std::string& text, std::string_view rest) {
         // SQLAlchemy: an empty host, then the path behind one slash.
         rest.remove_prefix(2);
         if (!rest.empty() && rest.front() != '/') {
-            refuse(text, "a SQLite URL has no host; write three slashes for a relative path, four for an absolute one");
+            refuse(text,
+                   "a SQLite URL has no host; write three slashes for a relative path, four for an absolute "
+                   "one");
         }
         if (!rest.empty()) rest.remove_prefix(1);
         if (const std::size_t query = rest.find('?'); query != std::string_view::npos) {
-            if (query + 1 < rest.size()) refuse(text, "parameters after the file name are not supported for SQLite");
+            if (query + 1 < rest.size())
+                refuse(text, "parameters after the file name are not supported for SQLite");
             rest = rest.substr(0, query);
         }
         const auto decoded = percent_decoded(rest);
-        if (!decoded) refuse(text, "a % must be followed by two hexadecimal digits; write %25 for a percent sign");
+        if (!decoded)
+            refuse(text, "a % must be followed by two hexadecimal digits; write %25 for a percent sign");
         url.path = *decoded;
     } else {
         url.path = rest;
     }
-    if (url.path.empty()) refuse(text, "the file name is missing; write sqlite:///file.sqlite or sqlite:///:memory:");
+    if (url.path.empty())
+        refuse(text, "the file name is missing; write sqlite:///file.sqlite or sqlite:///:memory:");
     if (url.path.find('\0') != std::string::npos) refuse(text, "the file name holds the character U+0000");
     const bool absolute = url.path.front() == '/';
     url.printable = (absolute ? "sqlite:////" : "sqlite:///") + url.path.substr(absolute ? 1 : 0);
@@ -105,8 +111,10 @@ Url sqlite_url(const std::string& text, std::string_view rest) {
 }
 
 bool known_parameter(std::string_view key) {
-    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> defaults(PQconndefaults(), &PQconninfoFree);
-    for (const PQconninfoOption* option = defaults.get(); option != nullptr && option->keyword != nullptr; ++option) {
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> defaults(PQconndefaults(),
+                                                                                &PQconninfoFree);
+    for (const PQconninfoOption* option = defaults.get(); option != nullptr && option->keyword != nullptr;
+         ++option) {
         if (key == option->keyword) return true;
     }
     return key == "ssl";  // JDBC's ssl=true, which libpq translates
@@ -115,17 +123,20 @@ bool known_parameter(std::string_view key) {
 /// What is wrong with a PostgreSQL URL that libpq refuses. libpq's own message may quote the password.
 std::string diagnose(std::string_view rest) {
     const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
-    if (std::ranges::count(rest, '@') > 1 || (authority.find('@') == std::string_view::npos && rest.find('@') != rest.npos)) {
+    if (std::ranges::count(rest, '@') > 1 ||
+        (authority.find('@') == std::string_view::npos && rest.find('@') != rest.npos)) {
         return "user name and password must be percent-encoded (@ as %40, / as %2F, : as %3A, % as %25)";
     }
-    if (!percent_decoded(rest)) return "a % must be followed by two hexadecimal digits; write %25 for a percent sign";
+    if (!percent_decoded(rest))
+        return "a % must be followed by two hexadecimal digits; write %25 for a percent sign";
     if (const std::size_t query = rest.find('?'); query != std::string_view::npos) {
         std::string_view pairs = rest.substr(query + 1);
         while (!pairs.empty()) {
             const std::string_view pair = pairs.substr(0, pairs.find('&'));
             pairs.remove_prefix(std::min(pairs.size(), pair.size() + 1));
             const std::size_t equals = pair.find('=');
-            if (equals == std::string_view::npos) return "every parameter behind the ? has the form name=value";
+            if (equals == std::string_view::npos)
+                return "every parameter behind the ? has the form name=value";
             const std::string key(pair.substr(0, equals));
             if (!known_parameter(key)) return "the parameter \"" + key + "\" is not one of libpq";
         }
@@ -135,11 +146,13 @@ std::string diagnose(std::string_view rest) {
 
 Url postgres_url(const std::string& text, const std::string& conninfo, std::string_view rest, bool is_url) {
     char* message = nullptr;
-    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconninfoParse(conninfo.c_str(), &message),
-                                                                             &PQconninfoFree);
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
+        PQconninfoParse(conninfo.c_str(), &message), &PQconninfoFree);
     PQfreemem(message);
     if (!options) {
-        refuse(text, is_url ? diagnose(rest) : "malformed; expected key=value pairs as libpq reads them, values in '…' if needed");
+        refuse(text,
+               is_url ? diagnose(rest)
+                      : "malformed; expected key=value pairs as libpq reads them, values in '…' if needed");
     }
     std::map<std::string, std::string> given;
     for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
@@ -172,7 +185,8 @@ Url Url::parse(const std::string& text) {
     const std::string rest = text.substr(colon + 1);
     if (scheme == "sqlite" || scheme == "sqlite3") return sqlite_url(text, rest);
     if (scheme == "postgresql" || scheme == "postgres") {
-        if (!rest.starts_with("//")) refuse(text, "two slashes must follow the scheme; " + std::string(kForms));
+        if (!rest.starts_with("//"))
+            refuse(text, "two slashes must follow the scheme; " + std::string(kForms));
         return postgres_url(text, scheme + ":" + rest, std::string_view(rest).substr(2), true);
     }
     refuse(text, "the scheme \"" + scheme + "\" is unknown; " + std::string(kForms));

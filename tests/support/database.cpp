@@ -21,7 +21,8 @@ std::string random_name(const std::string& prefix) {
 
 TemporaryDirectory::TemporaryDirectory() {
     std::string pattern = (std::filesystem::temp_directory_path() / "dbos-test-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::system_error(errno, std::generic_category(), "mkdtemp");
+    if (::mkdtemp(pattern.data()) == nullptr)
+        throw std::system_error(errno, std::generic_category(), "mkdtemp");
     path_ = pattern;
 }
 
@@ -44,14 +45,16 @@ TestDatabase::TestDatabase(sql::Backend backend) {
         options_.schema = random_name("dbos_test_");
     }
     options_.url = sql::Url::parse(url_);
-    if (backend == sql::Backend::postgres) sql::open(options_)->script("CREATE SCHEMA \"" + options_.schema + "\"");
+    if (backend == sql::Backend::postgres)
+        sql::open(options_)->script("CREATE SCHEMA \"" + options_.schema + "\"");
 }
 
 TestDatabase::~TestDatabase() {
     if (options_.url.backend != sql::Backend::postgres) return;
     try {
         // A connection that a failed test left behind in a transaction must not hold up the others.
-        sql::open(options_)->script("SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS \"" + options_.schema + "\" CASCADE");
+        sql::open(options_)->script("SET lock_timeout = '10s'; DROP SCHEMA IF EXISTS \"" + options_.schema +
+                                    "\" CASCADE");
     } catch (const std::exception& error) {
         ADD_FAILURE() << "the schema of the test could not be dropped: " << error.what();
     }
@@ -63,7 +66,9 @@ bool need_postgres() {
     if (required != nullptr && std::string_view(required) == "1") {
         ADD_FAILURE() << "DBOS_TEST_POSTGRES_URL is not set, but DBOS_TEST_REQUIRE_POSTGRES=1";
     } else {
-        [] { GTEST_SKIP() << "no PostgreSQL: set DBOS_TEST_POSTGRES_URL, or run under scripts/with-postgres"; }();
+        [] {
+            GTEST_SKIP() << "no PostgreSQL: set DBOS_TEST_POSTGRES_URL, or run under scripts/with-postgres";
+        }();
     }
     return false;
 }

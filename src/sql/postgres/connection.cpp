@@ -18,12 +18,15 @@ class PostgresRows final : public Result::Rows {
    public:
     explicit PostgresRows(ResultPtr result) : result_(std::move(result)) {}
     std::size_t rows() const noexcept override { return static_cast<std::size_t>(PQntuples(result_.get())); }
-    std::size_t columns() const noexcept override { return static_cast<std::size_t>(PQnfields(result_.get())); }
+    std::size_t columns() const noexcept override {
+        return static_cast<std::size_t>(PQnfields(result_.get()));
+    }
     Cell cell(std::size_t row, std::size_t column) const override {
         const int r = static_cast<int>(row);
         const int c = static_cast<int>(column);
         if (PQgetisnull(result_.get(), r, c) != 0) return {};
-        return Cell({PQgetvalue(result_.get(), r, c), static_cast<std::size_t>(PQgetlength(result_.get(), r, c))});
+        return Cell(
+            {PQgetvalue(result_.get(), r, c), static_cast<std::size_t>(PQgetlength(result_.get(), r, c))});
     }
     std::string_view column_name(std::size_t column) const override {
         const char* name = PQfname(result_.get(), static_cast<int>(column));
@@ -35,7 +38,8 @@ class PostgresRows final : public Result::Rows {
 };
 
 Result result_of(ResultPtr result) {
-    if (PQresultStatus(result.get()) == PGRES_TUPLES_OK) return {std::make_unique<PostgresRows>(std::move(result)), 0};
+    if (PQresultStatus(result.get()) == PGRES_TUPLES_OK)
+        return {std::make_unique<PostgresRows>(std::move(result)), 0};
     std::int64_t affected = 0;
     const char* const count = PQcmdTuples(result.get());
     std::from_chars(count, count + std::strlen(count), affected);
@@ -84,7 +88,8 @@ PostgresConnection::PostgresConnection(const OpenOptions& options)
         // Through a pooler a setting of the session would reach other programs, so it is set for each transaction.
         for (const auto& setting : kPlanSettings) {
             local_settings_ += local_settings_.empty() ? "SELECT " : ", ";
-            local_settings_ += std::string("set_config('") + setting.name + "', '" + setting.value + "', true)";
+            local_settings_ +=
+                std::string("set_config('") + setting.name + "', '" + setting.value + "', true)";
         }
     }
     PQenterPipelineMode(link_.get());
@@ -96,13 +101,15 @@ PostgresConnection::~PostgresConnection() {
 
 void PostgresConnection::check_owner() const {
     if (seam::process_id() == pid_) return;
-    throw UsageError("a database connection was used in a forked child; open one there, or call exec() first");
+    throw UsageError(
+        "a database connection was used in a forked child; open one there, or call exec() first");
 }
 
 PostgresConnection::Entry& PostgresConnection::entry_of(const Statement& statement) {
     auto& entry = by_statement_[&statement];
     if (!entry) {
-        entry = std::make_unique<Entry>(Entry{statement.name, expand(statement.text, Backend::postgres, schema_), {}});
+        entry = std::make_unique<Entry>(
+            Entry{statement.name, expand(statement.text, Backend::postgres, schema_), {}});
     }
     return *entry;
 }
@@ -205,14 +212,15 @@ void PostgresConnection::run(std::span<const Execution> executions, std::span<Re
     if (fault == seam::DbFault::lose_ack) raise_lost({"the acknowledgement was lost"}, first, commits);
 }
 
-std::optional<PostgresConnection::Failure> PostgresConnection::round_trip(std::span<const Execution> executions,
-                                                                          std::span<Result> results) {
+std::optional<PostgresConnection::Failure> PostgresConnection::round_trip(
+    std::span<const Execution> executions, std::span<Result> results) {
     if (link_.get() == nullptr) throw LinkLost{"the connection is closed"};
     items_.clear();
     if (!deallocate_.empty() && !in_transaction()) {
         // In a transaction of its own: some statements want to be the first of theirs.
         for (const auto& name : deallocate_) {
-            send_auxiliary(("DEALLOCATE " + quote_identifier(name)).c_str(), "deallocate", Item::Kind::deallocate);
+            send_auxiliary(("DEALLOCATE " + quote_identifier(name)).c_str(), "deallocate",
+                           Item::Kind::deallocate);
         }
         send_sync();
         deallocate_.clear();
@@ -240,8 +248,8 @@ void PostgresConnection::send_execution(const Execution& execution) {
     int sent = 0;
     Variant* used = nullptr;
     if (unnamed_) {
-        sent = PQsendQueryParams(link_.get(), entry.text.c_str(), encoded_.count(), encoded_.types.data(), values, lengths,
-                                 formats, 0);
+        sent = PQsendQueryParams(link_.get(), entry.text.c_str(), encoded_.count(), encoded_.types.data(),
+                                 values, lengths, formats, 0);
     } else {
         Variant& variant = variant_of(entry);
         used = &variant;
@@ -253,7 +261,8 @@ void PostgresConnection::send_execution(const Execution& execution) {
             variant.ready = Ready::sent;
             items_.push_back({Item::Kind::prepare, entry.label.c_str(), &variant});
         }
-        sent = PQsendQueryPrepared(link_.get(), variant.name.c_str(), encoded_.count(), values, lengths, formats, 0);
+        sent = PQsendQueryPrepared(link_.get(), variant.name.c_str(), encoded_.count(), values, lengths,
+                                   formats, 0);
     }
     if (sent == 0) link_.lost();
     items_.push_back({Item::Kind::execute, entry.label.c_str(), used});
@@ -323,8 +332,8 @@ void PostgresConnection::raise(const Failure& failure, bool outcome_unknown) {
 void PostgresConnection::raise_lost(const LinkLost& lost, std::string_view what, bool outcome_unknown) {
     drop();
     throw DatabaseError(DatabaseErrorKind::connection,
-                        "the connection to " + printable_ + " was lost in statement \"" + std::string(what) + "\": " +
-                            lost.message,
+                        "the connection to " + printable_ + " was lost in statement \"" + std::string(what) +
+                            "\": " + lost.message,
                         {}, {}, outcome_unknown);
 }
 
@@ -385,7 +394,8 @@ void PostgresConnection::commit() {
         if (failure) raise(*failure, true);
         if (last_tag_ != "COMMIT") {
             throw DatabaseError(DatabaseErrorKind::other,
-                                "commit: a statement of the transaction had failed, so it was rolled back", "25P02");
+                                "commit: a statement of the transaction had failed, so it was rolled back",
+                                "25P02");
         }
     } catch (const LinkLost& lost) {
         raise_lost(lost, "commit", true);

@@ -20,7 +20,8 @@ ResultPtr ask(Link& link, const std::string& text, const Url& url) {
     try {
         return link.simple(text.c_str());
     } catch (const LinkLost& lost) {
-        throw DatabaseError(DatabaseErrorKind::connection, "the connection to " + url.printable + " was lost: " + lost.message);
+        throw DatabaseError(DatabaseErrorKind::connection,
+                            "the connection to " + url.printable + " was lost: " + lost.message);
     }
 }
 
@@ -48,7 +49,8 @@ bool create_database_if_missing(const Url& url) {
         if (exists(options)) return false;
         throw;
     }
-    const ResultPtr found = ask(link, "SELECT 1 FROM pg_catalog.pg_database WHERE datname =" + quote_literal(url.database), url);
+    const ResultPtr found =
+        ask(link, "SELECT 1 FROM pg_catalog.pg_database WHERE datname =" + quote_literal(url.database), url);
     if (PQresultStatus(found.get()) != PGRES_TUPLES_OK) throw error_of(found.get(), "find database", false);
     if (PQntuples(found.get()) > 0) return false;
     const ResultPtr made = ask(link, "CREATE DATABASE " + quote_identifier(url.database), url);

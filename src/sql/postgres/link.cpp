@@ -19,7 +19,8 @@ std::map<std::string, std::string> parameters_of(const std::string& conninfo) {
     char* message = nullptr;
     PQconninfoOption* options = PQconninfoParse(conninfo.c_str(), &message);
     PQfreemem(message);
-    for (const PQconninfoOption* option = options; option != nullptr && option->keyword != nullptr; ++option) {
+    for (const PQconninfoOption* option = options; option != nullptr && option->keyword != nullptr;
+         ++option) {
         if (option->val != nullptr) parameters.emplace(option->keyword, option->val);
     }
     PQconninfoFree(options);
@@ -71,7 +72,9 @@ Refusal parse_refusal(std::string_view text) {
         for (std::size_t at = line.find(":  "); at != std::string::npos; at = line.find(":  ", at + 1)) {
             const std::string_view rest = std::string_view(line).substr(at + 3);
             const auto is_code = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'); };
-            if (rest.size() < 7 || rest.substr(5, 2) != ": " || !std::ranges::all_of(rest.substr(0, 5), is_code)) continue;
+            if (rest.size() < 7 || rest.substr(5, 2) != ": " ||
+                !std::ranges::all_of(rest.substr(0, 5), is_code))
+                continue;
             refusal.sqlstate = rest.substr(0, 5);
             line.erase(at + 3, 7);
             break;
@@ -92,7 +95,8 @@ void Link::connect(const OpenOptions& options, std::string_view database) {
         attempt(options, database, options.pinned_plans);
     } catch (const DatabaseError& error) {
         // Poolers refuse start-up options (08P01), old servers settings that they do not know (42704).
-        const bool refused_options = error.sqlstate() == "08P01" || error.sqlstate() == "42704" || error.sqlstate() == "0A000";
+        const bool refused_options =
+            error.sqlstate() == "08P01" || error.sqlstate() == "42704" || error.sqlstate() == "0A000";
         if (!options.pinned_plans || !refused_options) throw;
         attempt(options, database, false);
         plans_unpinned_ = true;
@@ -133,7 +137,8 @@ void Link::attempt(const OpenOptions& options, std::string_view database, bool p
 }
 
 void Link::poll_connect(const OpenOptions& options, seam::Duration timeout) {
-    const seam::SteadyTime end = seam::steady_now() + std::min<seam::Duration>(timeout, std::chrono::hours(24 * 365));
+    const seam::SteadyTime end =
+        seam::steady_now() + std::min<seam::Duration>(timeout, std::chrono::hours(24 * 365));
     if (PQstatus(connection_) == CONNECTION_BAD) refuse(options);
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
     while (status != PGRES_POLLING_OK) {
@@ -145,10 +150,11 @@ void Link::poll_connect(const OpenOptions& options, seam::Duration timeout) {
         if (why != seam::Waker::Why::ready || interrupted_.load()) {
             close();
             throw DatabaseError(DatabaseErrorKind::connection,
-                                interrupted_.load() ? "connecting to " + options.url.printable + " was interrupted"
-                                                    : "no connection to " + options.url.printable + " within " +
-                                                          std::to_string(timeout / 1s) +
-                                                          " s (option connect_timeout); is the server reachable?");
+                                interrupted_.load()
+                                    ? "connecting to " + options.url.printable + " was interrupted"
+                                    : "no connection to " + options.url.printable + " within " +
+                                          std::to_string(timeout / 1s) +
+                                          " s (option connect_timeout); is the server reachable?");
         }
         status = PQconnectPoll(connection_);
     }
@@ -157,8 +163,10 @@ void Link::poll_connect(const OpenOptions& options, seam::Duration timeout) {
 void Link::refuse(const OpenOptions& options) {
     Refusal refusal = parse_refusal(PQerrorMessage(connection_));
     close();
-    const DatabaseErrorKind kind = refusal.sqlstate.empty() ? DatabaseErrorKind::connection : kind_of(refusal.sqlstate);
-    throw DatabaseError(kind, "cannot connect to " + options.url.printable + ": " + refusal.message, refusal.sqlstate);
+    const DatabaseErrorKind kind =
+        refusal.sqlstate.empty() ? DatabaseErrorKind::connection : kind_of(refusal.sqlstate);
+    throw DatabaseError(kind, "cannot connect to " + options.url.printable + ": " + refusal.message,
+                        refusal.sqlstate);
 }
 
 void Link::close() noexcept {
@@ -217,7 +225,8 @@ ResultPtr Link::simple(const char* text) {
 }
 
 void Link::lost() const {
-    throw LinkLost{connection_ == nullptr ? "the connection is closed" : trimmed(PQerrorMessage(connection_))};
+    throw LinkLost{connection_ == nullptr ? "the connection is closed"
+                                          : trimmed(PQerrorMessage(connection_))};
 }
 
 void Link::interrupt() noexcept {
@@ -233,11 +242,25 @@ DatabaseErrorKind kind_of(std::string_view sqlstate) {
     };
     // The first match counts: exact states stand before their classes.
     static constexpr Rule kRules[] = {
-        {"57014", timeout},          {"40001", serialization},    {"40P01", serialization},    {"40003", serialization},
-        {"55P03", busy},             {"23505", unique_violation}, {"23503", foreign_key},      {"42P01", undefined_object},
-        {"42703", undefined_object}, {"42883", undefined_object}, {"3F000", undefined_object}, {"3D000", undefined_object},
-        {"42501", permission},       {"28", permission},          {"25006", read_only},        {"25P03", connection},
-        {"08", connection},          {"53", connection},          {"57", connection},
+        {"57014", timeout},
+        {"40001", serialization},
+        {"40P01", serialization},
+        {"40003", serialization},
+        {"55P03", busy},
+        {"23505", unique_violation},
+        {"23503", foreign_key},
+        {"42P01", undefined_object},
+        {"42703", undefined_object},
+        {"42883", undefined_object},
+        {"3F000", undefined_object},
+        {"3D000", undefined_object},
+        {"42501", permission},
+        {"28", permission},
+        {"25006", read_only},
+        {"25P03", connection},
+        {"08", connection},
+        {"53", connection},
+        {"57", connection},
     };
     for (const auto& rule : kRules) {
         if (sqlstate.starts_with(rule.prefix)) return rule.kind;
@@ -247,7 +270,8 @@ DatabaseErrorKind kind_of(std::string_view sqlstate) {
 
 bool is_fatal(const PGresult* result) {
     const char* severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    return severity != nullptr && (std::string_view(severity) == "FATAL" || std::string_view(severity) == "PANIC");
+    return severity != nullptr &&
+           (std::string_view(severity) == "FATAL" || std::string_view(severity) == "PANIC");
 }
 
 DatabaseError error_of(const PGresult* result, std::string_view what, bool outcome_unknown) {
@@ -264,7 +288,8 @@ DatabaseError error_of(const PGresult* result, std::string_view what, bool outco
         if (const std::string more = field(code); !more.empty()) text += "; " + more;
     }
     DatabaseErrorKind kind = kind_of(sqlstate);
-    if (kind == DatabaseErrorKind::other && (sqlstate.empty() || is_fatal(result))) kind = DatabaseErrorKind::connection;
+    if (kind == DatabaseErrorKind::other && (sqlstate.empty() || is_fatal(result)))
+        kind = DatabaseErrorKind::connection;
     const bool lost = sqlstate.empty() || is_fatal(result) || sqlstate == "40003";
     return {kind, text, sqlstate, field(PG_DIAG_CONSTRAINT_NAME), outcome_unknown && lost};
 }

@@ -82,8 +82,10 @@ struct PlanSetting {
     const char* name;
     const char* value;
 };
-inline constexpr PlanSetting kPlanSettings[] = {{"enable_seqscan", "off"},   {"enable_hashjoin", "off"},
-                                                {"enable_mergejoin", "off"}, {"jit", "off"},
+inline constexpr PlanSetting kPlanSettings[] = {{"enable_seqscan", "off"},
+                                                {"enable_hashjoin", "off"},
+                                                {"enable_mergejoin", "off"},
+                                                {"jit", "off"},
                                                 {"plan_cache_mode", "force_generic_plan"}};
 
 }  // namespace dbos::sql::postgres

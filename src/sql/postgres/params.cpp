@@ -93,7 +93,8 @@ void EncodedParams::encode(const Params& params) {
         }
         void operator()(const TextArray& array) const {
             out.add_array(kTextArray, kText, array, [this](std::string_view value) {
-                if (value.size() > INT_MAX) throw UsageError("an array element of more than 2 GiB cannot be sent");
+                if (value.size() > INT_MAX)
+                    throw UsageError("an array element of more than 2 GiB cannot be sent");
                 out.append_u32(static_cast<std::uint32_t>(value.size()));
                 out.arena_ += value;
             });

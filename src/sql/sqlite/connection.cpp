@@ -76,7 +76,8 @@ class Reset {
 /// Holds the turn of writers for one call outside of a transaction.
 class SqliteConnection::Turn {
    public:
-    Turn(SqliteConnection& connection, bool wanted) : connection_(connection), taken_(wanted && !connection.has_turn_) {
+    Turn(SqliteConnection& connection, bool wanted)
+        : connection_(connection), taken_(wanted && !connection.has_turn_) {
         if (taken_) connection_.take_turn();
     }
     ~Turn() {
@@ -105,7 +106,8 @@ SqliteConnection::~SqliteConnection() {
 
 void SqliteConnection::check(std::string_view what) const {
     if (seam::process_id() != pid_) {
-        throw UsageError("a database connection was used in a forked child; open one there, or call exec() first");
+        throw UsageError(
+            "a database connection was used in a forked child; open one there, or call exec() first");
     }
     if (interrupted_.load()) {
         throw DatabaseError(DatabaseErrorKind::connection, std::string(what) + ": the call was interrupted");
@@ -117,11 +119,12 @@ void SqliteConnection::take_turn() {
     if (turn_) {
         if (!turn_->lock(kLongestWait, [this] { return interrupted_.load(); })) {
             check("waiting for the turn to write");
-            throw DatabaseError(DatabaseErrorKind::busy,
-                                "SQLite file " + path_ +
-                                    ": another connection has held the turn to write for 30 s; does this thread hold an open "
-                                    "transaction, or is a process stopped in the middle of one?",
-                                "sqlite:5");
+            throw DatabaseError(
+                DatabaseErrorKind::busy,
+                "SQLite file " + path_ +
+                    ": another connection has held the turn to write for 30 s; does this thread hold an open "
+                    "transaction, or is a process stopped in the middle of one?",
+                "sqlite:5");
         }
     }
     has_turn_ = true;
@@ -141,7 +144,8 @@ int SqliteConnection::on_busy(void* self, int count) noexcept {
     if (seam::steady_now() - *connection.busy_since_ >= kLongestWait) return 0;
     // Short and jittered, so that no waiter is late for ever; locks are held for about one fsync.
     const auto base = count < 4 ? 500us : count < 20 ? 2ms : 10ms;
-    const auto jitter = static_cast<std::int64_t>(seam::random_u64() % static_cast<std::uint64_t>(base.count() + 1));
+    const auto jitter =
+        static_cast<std::int64_t>(seam::random_u64() % static_cast<std::uint64_t>(base.count() + 1));
     return seam::sleep_in_callback(std::chrono::microseconds(base.count() / 2 + jitter)) ? 1 : 0;
 }
 
@@ -176,7 +180,8 @@ SqliteConnection::Prepared& SqliteConnection::prepared_of(const Statement& state
 
 SqliteConnection::Prepared& SqliteConnection::prepared_of(const std::string& text) {
     if (Prepared* prepared = by_text_.find(text)) return *prepared;
-    auto owned = std::make_unique<Prepared>(Prepared{"query", prepare(expand(text, Backend::sqlite, {}), "query", true)});
+    auto owned = std::make_unique<Prepared>(
+        Prepared{"query", prepare(expand(text, Backend::sqlite, {}), "query", true)});
     Prepared& prepared = *owned;
     by_text_.insert(text, std::move(owned));
     return prepared;
@@ -187,8 +192,8 @@ void SqliteConnection::bind(sqlite3_stmt* statement, const Params& params, std::
     arena_.clear();
     int code = SQLITE_OK;
     const auto text = [statement](int index, std::string_view value) {
-        return sqlite3_bind_text64(statement, index, value.data() != nullptr ? value.data() : "", value.size(), SQLITE_STATIC,
-                                   SQLITE_UTF8);
+        return sqlite3_bind_text64(statement, index, value.data() != nullptr ? value.data() : "",
+                                   value.size(), SQLITE_STATIC, SQLITE_UTF8);
     };
     const auto json = [this, &text](int index, const auto& array) {
         append_json(arena_.emplace_back(), array);
@@ -199,12 +204,18 @@ void SqliteConnection::bind(sqlite3_stmt* statement, const Params& params, std::
         code = std::visit(
             [&](const auto& value) {
                 using T = std::decay_t<decltype(value)>;
-                if constexpr (std::is_same_v<T, std::monostate>) return sqlite3_bind_null(statement, index);
-                else if constexpr (std::is_same_v<T, bool>) return sqlite3_bind_int(statement, index, value ? 1 : 0);
-                else if constexpr (std::is_same_v<T, std::int64_t>) return sqlite3_bind_int64(statement, index, value);
-                else if constexpr (std::is_same_v<T, double>) return sqlite3_bind_double(statement, index, value);
-                else if constexpr (std::is_same_v<T, std::string_view>) return text(index, value);
-                else return json(index, value);
+                if constexpr (std::is_same_v<T, std::monostate>)
+                    return sqlite3_bind_null(statement, index);
+                else if constexpr (std::is_same_v<T, bool>)
+                    return sqlite3_bind_int(statement, index, value ? 1 : 0);
+                else if constexpr (std::is_same_v<T, std::int64_t>)
+                    return sqlite3_bind_int64(statement, index, value);
+                else if constexpr (std::is_same_v<T, double>)
+                    return sqlite3_bind_double(statement, index, value);
+                else if constexpr (std::is_same_v<T, std::string_view>)
+                    return text(index, value);
+                else
+                    return json(index, value);
             },
             params[i]);
     }
@@ -216,10 +227,10 @@ Result SqliteConnection::step(Prepared& prepared, const Params& params) {
     sqlite3_stmt* const statement = prepared.statement.get();
     const Reset reset(statement);
     bind(statement, params, prepared.label);
-    std::unique_ptr<SqliteRows> rows;
+    int code = sqlite3_step(statement);
+    std::unique_ptr<SqliteRows> rows;  // made after the first step, which sees schema changes
     if (sqlite3_column_count(statement) > 0) rows = std::make_unique<SqliteRows>(statement);
-    int code = SQLITE_OK;
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW) rows->append(statement);
+    for (; code == SQLITE_ROW; code = sqlite3_step(statement)) rows->append(statement);
     if (code != SQLITE_DONE) raise(sqlite3_extended_errcode(db_), prepared.label);
     const std::int64_t affected = rows || sqlite3_stmt_readonly(statement) != 0 ? 0 : sqlite3_changes64(db_);
     return {std::move(rows), affected};
@@ -230,7 +241,8 @@ Result SqliteConnection::run(Prepared& prepared, const Params& params, Access ac
     const seam::DbOp op = writes ? seam::DbOp::write : seam::DbOp::read;
     if (failed_) {
         throw DatabaseError(DatabaseErrorKind::other,
-                            "statement \"" + prepared.label + "\": an earlier statement of the transaction failed; roll back");
+                            "statement \"" + prepared.label +
+                                "\": an earlier statement of the transaction failed; roll back");
     }
     const Turn turn(*this, writes && !in_transaction_);
     const bool in_transaction = in_transaction_;
@@ -296,11 +308,14 @@ void SqliteConnection::script(const std::string& text) {
     check("script");
     const std::string expanded = expand(text, Backend::sqlite, {});
     const std::size_t start = expanded.find_first_not_of(" \t\r\n");
-    const std::string_view body = start == std::string::npos ? std::string_view() : std::string_view(expanded).substr(start);
+    const std::string_view body =
+        start == std::string::npos ? std::string_view() : std::string_view(expanded).substr(start);
     const auto begins = [body](std::string_view word) {
-        return body.size() >= word.size() && sqlite3_strnicmp(body.data(), word.data(), static_cast<int>(word.size())) == 0;
+        return body.size() >= word.size() &&
+               sqlite3_strnicmp(body.data(), word.data(), static_cast<int>(word.size())) == 0;
     };
-    const bool bare = in_transaction_ || begins("PRAGMA") || begins("VACUUM");  // these do not work in a transaction
+    const bool bare =
+        in_transaction_ || begins("PRAGMA") || begins("VACUUM");  // these do not work in a transaction
     std::optional<Transaction> transaction;
     if (!bare) transaction.emplace(*this);
     const Turn turn(*this, !in_transaction_);
@@ -351,7 +366,8 @@ void SqliteConnection::commit() {
         seam::db_return(seam::DbOp::commit);
     } catch (const DatabaseError& error) {
         // After an I/O error the log may hold the transaction or not.
-        const bool unknown = error.sqlstate().starts_with("sqlite:") && error.kind() == DatabaseErrorKind::other;
+        const bool unknown =
+            error.sqlstate().starts_with("sqlite:") && error.kind() == DatabaseErrorKind::other;
         const DatabaseError report(error.kind(), error.what(), error.sqlstate(), error.constraint(), unknown);
         rollback();
         throw report;
@@ -383,17 +399,19 @@ bool SqliteConnection::usable() const noexcept {
 }
 
 void SqliteConnection::simple(const char* text, const char* label) {
-    if (sqlite3_exec(db_, text, nullptr, nullptr, nullptr) != SQLITE_OK) raise(sqlite3_extended_errcode(db_), label);
+    if (sqlite3_exec(db_, text, nullptr, nullptr, nullptr) != SQLITE_OK)
+        raise(sqlite3_extended_errcode(db_), label);
 }
 
 void SqliteConnection::raise(int code, std::string_view what) {
-    throw error_of(code, sqlite3_errmsg(db_), "SQLite file " + path_ + ": statement \"" + std::string(what) + "\"");
+    throw error_of(code, sqlite3_errmsg(db_),
+                   "SQLite file " + path_ + ": statement \"" + std::string(what) + "\"");
 }
 
 void SqliteConnection::raise_fault(std::string_view what, bool outcome_unknown) const {
     throw DatabaseError(DatabaseErrorKind::connection,
-                        "SQLite file " + path_ + ": statement \"" + std::string(what) + "\" got no answer", {}, {},
-                        outcome_unknown);
+                        "SQLite file " + path_ + ": statement \"" + std::string(what) + "\" got no answer",
+                        {}, {}, outcome_unknown);
 }
 
 }  // namespace dbos::sql::sqlite

@@ -1,6 +1,5 @@
 // `:memory:` databases: several connections, one handle.
 #include <chrono>
-#include <condition_variable>
 #include <mutex>
 #include <utility>
 
@@ -119,12 +118,15 @@ class Proxy final : public Connection {
        private:
         [[noreturn]] static void refuse(std::string_view what, bool interrupted) {
             if (interrupted) {
-                throw DatabaseError(DatabaseErrorKind::connection, std::string(what) + ": the call was interrupted");
+                throw DatabaseError(DatabaseErrorKind::connection,
+                                    std::string(what) + ": the call was interrupted");
             }
-            throw DatabaseError(DatabaseErrorKind::busy,
-                                std::string(what) + ": another transaction has held the :memory: database for 30 s; does this "
-                                                    "thread hold an open transaction?",
-                                "sqlite:5");
+            throw DatabaseError(
+                DatabaseErrorKind::busy,
+                std::string(what) +
+                    ": another transaction has held the :memory: database for 30 s; does this "
+                    "thread hold an open transaction?",
+                "sqlite:5");
         }
         Proxy& proxy_;
         bool taken_;

@@ -43,7 +43,8 @@ DatabaseErrorKind kind_of(int code, std::string_view message) {
 std::string diagnose(const std::string& path, bool create) {
     std::error_code ignored;
     const std::filesystem::path file(path);
-    const std::filesystem::path directory = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+    const std::filesystem::path directory =
+        file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
     if (!std::filesystem::exists(directory, ignored)) {
         return "the directory " + directory.string() + " does not exist; create it first";
     }
@@ -64,9 +65,11 @@ DatabaseError error_of(int code, const char* message, std::string_view what) {
     if (const auto colon = text.find("constraint failed: "); colon != std::string_view::npos) {
         constraint = text.substr(colon + 19);
     }
-    std::string full = std::string(what) + " failed: " + std::string(text) + " (" + std::to_string(code) + ")";
+    std::string full =
+        std::string(what) + " failed: " + std::string(text) + " (" + std::to_string(code) + ")";
     if ((code & 0xff) == SQLITE_NOTADB) full += "; the file is not a SQLite database (or it is encrypted)";
-    if (kind == DatabaseErrorKind::read_only) full += "; the file, its directory or this connection is read-only";
+    if (kind == DatabaseErrorKind::read_only)
+        full += "; the file, its directory or this connection is read-only";
     return {kind, full, "sqlite:" + std::to_string(code), constraint};
 }
 
@@ -84,12 +87,14 @@ void SqliteConnection::open(const OpenOptions& options) {
     if (seam::db_call(seam::DbOp::open) != seam::DbFault::none) raise_fault("open", false);
     const bool memory = path_ == kMemoryPath;
     const bool create = options.create_file && !options.read_only;
-    const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create || memory ? SQLITE_OPEN_CREATE : 0);
+    const int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create || memory ? SQLITE_OPEN_CREATE : 0);
     const int code = sqlite3_open_v2(path_.c_str(), &db_, flags, memory ? nullptr : seam::db_vfs());
     seam::db_return(seam::DbOp::open);
     if (code != SQLITE_OK) {
         if (db_ == nullptr) throw std::bad_alloc();
-        throw DatabaseError(DatabaseErrorKind::other, "cannot open the SQLite file " + path_ + ": " + diagnose(path_, create),
+        throw DatabaseError(DatabaseErrorKind::other,
+                            "cannot open the SQLite file " + path_ + ": " + diagnose(path_, create),
                             "sqlite:" + std::to_string(sqlite3_extended_errcode(db_)));
     }
     sqlite3_extended_result_codes(db_, 1);
@@ -107,7 +112,8 @@ void SqliteConnection::configure(const OpenOptions& options) {
     } else {
         if (sqlite3_db_readonly(db_, "main") == 1) {
             throw DatabaseError(DatabaseErrorKind::read_only,
-                                "the SQLite file " + path_ + " is read-only for this user; make it and its directory writable",
+                                "the SQLite file " + path_ +
+                                    " is read-only for this user; make it and its directory writable",
                                 "sqlite:" + std::to_string(SQLITE_READONLY));
         }
         if (!memory) enter_wal();
@@ -122,14 +128,18 @@ void SqliteConnection::enter_wal() {
     for (;;) {
         const int code = sqlite3_exec(db_, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr);
         if (code == SQLITE_OK) return;
-        const bool busy = (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED || (code & 0xff) == SQLITE_PROTOCOL;
-        if (!busy || seam::steady_now() >= end || interrupted_.load()) raise(sqlite3_extended_errcode(db_), "journal_mode");
+        const bool busy = (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED ||
+                          (code & 0xff) == SQLITE_PROTOCOL;
+        if (!busy || seam::steady_now() >= end || interrupted_.load())
+            raise(sqlite3_extended_errcode(db_), "journal_mode");
         seam::sleep_for(std::chrono::microseconds(500 + seam::random_u64() % 2000));
     }
 }
 
 void SqliteConnection::pragma(const char* text) { simple(text, text); }
 
-std::unique_ptr<Connection> open_sqlite(const OpenOptions& options) { return std::make_unique<SqliteConnection>(options); }
+std::unique_ptr<Connection> open_sqlite(const OpenOptions& options) {
+    return std::make_unique<SqliteConnection>(options);
+}
 
 }  // namespace dbos::sql::sqlite
