@@ -17,12 +17,13 @@ struct Findings {
     std::vector<std::string> notes;       // files that are not in the archive, and why
     std::size_t files = 0;                // in the manifest
     std::size_t archived = 0;
-    std::size_t rehashed = 0;             // sources read again and found equal
+    std::size_t rehashed = 0;  // sources read again and found equal
     std::int64_t bytes = 0;
     std::int64_t object_bytes = 0;
-    std::size_t steps = 0;                // recorded in the database
-    std::size_t executions = 0;           // in the side log
-    std::size_t repeats = 0;              // executions beyond the first of their step: each cut off by the end of its process
+    std::size_t steps = 0;       // recorded in the database
+    std::size_t executions = 0;  // in the side log
+    std::size_t repeats =
+        0;  // executions beyond the first of their step: each cut off by the end of its process
 };
 
 /// What the database says of steps.

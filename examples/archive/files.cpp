@@ -24,7 +24,8 @@ namespace {
 }
 
 Stamp stamp_from(const struct stat& info) {
-    return {.size = info.st_size, .mtime_ns = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+    return {.size = info.st_size,
+            .mtime_ns = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
 
 bool is_build_tree(const fs::path& directory) {
@@ -34,7 +35,7 @@ bool is_build_tree(const fs::path& directory) {
 
 // What a checkout holds besides its sources.
 bool is_left_out_of_sources(const fs::path& directory) {
-    static constexpr std::array<std::string_view, 6> kNames = {".git",  ".cache", "build",
+    static constexpr std::array<std::string_view, 6> kNames = {".git",         ".cache", "build",
                                                                "node_modules", ".venv",  "__pycache__"};
     const std::string name = directory.filename().native();
     return std::find(kNames.begin(), kNames.end(), name) != kNames.end() || is_build_tree(directory);
@@ -48,7 +49,9 @@ class Walker {
     Walk run() {
         std::error_code error;
         fs::directory_iterator entries(root_, error);
-        if (error) throw std::runtime_error("cannot read the directory " + printable(root_.native()) + ": " + error.message());
+        if (error)
+            throw std::runtime_error("cannot read the directory " + printable(root_.native()) + ": " +
+                                     error.message());
         enter(std::move(entries), root_);
         std::sort(walk_.files.begin(), walk_.files.end(),
                   [](const FoundFile& a, const FoundFile& b) { return a.path < b.path; });
@@ -66,7 +69,7 @@ class Walker {
     }
 
     void visit(const fs::path& path) {
-        struct stat info {};
+        struct stat info{};
         if (::lstat(path.c_str(), &info) != 0) {
             skip(path, "vanished while the directory was read");
         } else if (S_ISDIR(info.st_mode)) {
@@ -85,7 +88,9 @@ class Walker {
         }
     }
 
-    std::string relative_to_root(const fs::path& path) const { return path.lexically_relative(root_).native(); }
+    std::string relative_to_root(const fs::path& path) const {
+        return path.lexically_relative(root_).native();
+    }
 
     void skip(const fs::path& path, std::string reason) {
         walk_.skipped.push_back({printable(relative_to_root(path)), std::move(reason)});
@@ -108,7 +113,8 @@ Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
 Sha256::~Sha256() { EVP_MD_CTX_free(context_); }
 
 void Sha256::add(std::span<const char> bytes) {
-    if (EVP_DigestUpdate(context_, bytes.data(), bytes.size()) != 1) throw std::runtime_error("SHA-256 failed");
+    if (EVP_DigestUpdate(context_, bytes.data(), bytes.size()) != 1)
+        throw std::runtime_error("SHA-256 failed");
 }
 
 std::string Sha256::hex() {
@@ -135,7 +141,7 @@ Walk walk(const fs::path& root, const fs::path& leave_out, bool sources_only) {
 }
 
 std::optional<Stamp> stamp_of(const fs::path& path) {
-    struct stat info {};
+    struct stat info{};
     if (::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
     return stamp_from(info);
 }
@@ -166,17 +172,19 @@ bool is_utf8(std::string_view text) noexcept {
     for (std::size_t i = 0; i < text.size();) {
         const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
         const unsigned lead = byte(i);
-        const std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : (lead & 0xF0U) == 0xE0 ? 3
-                                   : lead >= 0xF0 && lead < 0xF5                ? 4
-                                                                                : 0;
+        const std::size_t length = lead < 0x80                   ? 1
+                                   : lead >= 0xC2 && lead < 0xE0 ? 2
+                                   : (lead & 0xF0U) == 0xE0      ? 3
+                                   : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                                 : 0;
         if (length == 0 || i + length > text.size()) return false;
         for (std::size_t k = 1; k < length; ++k) {
             if ((byte(i + k) & 0xC0U) != 0x80U) return false;
         }
         if (length > 2) {  // no overlong forms, no surrogates, nothing beyond U+10FFFF
             const unsigned second = byte(i + 1);
-            if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second >= 0xA0) || (lead == 0xF0 && second < 0x90) ||
-                (lead == 0xF4 && second >= 0x90)) {
+            if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second >= 0xA0) ||
+                (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second >= 0x90)) {
                 return false;
             }
         }

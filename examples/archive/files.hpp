@@ -18,7 +18,8 @@ namespace archive {
 /// A source that is not what the walk saw: state is "vanished" or "changed".
 class SourceGone : public std::runtime_error {
    public:
-    SourceGone(std::string state, const std::string& message) : std::runtime_error(message), state_(std::move(state)) {}
+    SourceGone(std::string state, const std::string& message)
+        : std::runtime_error(message), state_(std::move(state)) {}
     const std::string& state() const noexcept { return state_; }
 
    private:
@@ -94,7 +95,8 @@ std::string hash_file(const std::filesystem::path& path);
 void publish(const std::filesystem::path& temporary, const std::filesystem::path& object,
              const std::string& object_sha256);
 /// Writes a whole file atomically: a temporary beside it, forced to disk, renamed.
-void write_file(const std::filesystem::path& path, const std::filesystem::path& temporary, std::string_view text);
+void write_file(const std::filesystem::path& path, const std::filesystem::path& temporary,
+                std::string_view text);
 std::string read_file(const std::filesystem::path& path);
 
 /// Where things lie below OUT.

@@ -23,8 +23,8 @@ int number(const std::string& option, const std::string& text, int least, int mo
     int value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) {
-        throw std::runtime_error(option + " needs a number from " + std::to_string(least) + " to " + std::to_string(most) +
-                                 ", not \"" + printable(text) + '"');
+        throw std::runtime_error(option + " needs a number from " + std::to_string(least) + " to " +
+                                 std::to_string(most) + ", not \"" + printable(text) + '"');
     }
     return value;
 }
@@ -40,11 +40,13 @@ fs::path existing_directory(const fs::path& path) {
     std::error_code error;
     const fs::file_status status = fs::status(path, error);
     const std::string shown = printable(path.native());
-    if (status.type() == fs::file_type::not_found) throw std::runtime_error("the directory " + shown + " does not exist");
+    if (status.type() == fs::file_type::not_found)
+        throw std::runtime_error("the directory " + shown + " does not exist");
     if (error) throw std::runtime_error("cannot look at " + shown + ": " + error.message());
     if (status.type() != fs::file_type::directory) throw std::runtime_error(shown + " is not a directory");
     if (::access(path.c_str(), R_OK | X_OK) != 0) {
-        throw std::runtime_error("the directory " + shown + " cannot be read: " + std::generic_category().message(errno));
+        throw std::runtime_error("the directory " + shown +
+                                 " cannot be read: " + std::generic_category().message(errno));
     }
     return fs::canonical(path);
 }
@@ -55,9 +57,11 @@ fs::path possible_output(const fs::path& path) {
     fs::path existing = fs::weakly_canonical(path);
     const fs::path result = existing;
     std::error_code ignored;
-    while (!fs::exists(existing, ignored) && existing != existing.parent_path()) existing = existing.parent_path();
+    while (!fs::exists(existing, ignored) && existing != existing.parent_path())
+        existing = existing.parent_path();
     if (!fs::is_directory(existing, ignored)) {
-        throw std::runtime_error("cannot write to " + shown + ": " + printable(existing.native()) + " is not a directory");
+        throw std::runtime_error("cannot write to " + shown + ": " + printable(existing.native()) +
+                                 " is not a directory");
     }
     if (::access(existing.c_str(), W_OK | X_OK) != 0) {
         throw std::runtime_error("cannot write to " + shown + ": " + std::generic_category().message(errno));
@@ -80,7 +84,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         const std::string& argument = arguments[i];
         const auto value = [&]() -> const std::string& {
-            if (i + 1 == arguments.size()) throw std::runtime_error(argument + " needs a value; --help shows the options");
+            if (i + 1 == arguments.size())
+                throw std::runtime_error(argument + " needs a value; --help shows the options");
             return arguments[++i];
         };
         if (argument == "--help" || argument == "-h") {
@@ -98,7 +103,8 @@ Options parse_options(const std::vector<std::string>& arguments) {
         } else if (argument == "--kill-after") {
             options.kill_after = number(argument, value(), 1, 1'000'000);
         } else if (argument == "--") {
-            paths.insert(paths.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1, arguments.end());
+            paths.insert(paths.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                         arguments.end());
             break;
         } else if (argument.size() > 1 && argument.front() == '-') {
             throw std::runtime_error("unknown option " + printable(argument) + "; --help shows the options");
@@ -106,12 +112,16 @@ Options parse_options(const std::vector<std::string>& arguments) {
             paths.push_back(argument);
         }
     }
-    if (paths.size() > 2) throw std::runtime_error("one DIRECTORY and one OUT are needed, not " + std::to_string(paths.size()) + " paths");
-    if (!options.demo && paths.size() < 2) throw std::runtime_error("DIRECTORY and OUT are needed; --help shows how");
+    if (paths.size() > 2)
+        throw std::runtime_error("one DIRECTORY and one OUT are needed, not " + std::to_string(paths.size()) +
+                                 " paths");
+    if (!options.demo && paths.size() < 2)
+        throw std::runtime_error("DIRECTORY and OUT are needed; --help shows how");
     options.sources_only = paths.empty();
     options.directory = existing_directory(paths.empty() ? source_tree() : fs::path(paths[0]));
     options.out = possible_output(paths.size() < 2 ? fs::path("demo/archive") : fs::path(paths[1]));
-    if (options.directory == options.out) throw std::runtime_error("OUT must be another directory than DIRECTORY");
+    if (options.directory == options.out)
+        throw std::runtime_error("OUT must be another directory than DIRECTORY");
     check_text(options.directory);
     check_text(options.out);
     return options;

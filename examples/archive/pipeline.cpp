@@ -15,10 +15,15 @@ namespace fs = std::filesystem;
 Pipeline::Pipeline(std::string process, const std::string& out, std::chrono::milliseconds pace)
     : process_(std::move(process)), pid_(::getpid()), log_(log_path(out)), pace_(pace) {}
 
-void Pipeline::log(Event event, const std::string& workflow, const std::string& step, const std::string& execution,
-                   const std::string& rest) const {
-    log_.append({.event = event, .process = process_, .pid = pid_, .workflow = workflow, .step = step,
-                 .execution = execution, .rest = rest});
+void Pipeline::log(Event event, const std::string& workflow, const std::string& step,
+                   const std::string& execution, const std::string& rest) const {
+    log_.append({.event = event,
+                 .process = process_,
+                 .pid = pid_,
+                 .workflow = workflow,
+                 .step = step,
+                 .execution = execution,
+                 .rest = rest});
 }
 
 // A step that also writes the side log: begin and end when it runs, replay when its result came from the checkpoint.
@@ -53,9 +58,9 @@ Summary Pipeline::archive_tree(dbos::Context& ctx, const Tree& tree) const {
     std::vector<dbos::WorkflowHandle<FileResult>> children;
     children.reserve(tree.files.size());
     for (const SourceFile& file : tree.files) {
-        children.push_back(ctx.start_workflow(ArchiveFile,
-                                              {.queue_name = tree.file_queue, .workflow_id = file.workflow_id},
-                                              FileJob{.root = tree.root, .out = tree.out, .file = file}));
+        children.push_back(
+            ctx.start_workflow(ArchiveFile, {.queue_name = tree.file_queue, .workflow_id = file.workflow_id},
+                               FileJob{.root = tree.root, .out = tree.out, .file = file}));
     }
 
     Manifest manifest{.root = tree.root};
@@ -67,7 +72,9 @@ Summary Pipeline::archive_tree(dbos::Context& ctx, const Tree& tree) const {
         } catch (const std::exception& error) {  // a file that cannot be archived does not end the others
             result = {.path = tree.files[i].path, .state = "failed", .detail = error.what()};
         }
-        ++(result.state == "archived" ? summary.archived : result.state == "failed" ? summary.failed : summary.skipped);
+        ++(result.state == "archived" ? summary.archived
+           : result.state == "failed" ? summary.failed
+                                      : summary.skipped);
         manifest.files.push_back(std::move(result));
     }
 
@@ -112,7 +119,8 @@ FileResult Pipeline::archive_file(dbos::Context& ctx, const FileJob& job) const 
                 fs::remove(temporary);
                 throw SourceGone("changed", "its contents changed between two readings");
             }
-            return Compressed{.temporary = temporary.filename(), .object_sha256 = file.object_sha256,
+            return Compressed{.temporary = temporary.filename(),
+                              .object_sha256 = file.object_sha256,
                               .object_size = file.object_size};
         } catch (const SourceGone& gone) {
             return Compressed{.state = gone.state(), .detail = gone.what()};

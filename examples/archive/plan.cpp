@@ -20,7 +20,9 @@ Statuses statuses_of(dbos::Client& client, const std::string& prefix) {
     return statuses;
 }
 
-bool is_lost(const std::string& status) { return dbos::is_terminal(status) && status != dbos::Status::success; }
+bool is_lost(const std::string& status) {
+    return dbos::is_terminal(status) && status != dbos::Status::success;
+}
 
 // The first of base, base~2, base~3 … that may still succeed or has.
 std::string usable_id(const std::string& base, const Statuses& statuses) {
@@ -67,8 +69,8 @@ Plan make_plan(const Options& options, const std::string& key, const Walk& walk,
 
     const std::string base = key + "-tree-" + everything.hex().substr(0, 20);
     plan.tree_id = usable_id(base, statuses);
-    for (int again = 2; statuses.count(plan.tree_id) != 0 && statuses.at(plan.tree_id) == dbos::Status::success;
-         ++again) {
+    for (int again = 2;
+         statuses.count(plan.tree_id) != 0 && statuses.at(plan.tree_id) == dbos::Status::success; ++again) {
         plan.complete = manifest_is_current(client, plan.tree_id, options);
         if (plan.complete) break;
         plan.tree_id = usable_id(base + "~m" + std::to_string(again), statuses);

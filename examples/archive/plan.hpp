@@ -12,11 +12,11 @@
 namespace archive {
 
 struct Plan {
-    std::string key = {};          // of this archive: in every id, and in the names of application and queues
-    std::string tree_id = {};      // the parent workflow
-    Tree tree = {};                // its input
-    bool complete = false;         // the parent has ended successfully, and its manifest is in place
-    std::size_t known = 0;         // workflows of the plan, the parent included, that exist already
+    std::string key = {};      // of this archive: in every id, and in the names of application and queues
+    std::string tree_id = {};  // the parent workflow
+    Tree tree = {};            // its input
+    bool complete = false;     // the parent has ended successfully, and its manifest is in place
+    std::size_t known = 0;     // workflows of the plan, the parent included, that exist already
     std::vector<std::string> superseded = {};  // unfinished workflows of earlier inputs
 };
 

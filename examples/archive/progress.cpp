@@ -19,8 +19,8 @@ bool set_and_not_empty(const char* variable) {
 
 std::string counts(const Progress::Numbers& n) {
     return std::to_string(n.done) + "/" + std::to_string(n.files) + " files, " + std::to_string(n.executed) +
-           " steps run, " + std::to_string(n.replayed) + " replayed, " + std::to_string(n.kills) + " kills, " +
-           std::to_string(n.workers) + " workers";
+           " steps run, " + std::to_string(n.replayed) + " replayed, " + std::to_string(n.kills) +
+           " kills, " + std::to_string(n.workers) + " workers";
 }
 
 }  // namespace
@@ -36,11 +36,14 @@ void Progress::show(const Numbers& n) {
     if (!terminal_) {
         if (n.done < next_line_at_) return;
         std::cout << "  " << counts(n) << std::endl;
-        next_line_at_ = n.done == n.files ? n.files + 1 : std::min(n.files, n.done + std::max<std::size_t>(1, n.files / 10));
+        next_line_at_ = n.done == n.files
+                            ? n.files + 1
+                            : std::min(n.files, n.done + std::max<std::size_t>(1, n.files / 10));
         return;
     }
     const std::size_t filled = n.files == 0 ? kWidth : kWidth * n.done / n.files;
-    const std::string bar = '[' + paint("32", std::string(filled, '#')) + std::string(kWidth - filled, '.') + "] " + counts(n);
+    const std::string bar =
+        '[' + paint("32", std::string(filled, '#')) + std::string(kWidth - filled, '.') + "] " + counts(n);
     if (bar == last_bar_ && bar_shown_) return;
     std::cout << "\r\033[K" << bar << std::flush;
     bar_shown_ = true;

@@ -48,7 +48,8 @@ class Output {
         for (const fs::path& directory : {out / "objects", state_directory(out)}) {
             if (!fs::exists(directory)) made_.push_back(directory);
         }
-        for (fs::path missing = out; !fs::exists(missing); missing = missing.parent_path()) made_.push_back(missing);
+        for (fs::path missing = out; !fs::exists(missing); missing = missing.parent_path())
+            made_.push_back(missing);
         for (const fs::path& directory : {temporary_directory(out), out / "objects"}) {
             std::error_code error;
             fs::create_directories(directory, error);
@@ -70,10 +71,13 @@ class Output {
     void lock() {
         const fs::path path = state_directory(out_) / "lock";
         lock_ = ::open(path.c_str(), O_RDWR | O_CREAT, 0666);  // NOLINT: not close-on-exec, on purpose
-        if (lock_ < 0) throw std::runtime_error("cannot write to " + path.native() + ": " + std::generic_category().message(errno));
+        if (lock_ < 0)
+            throw std::runtime_error("cannot write to " + path.native() + ": " +
+                                     std::generic_category().message(errno));
         // Workers of a run that was killed are on their way out.
         for (int patience = 100; ::flock(lock_, LOCK_EX | LOCK_NB) != 0; --patience) {
-            if (patience == 0) throw std::runtime_error("another dbos-archive is at work on " + out_.native());
+            if (patience == 0)
+                throw std::runtime_error("another dbos-archive is at work on " + out_.native());
             std::this_thread::sleep_for(milliseconds(50));
         }
     }
@@ -95,7 +99,8 @@ class Output {
     void remove_made() noexcept {
         std::error_code ignored;
         for (const fs::path& directory : made_) {
-            directory.parent_path() == out_ ? fs::remove_all(directory, ignored) : fs::remove(directory, ignored);
+            directory.parent_path() == out_ ? fs::remove_all(directory, ignored)
+                                            : fs::remove(directory, ignored);
         }
     }
 
@@ -248,11 +253,13 @@ void Archiver::take_plan(Plan plan) {
 }
 
 void Archiver::tell_plan(const Walk& walk) {
-    progress_.say("archive: " + std::to_string(walk.files.size()) + " files of " + options_.directory.native());
+    progress_.say("archive: " + std::to_string(walk.files.size()) + " files of " +
+                  options_.directory.native());
     progress_.say("      to " + options_.out.native());
     const std::size_t workflows = plan_.tree.files.size() + 1;
     if (plan_.complete) {
-        progress_.say("all " + std::to_string(workflows) + " workflow ids exist and have ended: nothing is done twice");
+        progress_.say("all " + std::to_string(workflows) +
+                      " workflow ids exist and have ended: nothing is done twice");
     } else if (plan_.known > 0) {
         progress_.say(std::to_string(plan_.known) + " of " + std::to_string(workflows) +
                       " workflow ids exist already: going on where an earlier run was");
@@ -260,8 +267,12 @@ void Archiver::tell_plan(const Walk& walk) {
 }
 
 Progress::Numbers Archiver::numbers(int workers) const {
-    return {.files = plan_.tree.files.size(), .done = files_done_, .executed = state_.executed(),
-            .replayed = state_.replayed(), .kills = state_.kills(), .workers = workers};
+    return {.files = plan_.tree.files.size(),
+            .done = files_done_,
+            .executed = state_.executed(),
+            .replayed = state_.replayed(),
+            .kills = state_.kills(),
+            .workers = workers};
 }
 
 // The whole job is one workflow; its result is the end. Returns the signal that stopped the run, or 0.
@@ -271,10 +282,10 @@ int Archiver::work() {
     const long steps = 4 * static_cast<long>(plan_.tree.files.size()) + 1;
     const milliseconds pace(options_.demo ? std::clamp(15'000 * lanes / steps, 5L, 400L) : 0L);
 
-    Supervisor supervisor({.database_url = url_, .key = plan_.key, .out = options_.out, .pace = pace}, options_.workers,
-                          options_.restart, *log_);
-    auto handle = client_->enqueue(ArchiveTree, {.queue_name = tree_queue(plan_.key), .workflow_id = plan_.tree_id},
-                                   plan_.tree);
+    Supervisor supervisor({.database_url = url_, .key = plan_.key, .out = options_.out, .pace = pace},
+                          options_.workers, options_.restart, *log_);
+    auto handle = client_->enqueue(
+        ArchiveTree, {.queue_name = tree_queue(plan_.key), .workflow_id = plan_.tree_id}, plan_.tree);
     supervisor.start();
     auto summary = handle.get_result_async();
     KillPlan kills(options_, plan_.tree.files.size(), files_done_);
@@ -315,26 +326,28 @@ void Archiver::kill_workers(Supervisor& supervisor, KillPlan& plan) {
 // The same job, enqueued once more while the workers are there: its id exists, so its result is there at once.
 bool Archiver::nothing_done_twice() {
     const auto executed = state_.executed();
-    auto again = client_->enqueue(ArchiveTree, {.queue_name = tree_queue(plan_.key), .workflow_id = plan_.tree_id},
-                                  plan_.tree);
+    auto again = client_->enqueue(
+        ArchiveTree, {.queue_name = tree_queue(plan_.key), .workflow_id = plan_.tree_id}, plan_.tree);
     again.get_result();
     read_log();
-    progress_.say("enqueued the same job again: the result is there, " + std::to_string(state_.executed() - executed) +
-                  " steps ran");
+    progress_.say("enqueued the same job again: the result is there, " +
+                  std::to_string(state_.executed() - executed) + " steps ran");
     return state_.executed() == executed;
 }
 
 int Archiver::report(const Walk& walk) {
     const Findings findings = verify(plan_, *client_, state_);
-    for (const NotArchived& entry : walk.skipped) progress_.say("not archived: \"" + entry.path + "\": " + entry.reason);
+    for (const NotArchived& entry : walk.skipped)
+        progress_.say("not archived: \"" + entry.path + "\": " + entry.reason);
     for (const std::string& note : findings.notes) progress_.say("note: " + note);
-    progress_.say("verification, from the manifest, the objects, the sources, the side log and the database:");
+    progress_.say(
+        "verification, from the manifest, the objects, the sources, the side log and the database:");
     progress_.say("  " + std::to_string(findings.files) + " files, each once in the manifest; " +
-                  std::to_string(findings.archived) + " archived, " + std::to_string(findings.bytes) + " bytes in " +
-                  std::to_string(findings.object_bytes) + "; " + std::to_string(findings.rehashed) +
-                  " sources read again and found equal");
-    progress_.say("  " + std::to_string(findings.steps) + " steps recorded, " + std::to_string(findings.executions) +
-                  " executions: " + std::to_string(findings.repeats) +
+                  std::to_string(findings.archived) + " archived, " + std::to_string(findings.bytes) +
+                  " bytes in " + std::to_string(findings.object_bytes) + "; " +
+                  std::to_string(findings.rehashed) + " sources read again and found equal");
+    progress_.say("  " + std::to_string(findings.steps) + " steps recorded, " +
+                  std::to_string(findings.executions) + " executions: " + std::to_string(findings.repeats) +
                   " repeated, each in flight when its process ended; " + std::to_string(state_.replayed()) +
                   " taken from their checkpoints");
     if (findings.violations.empty()) {

@@ -18,8 +18,8 @@ namespace archive {
 
 namespace {
 
-constexpr std::array<std::string_view, 10> kEvents = {"run", "start", "kill", "exit",   "gone",
-                                                      "begin", "end", "fail", "replay", "done"};
+constexpr std::array<std::string_view, 10> kEvents = {"run",   "start", "kill", "exit",   "gone",
+                                                      "begin", "end",   "fail", "replay", "done"};
 
 std::string reason() { return std::generic_category().message(errno); }
 
@@ -37,10 +37,12 @@ Record parse(const std::string& line, std::int64_t number) {
     std::istringstream in(line);
     Record record;
     std::string kind;
-    in >> record.time_ms >> kind >> record.process >> record.pid >> record.workflow >> record.step >> record.execution;
+    in >> record.time_ms >> kind >> record.process >> record.pid >> record.workflow >> record.step >>
+        record.execution;
     const auto* event = std::find(kEvents.begin(), kEvents.end(), kind);
     if (!in || event == kEvents.end()) {
-        throw std::runtime_error("line " + std::to_string(number) + " of the side log is no record: " + printable(line));
+        throw std::runtime_error("line " + std::to_string(number) +
+                                 " of the side log is no record: " + printable(line));
     }
     record.event = static_cast<Event>(event - kEvents.begin());
     in.get();
@@ -54,7 +56,9 @@ Record parse(const std::string& line, std::int64_t number) {
 
 }  // namespace
 
-std::filesystem::path log_path(const std::filesystem::path& out) { return state_directory(out) / "steps.log"; }
+std::filesystem::path log_path(const std::filesystem::path& out) {
+    return state_directory(out) / "steps.log";
+}
 
 SideLog::SideLog(const std::filesystem::path& path)
     : fd_(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) {
@@ -64,11 +68,12 @@ SideLog::~SideLog() { ::close(fd_); }
 
 void SideLog::append(const Record& record) const {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const std::string head = std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-    const std::string line = head + ' ' + std::string(kEvents.at(static_cast<std::size_t>(record.event))) + ' ' +
-                             field(record.process) + ' ' + std::to_string(record.pid) + ' ' + field(record.workflow) +
-                             ' ' + field(record.step) + ' ' + field(record.execution) + ' ' +
-                             printable(record.rest).substr(0, 1000) + '\n';
+    const std::string head =
+        std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+    const std::string line = head + ' ' + std::string(kEvents.at(static_cast<std::size_t>(record.event))) +
+                             ' ' + field(record.process) + ' ' + std::to_string(record.pid) + ' ' +
+                             field(record.workflow) + ' ' + field(record.step) + ' ' +
+                             field(record.execution) + ' ' + printable(record.rest).substr(0, 1000) + '\n';
     if (::write(fd_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
         throw std::runtime_error("cannot append to the side log: " + reason());
     }
@@ -103,11 +108,8 @@ void LogState::add(const Record& record) {
     Process& process = processes_[record.process];
     const StepKey key{record.workflow, record.step};
     switch (record.event) {
-        case Event::run:
-            break;
-        case Event::start:
-            process.pid = record.pid;
-            break;
+        case Event::run: break;
+        case Event::start: process.pid = record.pid; break;
         case Event::kill:
         case Event::exit:
         case Event::gone:
@@ -130,12 +132,8 @@ void LogState::add(const Record& record) {
             }
             if (record.event == Event::end) ++executed_;
             break;
-        case Event::replay:
-            ++replayed_;
-            break;
-        case Event::done:
-            done_[record.workflow] = record.rest;
-            break;
+        case Event::replay: ++replayed_; break;
+        case Event::done: done_[record.workflow] = record.rest; break;
     }
 }
 

@@ -22,9 +22,9 @@
 namespace archive {
 
 enum class Event : std::uint8_t {
-    run,     // a supervisor began
-    start,   // a worker was started
-    kill,    // a worker was stopped, found with steps in flight (`rest`: how many), and is now killed with SIGKILL
+    run,    // a supervisor began
+    start,  // a worker was started
+    kill,  // a worker was stopped, found with steps in flight (`rest`: how many), and is now killed with SIGKILL
     exit,    // a worker ended otherwise (`rest` says how)
     gone,    // a worker of an earlier run whose end nobody saw
     begin,   // an attempt of a step begins
@@ -96,10 +96,10 @@ class LogState {
     struct Process {
         std::int64_t pid = 0;
         bool dead = false;
-        bool killed = false;       // by the supervisor
-        std::size_t died = 0;      // position of the record
+        bool killed = false;                   // by the supervisor
+        std::size_t died = 0;                  // position of the record
         std::set<std::string> in_flight = {};  // executions begun, neither ended nor failed
-        bool by_signal = false;    // dead, not by the supervisor, and not of its own will
+        bool by_signal = false;                // dead, not by the supervisor, and not of its own will
     };
     using StepKey = std::pair<std::string, std::string>;  // workflow, step
 

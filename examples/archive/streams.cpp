@@ -24,7 +24,8 @@ std::string reason() { return std::generic_category().message(errno); }
 class InputFile {
    public:
     // O_NONBLOCK: whatever took the place of the file meanwhile (a FIFO) must not block the open.
-    explicit InputFile(const fs::path& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    explicit InputFile(const fs::path& path)
+        : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
         if (fd_ < 0 && (errno == ENOENT || errno == ENOTDIR)) {
             throw SourceGone("vanished", printable(path.native()) + " has vanished");
         }
@@ -38,16 +39,20 @@ class InputFile {
         for (;;) {
             const ssize_t got = ::read(fd_, block.data(), block.size());
             if (got >= 0) return static_cast<std::size_t>(got);
-            if (errno != EINTR) throw std::runtime_error("cannot read " + printable(path_.native()) + ": " + reason());
+            if (errno != EINTR)
+                throw std::runtime_error("cannot read " + printable(path_.native()) + ": " + reason());
         }
     }
 
     void expect(const Stamp& expected) const {
-        struct stat info {};
-        if (::fstat(fd_, &info) != 0) throw std::runtime_error("cannot look at " + printable(path_.native()) + ": " + reason());
-        const std::int64_t mtime_ns = std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+        struct stat info{};
+        if (::fstat(fd_, &info) != 0)
+            throw std::runtime_error("cannot look at " + printable(path_.native()) + ": " + reason());
+        const std::int64_t mtime_ns =
+            std::int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
         if (!S_ISREG(info.st_mode) || Stamp{info.st_size, mtime_ns} != expected) {
-            throw SourceGone("changed", printable(path_.native()) + " has changed since the directory was read");
+            throw SourceGone("changed",
+                             printable(path_.native()) + " has changed since the directory was read");
         }
     }
 
@@ -74,12 +79,14 @@ class OutputFile {
         while (!bytes.empty()) {
             const ssize_t put = ::write(fd_, bytes.data(), bytes.size());
             if (put < 0 && errno == EINTR) continue;
-            if (put < 0) throw std::runtime_error("cannot write " + printable(path_.native()) + ": " + reason());
+            if (put < 0)
+                throw std::runtime_error("cannot write " + printable(path_.native()) + ": " + reason());
             bytes = bytes.subspan(static_cast<std::size_t>(put));
         }
     }
     void finish() {
-        if (::fsync(fd_) != 0) throw std::runtime_error("cannot force to disk " + printable(path_.native()) + ": " + reason());
+        if (::fsync(fd_) != 0)
+            throw std::runtime_error("cannot force to disk " + printable(path_.native()) + ": " + reason());
         finished_ = true;
     }
 
@@ -137,7 +144,8 @@ CompressedFile compress(const fs::path& source, const Stamp& expected, const fs:
         ZSTD_inBuffer in{block.data(), got, 0};
         for (std::size_t remaining = 1; last ? remaining != 0 : in.pos < in.size;) {
             ZSTD_outBuffer out{packed.data(), packed.size(), 0};
-            remaining = checked(ZSTD_compressStream2(compressor.get(), &out, &in, last ? ZSTD_e_end : ZSTD_e_continue));
+            remaining = checked(
+                ZSTD_compressStream2(compressor.get(), &out, &in, last ? ZSTD_e_end : ZSTD_e_continue));
             output.write({packed.data(), out.pos});
             object_hash.add({packed.data(), out.pos});
             result.object_size += static_cast<std::int64_t>(out.pos);
@@ -181,7 +189,8 @@ void write_file(const fs::path& path, const fs::path& temporary, std::string_vie
         output.finish();
     }
     if (::rename(temporary.c_str(), path.c_str()) != 0) {
-        throw std::runtime_error("cannot move the new " + printable(path.native()) + " into place: " + reason());
+        throw std::runtime_error("cannot move the new " + printable(path.native()) +
+                                 " into place: " + reason());
     }
 }
 

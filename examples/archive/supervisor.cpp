@@ -74,10 +74,12 @@ void Supervisor::spawn() {
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
     pid_t pid = 0;
-    const int error = ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments, environment.data());
+    const int error =
+        ::posix_spawn(&pid, program.c_str(), &actions, &attributes, arguments, environment.data());
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    if (error != 0) throw std::runtime_error("cannot start a worker: " + std::generic_category().message(error));
+    if (error != 0)
+        throw std::runtime_error("cannot start a worker: " + std::generic_category().message(error));
     log_.append({.event = Event::start, .process = settings_.process, .pid = pid});
     workers_[settings_.process] = {.pid = pid, .started = steady_clock::now()};
 }
@@ -89,7 +91,8 @@ void Supervisor::look_after() {
         if (::waitpid(worker.pid, &status, WNOHANG) == worker.pid) ended(process, status);
     }
     if (early_failures_ >= kMaxEarlyFailures) {
-        throw std::runtime_error("workers end soon after their start, again and again; the last one with " + last_failure_);
+        throw std::runtime_error("workers end soon after their start, again and again; the last one with " +
+                                 last_failure_);
     }
     if (restart_) start();
     if (workers_.empty()) throw std::runtime_error("no worker is left, and --no-restart was given");
@@ -123,8 +126,8 @@ std::string Supervisor::kill_frozen(const std::string& process, pid_t pid, std::
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
     workers_.erase(process);
-    return "killed worker " + process + " (pid " + std::to_string(pid) + ") with " + std::to_string(in_flight) +
-           (in_flight == 1 ? " step" : " steps") + " in flight";
+    return "killed worker " + process + " (pid " + std::to_string(pid) + ") with " +
+           std::to_string(in_flight) + (in_flight == 1 ? " step" : " steps") + " in flight";
 }
 
 void Supervisor::stop(std::chrono::seconds patience) noexcept {

@@ -10,7 +10,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void violation(Findings& findings, std::string sentence) { findings.violations.push_back(std::move(sentence)); }
+void violation(Findings& findings, std::string sentence) {
+    findings.violations.push_back(std::move(sentence));
+}
 
 std::string name(const FileResult& file) { return '"' + printable(file.path) + '"'; }
 
@@ -23,12 +25,14 @@ std::vector<FileResult> check_manifest(const Plan& plan, Findings& findings) {
         const auto found = seen.find(file.path);
         const int times = found == seen.end() ? 0 : found->second;
         if (times != 1) {
-            violation(findings, "\"" + printable(file.path) + "\" stands " + std::to_string(times) + " times in the manifest");
+            violation(findings, "\"" + printable(file.path) + "\" stands " + std::to_string(times) +
+                                    " times in the manifest");
         }
         seen.erase(file.path);
     }
     for (const auto& [path, times] : seen) {
-        violation(findings, "\"" + printable(path) + "\" stands in the manifest, but was not there to be archived");
+        violation(findings,
+                  "\"" + printable(path) + "\" stands in the manifest, but was not there to be archived");
     }
     findings.files = manifest.files.size();
     return manifest.files;
@@ -76,7 +80,8 @@ void check_files(const Plan& plan, const std::vector<FileResult>& files, Finding
 }
 
 // One finished workflow per file, with the result that the manifest shows. Fills in which execution recorded each step.
-Recorded check_database(const Plan& plan, const std::vector<FileResult>& files, dbos::Client& client, Findings& findings) {
+Recorded check_database(const Plan& plan, const std::vector<FileResult>& files, dbos::Client& client,
+                        Findings& findings) {
     std::map<std::string, dbos::WorkflowStatus> rows;
     for (auto& row : client.list_workflows({.workflow_id_prefix = plan.key + '-', .load_input = false})) {
         rows[row.workflow_id] = std::move(row);
@@ -88,25 +93,29 @@ Recorded check_database(const Plan& plan, const std::vector<FileResult>& files, 
         const auto row = rows.find(source.workflow_id);
         const auto result = results.find(source.path);
         if (row == rows.end()) {
-            violation(findings, "there is no workflow " + source.workflow_id + " for \"" + printable(source.path) + '"');
+            violation(findings, "there is no workflow " + source.workflow_id + " for \"" +
+                                    printable(source.path) + '"');
         } else if (result != results.end()) {
             const bool failed = result->second->state == "failed";
             if (row->second.status != (failed ? dbos::Status::error : dbos::Status::success)) {
                 violation(findings, "the workflow of " + name(*result->second) + " is " + row->second.status +
                                         ", and the manifest says " + result->second->state);
             } else if (!failed && row->second.output != dbos::to_value(*result->second)) {
-                violation(findings, "the workflow of " + name(*result->second) + " has another result than the manifest");
+                violation(findings, "the workflow of " + name(*result->second) +
+                                        " has another result than the manifest");
             }
         }
     }
 
     Recorded recorded;
     for (const auto& [id, row] : rows) {
-        if (row.status == dbos::Status::success || row.status == dbos::Status::error) recorded.finished.insert(id);
+        if (row.status == dbos::Status::success || row.status == dbos::Status::error)
+            recorded.finished.insert(id);
         for (const auto& step : client.list_workflow_steps(id)) {
             if (step.child_workflow_id || step.function_name.starts_with("DBOS.")) continue;
             const dbos::Value* ran_by = step.output ? step.output->find("ran_by") : nullptr;
-            recorded.steps[{id, step.function_name}] = ran_by == nullptr ? std::string() : ran_by->as_string();
+            recorded.steps[{id, step.function_name}] =
+                ran_by == nullptr ? std::string() : ran_by->as_string();
         }
     }
     return recorded;

@@ -22,10 +22,10 @@ constexpr const char* kParent = "DBOS_ARCHIVE_PARENT";
 
 std::string variable(const char* name) {
     const char* value = std::getenv(name);
-    if (value == nullptr) throw std::runtime_error(std::string("--worker is for dbos-archive itself: ") + name + " is not set");
+    if (value == nullptr)
+        throw std::runtime_error(std::string("--worker is for dbos-archive itself: ") + name + " is not set");
     return value;
 }
-
 
 }  // namespace
 
@@ -34,19 +34,29 @@ std::string tree_queue(const std::string& key) { return "archive-trees-" + key; 
 std::string file_queue(const std::string& key) { return "archive-files-" + key; }
 
 dbos::AppOptions app_options(const std::string& database_url, const std::string& key) {
-    return {.name = application_name(key), .system_database_url = database_url, .log_sink = dbos::stderr_log_sink(dbos::LogLevel::error)};
+    return {.name = application_name(key),
+            .system_database_url = database_url,
+            .log_sink = dbos::stderr_log_sink(dbos::LogLevel::error)};
 }
 
 std::vector<std::string> to_environment(const WorkerSettings& settings) {
-    const auto entry = [](const char* name, const std::string& value) { return std::string(name) + '=' + value; };
-    return {entry(kDatabase, settings.database_url), entry(kKey, settings.key), entry(kProcess, settings.process),
-            entry(kOut, settings.out), entry(kPace, std::to_string(settings.pace.count())),
+    const auto entry = [](const char* name, const std::string& value) {
+        return std::string(name) + '=' + value;
+    };
+    return {entry(kDatabase, settings.database_url),
+            entry(kKey, settings.key),
+            entry(kProcess, settings.process),
+            entry(kOut, settings.out),
+            entry(kPace, std::to_string(settings.pace.count())),
             entry(kParent, std::to_string(::getpid()))};
 }
 
 WorkerSettings from_environment() {
-    return {.database_url = variable(kDatabase), .key = variable(kKey), .process = variable(kProcess),
-            .out = variable(kOut), .pace = std::chrono::milliseconds(std::stoi(variable(kPace)))};
+    return {.database_url = variable(kDatabase),
+            .key = variable(kKey),
+            .process = variable(kProcess),
+            .out = variable(kOut),
+            .pace = std::chrono::milliseconds(std::stoi(variable(kPace)))};
 }
 
 int run_worker() {

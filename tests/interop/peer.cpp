@@ -32,7 +32,8 @@ DBOS_ERROR(CardDeclined)
 
 constexpr auto Order = dbos::workflow<Receipt(std::string, int)>("order", dbos::params("id", "cents"));
 constexpr auto Label = dbos::workflow<std::string(std::string)>("label", dbos::params("id"));
-constexpr auto Declined = dbos::workflow<void(std::string)>("declined", dbos::params("id")).throws<CardDeclined>();
+constexpr auto Declined =
+    dbos::workflow<void(std::string)>("declined", dbos::params("id")).throws<CardDeclined>();
 constexpr auto Echo = dbos::workflow<dbos::Value(dbos::Value)>("echo", dbos::params("value"));
 constexpr auto Slow = dbos::workflow<std::string(double)>("slow", dbos::params("seconds"));
 
@@ -89,10 +90,13 @@ void check(const std::string& name, const dbos::Value& got, const dbos::Value& e
         return;
     }
     ++failures;
-    std::cout << "not ok  " << name << "\n          got      " << got.dump() << "\n          expected " << expected.dump() << '\n';
+    std::cout << "not ok  " << name << "\n          got      " << got.dump() << "\n          expected "
+              << expected.dump() << '\n';
 }
 
-dbos::Value describe(const std::string& type, const std::string& message) { return dbos::Array{type, message}; }
+dbos::Value describe(const std::string& type, const std::string& message) {
+    return dbos::Array{type, message};
+}
 
 template <class Handle>
 dbos::Value outcome(const Handle& handle) {
@@ -112,12 +116,14 @@ dbos::Value whole_order(const std::string& id) {
 void check_history(dbos::Client& client, const std::string& peer) {
     std::map<std::string, dbos::WorkflowStatus> rows;
     dbos::Array ids;
-    for (auto& row : client.list_workflows({.workflow_id_prefix = peer + "-"})) rows[row.workflow_id] = std::move(row);
+    for (auto& row : client.list_workflows({.workflow_id_prefix = peer + "-"}))
+        rows[row.workflow_id] = std::move(row);
     for (const auto& [id, row] : rows) ids.emplace_back(id);
     check("list: ids", ids, dbos::Array{peer + "-declined", peer + "-order", peer + "-order-label"});
     const dbos::WorkflowStatus& whole = rows[peer + "-order"];
     check("list: status and name", dbos::Array{whole.status, whole.name}, dbos::Array{"SUCCESS", "order"});
-    check("list: input", whole.input ? dbos::Array(whole.input->positional) : dbos::Array(), dbos::Array{peer + "-order", 4200});
+    check("list: input", whole.input ? dbos::Array(whole.input->positional) : dbos::Array(),
+          dbos::Array{peer + "-order", 4200});
     check("list: output", whole.output.value_or(dbos::Value()), whole_order(peer + "-order"));
     check("list: parent", rows[peer + "-order-label"].parent_workflow_id.value_or(""), peer + "-order");
     const dbos::WorkflowStatus& refused = rows[peer + "-declined"];
@@ -140,7 +146,8 @@ void check_history(dbos::Client& client, const std::string& peer) {
         check("steps: times", steps[0].started_at_epoch_ms <= steps[0].completed_at_epoch_ms, true);
     }
 
-    check("result: of a finished workflow", outcome(client.retrieve_workflow(peer + "-order")), whole_order(peer + "-order"));
+    check("result: of a finished workflow", outcome(client.retrieve_workflow(peer + "-order")),
+          whole_order(peer + "-order"));
     check("result: of a finished workflow, typed", outcome(client.retrieve_workflow(Order, peer + "-order")),
           whole_order(peer + "-order"));
     check("result: of a failed workflow", outcome(client.retrieve_workflow(peer + "-declined")),
@@ -155,8 +162,21 @@ std::string fresh_id(const std::string& prefix) {
 dbos::Array values() {
     using dbos::Array;
     using dbos::Object;
-    return {nullptr, true, false, 0, -1, (std::int64_t{1} << 53) - 1, 0.5, -1e-7, 1e21, "", "plain",
-            "Gr\u00fc\u00dfe, \u4e16\u754c \U0001f600", "quote \" backslash \\ line\nend", Array{}, Object{},
+    return {nullptr,
+            true,
+            false,
+            0,
+            -1,
+            (std::int64_t{1} << 53) - 1,
+            0.5,
+            -1e-7,
+            1e21,
+            "",
+            "plain",
+            "Gr\u00fc\u00dfe, \u4e16\u754c \U0001f600",
+            "quote \" backslash \\ line\nend",
+            Array{},
+            Object{},
             Array{1, Array{2, Array{3}}},
             Object{{"a", Object{{"b", Array{nullptr, Object{{"c", ""}}}}}}, {"", 0}}};
 }
@@ -166,15 +186,18 @@ void check_calls(dbos::Client& client, const std::string& peer) {
         return dbos::EnqueueOptions{.queue_name = "interop", .workflow_id = fresh_id(prefix)};
     };
     std::vector<dbos::WorkflowHandle<dbos::Value>> handles;
-    for (const dbos::Value& value : values()) handles.push_back(client.enqueue(Echo, options("from-cpp-"), value));
+    for (const dbos::Value& value : values())
+        handles.push_back(client.enqueue(Echo, options("from-cpp-"), value));
     dbos::Array back;
     for (const auto& handle : handles) back.push_back(outcome(handle));
     check("call: values there and back", back, values());
 
     const std::string id = fresh_id("n-");
     if (peer != "typescript") {  // has positional arguments only
-        const auto named = client.enqueue({.workflow_name = "order", .queue_name = "interop"}, id, dbos::named("cents", 7));
-        check("call: named arguments", outcome(named).find("total") ? outcome(named).at("total") : dbos::Value(), 7);
+        const auto named =
+            client.enqueue({.workflow_name = "order", .queue_name = "interop"}, id, dbos::named("cents", 7));
+        check("call: named arguments",
+              outcome(named).find("total") ? outcome(named).at("total") : dbos::Value(), 7);
     }
     try {
         client.enqueue(Declined, options("from-cpp-"), "d").get_result({.timeout = 60s});
@@ -182,14 +205,19 @@ void check_calls(dbos::Client& client, const std::string& peer) {
     } catch (const CardDeclined& error) {
         check("call: failure of the contract's type", error.what(), "card declined: d");
     }
-    check("call: failure", outcome(client.enqueue({.workflow_name = "declined", .queue_name = "interop"}, "d")),
+    check("call: failure",
+          outcome(client.enqueue({.workflow_name = "declined", .queue_name = "interop"}, "d")),
           describe("CardDeclined", "card declined: d"));
     check("call: durable sleep", outcome(client.enqueue(Slow, options("from-cpp-"), 0.5)), "slept");
-    check("call: an id that exists",
-          outcome(client.enqueue(Order, {.queue_name = "interop", .workflow_id = peer + "-order"}, "other", 1)).at("total"), 4200);
+    check(
+        "call: an id that exists",
+        outcome(client.enqueue(Order, {.queue_name = "interop", .workflow_id = peer + "-order"}, "other", 1))
+            .at("total"),
+        4200);
 
     auto sleeping = client.enqueue(Slow, options("from-cpp-"), 600);
-    for (int i = 0; i < 600 && sleeping.get_status().status != dbos::Status::pending; ++i) std::this_thread::sleep_for(50ms);
+    for (int i = 0; i < 600 && sleeping.get_status().status != dbos::Status::pending; ++i)
+        std::this_thread::sleep_for(50ms);
     client.cancel_workflow(sleeping.workflow_id());
     std::string ended;
     try {
@@ -198,7 +226,8 @@ void check_calls(dbos::Client& client, const std::string& peer) {
     } catch (const dbos::AwaitedWorkflowCancelled&) {
         ended = "cancelled";
     }
-    check("call: cancel", dbos::Array{ended, sleeping.get_status().status}, dbos::Array{"cancelled", "CANCELLED"});
+    check("call: cancel", dbos::Array{ended, sleeping.get_status().status},
+          dbos::Array{"cancelled", "CANCELLED"});
 }
 
 int check_peer(const std::string& url, const std::string& peer) {

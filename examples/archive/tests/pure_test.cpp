@@ -85,13 +85,15 @@ using Streams = Directory;
 
 std::string big_text() {
     std::string text;
-    for (int i = 0; text.size() < (5U << 20); ++i) text += std::to_string(i * 7919) + (i % 3 == 0 ? "\n" : " ");
+    for (int i = 0; text.size() < (5U << 20); ++i)
+        text += std::to_string(i * 7919) + (i % 3 == 0 ? "\n" : " ");
     return text;
 }
 
 TEST_F(Streams, WhatIsCompressedDecompressesToTheSameHash) {
     int number = 0;
-    for (const std::string& text : {std::string(), std::string("x"), big_text(), std::string(3U << 20, 'a')}) {
+    for (const std::string& text :
+         {std::string(), std::string("x"), big_text(), std::string(3U << 20, 'a')}) {
         const fs::path source = file("source" + std::to_string(++number), text);
         const Stamp stamp = *stamp_of(source);
         const fs::path object = root / ("object" + std::to_string(number));
@@ -168,8 +170,13 @@ TEST_F(Log, LinesOfSeveralWritersDoNotMix) {
         writers.emplace_back([&path, writer] {
             const SideLog log(path);
             for (int i = 0; i < kLines; ++i) {
-                log.append({.event = Event::begin, .process = "r." + std::to_string(writer), .pid = writer, .workflow = "w",
-                            .step = "write manifest", .execution = "r/" + std::to_string(i), .rest = "two\nlines"});
+                log.append({.event = Event::begin,
+                            .process = "r." + std::to_string(writer),
+                            .pid = writer,
+                            .workflow = "w",
+                            .step = "write manifest",
+                            .execution = "r/" + std::to_string(i),
+                            .rest = "two\nlines"});
             }
         });
     }
@@ -198,8 +205,14 @@ TEST_F(Log, ALineWithoutItsEndIsLeftForTheNextTime) {
 // A short history in which `r.1` is killed in the middle of "hash", and `r.2` does it again.
 class History : public testing::Test {
    protected:
-    void add(Event event, const std::string& process, const std::string& execution = {}, const std::string& rest = {}) {
-        state.add({.event = event, .process = process, .pid = 1, .workflow = "w", .step = "hash", .execution = execution,
+    void add(Event event, const std::string& process, const std::string& execution = {},
+             const std::string& rest = {}) {
+        state.add({.event = event,
+                   .process = process,
+                   .pid = 1,
+                   .workflow = "w",
+                   .step = "hash",
+                   .execution = execution,
                    .rest = rest});
     }
     std::vector<std::string> violations() {
@@ -291,7 +304,8 @@ TEST_F(CommandLine, IsReadAndRefusedWithASentence) {
     const std::string in = root / "in";
     const std::string out = root / "deep" / "out";
     fs::create_directory(in);
-    const Options options = parse_options({in, out, "--workers", "5", "--kill-after", "7", "--no-restart", "--db", "sqlite:///x"});
+    const Options options = parse_options(
+        {in, out, "--workers", "5", "--kill-after", "7", "--no-restart", "--db", "sqlite:///x"});
     EXPECT_EQ(options.directory, fs::canonical(in));
     EXPECT_EQ(options.out, fs::canonical(root) / "deep" / "out");
     EXPECT_EQ(options.workers, 5);
@@ -320,8 +334,11 @@ TEST_F(CommandLine, IsReadAndRefusedWithASentence) {
 }
 
 TEST(Text, Utf8) {
-    for (const char* good : {"", "abc", "\xC3\xA4", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"}) EXPECT_TRUE(is_utf8(good)) << good;
-    for (const char* bad : {"\xE4", "\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE0\x80\x80", "\x80"}) EXPECT_FALSE(is_utf8(bad));
+    for (const char* good : {"", "abc", "\xC3\xA4", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF"})
+        EXPECT_TRUE(is_utf8(good)) << good;
+    for (const char* bad :
+         {"\xE4", "\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE0\x80\x80", "\x80"})
+        EXPECT_FALSE(is_utf8(bad));
     EXPECT_EQ(printable("a\nb"), "a\\x0ab");
     EXPECT_EQ(printable("\xC3\xA4"), "\xC3\xA4");
 }
