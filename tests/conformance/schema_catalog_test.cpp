@@ -25,11 +25,14 @@ TEST(SchemaCatalog, FreshPostgresEqualsTheSharedCatalog) {
     EXPECT_EQ(result.version, 125);
     EXPECT_TRUE(result.changed);
     const auto connection = database.connect();
-    EXPECT_EQ(difference(expected_catalog(schema_vector("postgres-catalog.json")), dump_postgres(*connection, "dbos")), "");
+    EXPECT_EQ(difference(expected_catalog(schema_vector("postgres-catalog.json")),
+                         dump_postgres(*connection, "dbos")),
+              "");
     EXPECT_EQ(scalar(*connection, "SELECT string_agg(version::text, ',') FROM dbos.dbos_migrations"), "125");
     EXPECT_EQ(scalar(*connection, "SELECT count(*) FROM pg_extension WHERE extname = 'uuid-ossp'"), "0");
-    EXPECT_EQ(scalar(*connection, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
-                                  "(SELECT oid FROM pg_database WHERE datname = current_database())"),
+    EXPECT_EQ(scalar(*connection,
+                     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
+                     "(SELECT oid FROM pg_database WHERE datname = current_database())"),
               "0");
 }
 
@@ -47,7 +50,8 @@ TEST(SchemaCatalog, FreshSqliteEqualsTheSharedCatalog) {
     EXPECT_EQ(result.found, 0);
     EXPECT_EQ(result.version, 125);
     const auto connection = file.connect();
-    EXPECT_EQ(difference(expected_catalog(schema_vector("sqlite-catalog.json")), dump_sqlite(*connection)), "");
+    EXPECT_EQ(difference(expected_catalog(schema_vector("sqlite-catalog.json")), dump_sqlite(*connection)),
+              "");
     EXPECT_EQ(difference(own_catalog()["sqlite"], dump_sqlite(*connection, true)), "");
     EXPECT_EQ(scalar(*connection, "SELECT group_concat(version) FROM dbos_migrations"), "125");
     EXPECT_EQ(scalar(*connection, "PRAGMA journal_mode"), "wal");
@@ -58,11 +62,14 @@ TEST(SchemaCatalog, DefaultsOnSqliteAreMillisecondsAndIds) {
     const SqliteFile file;
     migrate(file.options(), quick());
     const auto connection = file.connect();
-    connection->script("INSERT INTO workflow_status (workflow_uuid, status) VALUES ('a', 'PENDING'); "
-                       "INSERT INTO notifications (destination_uuid, message) VALUES ('a', '1'); "
-                       "INSERT INTO queues (name) VALUES ('q');");
+    connection->script(
+        "INSERT INTO workflow_status (workflow_uuid, status) VALUES ('a', 'PENDING'); "
+        "INSERT INTO notifications (destination_uuid, message) VALUES ('a', '1'); "
+        "INSERT INTO queues (name) VALUES ('q');");
     EXPECT_EQ(scalar(*connection, "SELECT typeof(created_at) FROM workflow_status"), "integer");
-    EXPECT_EQ(scalar(*connection, "SELECT abs(created_at - strftime('%s', 'now') * 1000) < 60000 FROM workflow_status"), "1");
+    EXPECT_EQ(scalar(*connection,
+                     "SELECT abs(created_at - strftime('%s', 'now') * 1000) < 60000 FROM workflow_status"),
+              "1");
     EXPECT_EQ(scalar(*connection, "SELECT length(message_uuid) FROM notifications"), "32");
     EXPECT_EQ(scalar(*connection, "SELECT length(queue_id) FROM queues"), "32");
 }
@@ -82,8 +89,9 @@ TEST(SchemaCatalog, MigratingTwiceChangesNothing) {
     const PostgresDatabase database;
     migrate(database.options(), quick());
     const auto connection = database.connect();
-    const char* const identity = "SELECT string_agg(oid::text || ':' || xmin::text, ',' ORDER BY oid) FROM pg_class "
-                                 "WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'dbos')";
+    const char* const identity =
+        "SELECT string_agg(oid::text || ':' || xmin::text, ',' ORDER BY oid) FROM pg_class "
+        "WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'dbos')";
     const std::string before = scalar(*connection, identity);
     const auto again = migrate(database.options(), quick());
     EXPECT_EQ(again.found, 125);
@@ -97,7 +105,9 @@ TEST(SchemaCatalog, OddSchemaName) {
     const std::string schema = "my \"odd\" schema's @name $1";
     migrate(database.options(schema), quick());
     const auto connection = database.connect(schema);
-    EXPECT_EQ(difference(expected_catalog(schema_vector("postgres-catalog.json")), dump_postgres(*connection, schema)), "");
+    EXPECT_EQ(difference(expected_catalog(schema_vector("postgres-catalog.json")),
+                         dump_postgres(*connection, schema)),
+              "");
     EXPECT_EQ(scalar(*connection, "SELECT @enqueue_workflow('w', 'q', workflow_id => 'id')"), "id");
     connection->query("SELECT @send_message('id', '1')");
     EXPECT_EQ(scalar(*connection, "SELECT topic FROM @notifications"), "__null__topic__");
@@ -159,32 +169,41 @@ class SchemaFunctions : public ::testing::Test {
 using ::testing::HasSubstr;
 
 TEST_F(SchemaFunctions, EnqueueWritesStatusAndInput) {
-    EXPECT_EQ(ask("SELECT dbos.enqueue_workflow('w', 'q', ARRAY['1', '\"a\"']::json[], workflow_id => 'x', priority => 3, "
+    EXPECT_EQ(ask("SELECT dbos.enqueue_workflow('w', 'q', ARRAY['1', '\"a\"']::json[], workflow_id => 'x', "
+                  "priority => 3, "
                   "application_name => 'app')"),
               "x");
-    EXPECT_EQ(ask("SELECT inputs FROM dbos.workflow_input"), R"({"positionalArgs" : [1,"a"], "namedArgs" : {}})");
-    EXPECT_EQ(ask("SELECT concat_ws('|', status, name, queue_name, priority, recovery_attempts, serialization, application_name, "
-                  "owner_xid IS NOT NULL, creator_xid IS NULL, inputs IS NULL, executor_id IS NULL, class_name IS NULL, "
+    EXPECT_EQ(ask("SELECT inputs FROM dbos.workflow_input"),
+              R"({"positionalArgs" : [1,"a"], "namedArgs" : {}})");
+    EXPECT_EQ(ask("SELECT concat_ws('|', status, name, queue_name, priority, recovery_attempts, "
+                  "serialization, application_name, "
+                  "owner_xid IS NOT NULL, creator_xid IS NULL, inputs IS NULL, executor_id IS NULL, "
+                  "class_name IS NULL, "
                   "created_at = updated_at) FROM dbos.workflow_status"),
               "ENQUEUED|w|q|3|0|portable_json|app|t|t|t|t|t|t");
-    EXPECT_EQ(ask("SELECT i.retention_timestamp = s.created_at FROM dbos.workflow_input i JOIN dbos.workflow_status s "
+    EXPECT_EQ(ask("SELECT i.retention_timestamp = s.created_at FROM dbos.workflow_input i JOIN "
+                  "dbos.workflow_status s "
                   "USING (workflow_uuid)"),
               "t");
     ask("SELECT dbos.enqueue_workflow('other', 'q', workflow_id => 'x')");
     EXPECT_EQ(ask("SELECT string_agg(name, ',') FROM dbos.workflow_status"), "w");
-    EXPECT_EQ(ask("SELECT inputs FROM dbos.workflow_input"), R"({"positionalArgs" : [1,"a"], "namedArgs" : {}})");
+    EXPECT_EQ(ask("SELECT inputs FROM dbos.workflow_input"),
+              R"({"positionalArgs" : [1,"a"], "namedArgs" : {}})");
 }
 
 TEST_F(SchemaFunctions, EnqueueDelayedAndWithoutArguments) {
     ask("SELECT dbos.enqueue_workflow('w', 'q', NULL, NULL, workflow_id => 'x', delay_until_epoch_ms => 0)");
     EXPECT_EQ(ask("SELECT status FROM dbos.workflow_status"), "DELAYED");
-    EXPECT_EQ(ask("SELECT inputs FROM dbos.workflow_input"), R"({"positionalArgs" : null, "namedArgs" : null})");
+    EXPECT_EQ(ask("SELECT inputs FROM dbos.workflow_input"),
+              R"({"positionalArgs" : null, "namedArgs" : null})");
 }
 
 TEST_F(SchemaFunctions, EnqueueRefusals) {
     EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow('', NULL)"), HasSubstr("P0001"));
-    EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow(NULL, NULL)"), HasSubstr("Workflow name cannot be null or empty"));
-    EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow('w', '')"), HasSubstr("Queue name cannot be null or empty"));
+    EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow(NULL, NULL)"),
+                HasSubstr("Workflow name cannot be null or empty"));
+    EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow('w', '')"),
+                HasSubstr("Queue name cannot be null or empty"));
     EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow('w', 'q', named_args => '[]')"),
                 HasSubstr("Named args must be a JSON object"));
     EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow('w', 'q', workflow_id => '')"),
@@ -192,7 +211,8 @@ TEST_F(SchemaFunctions, EnqueueRefusals) {
     EXPECT_THAT(refusal("SELECT dbos.enqueue_workflow('w', 'q', delay_until_epoch_ms => -1)"),
                 HasSubstr("delay_until_epoch_ms must be >= 0"));
     ask("SELECT dbos.enqueue_workflow('w', 'q', deduplication_id => 'd')");
-    const std::string duplicate = refusal("SELECT dbos.enqueue_workflow('w', 'q', workflow_id => 'y', deduplication_id => 'd')");
+    const std::string duplicate =
+        refusal("SELECT dbos.enqueue_workflow('w', 'q', workflow_id => 'y', deduplication_id => 'd')");
     EXPECT_THAT(duplicate, HasSubstr("23505"));
     EXPECT_THAT(duplicate, HasSubstr("DBOS queue duplicated"));
     EXPECT_THAT(duplicate, HasSubstr("Workflow y with queue q and deduplication ID d already exists"));
@@ -202,9 +222,10 @@ TEST_F(SchemaFunctions, SendMessageAndItsNotification) {
     ask("SELECT dbos.enqueue_workflow('w', 'q', workflow_id => 'x')");
     connection_->query("SELECT dbos.send_message('x', '{\"a\": 1}', 'news', 'key')", {}, sql::Access::write);
     connection_->query("SELECT dbos.send_message('x', '2', 'news', 'key')", {}, sql::Access::write);
-    EXPECT_EQ(ask("SELECT string_agg(concat_ws('|', message_uuid, topic, message, serialization, consumed), ',') "
-                  "FROM dbos.notifications"),
-              "key|news|{\"a\": 1}|portable_json|f");
+    EXPECT_EQ(
+        ask("SELECT string_agg(concat_ws('|', message_uuid, topic, message, serialization, consumed), ',') "
+            "FROM dbos.notifications"),
+        "key|news|{\"a\": 1}|portable_json|f");
     const std::string missing = refusal("SELECT dbos.send_message('nowhere', '1')");
     EXPECT_THAT(missing, HasSubstr("23503"));
     EXPECT_THAT(missing, HasSubstr("DBOS non-existent workflow"));

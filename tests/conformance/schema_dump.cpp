@@ -70,13 +70,15 @@ std::string list(const Json& names) {
 }
 
 Json sqlite_columns(sql::Connection& connection, const std::string& table, Json& keys) {
-    const sql::Result rows = connection.query(
-        "SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('" + table + "') ORDER BY cid");
+    const sql::Result rows =
+        connection.query("SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('" + table +
+                         "') ORDER BY cid");
     Json columns = Json::array();
     std::vector<std::pair<std::int64_t, std::string>> key;
     for (std::size_t i = 0; i < rows.size(); ++i) {
         Json value = rows.at(i, 3).null() ? Json() : Json(rows.at(i, 3).string());
-        if (value == "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)") value = "unixepoch('subsec') * 1000";
+        if (value == "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)")
+            value = "unixepoch('subsec') * 1000";
         columns.push_back({{"name", rows.at(i, 0).string()},
                            {"type", rows.at(i, 1).string()},
                            {"nullable", !rows.at(i, 2).boolean()},
@@ -94,8 +96,10 @@ void sqlite_indexes(sql::Connection& connection, const std::string& table, Json&
         "') l JOIN sqlite_master m ON m.name = l.name ORDER BY l.name");
     for (std::size_t i = 0; i < rows.size(); ++i) {
         const std::string name = rows.at(i, 0).string();
-        const sql::Result parts = connection.query("SELECT name || CASE WHEN desc THEN ' DESC' ELSE '' END "
-                                                   "FROM pragma_index_xinfo('" + name + "') WHERE key = 1 ORDER BY seqno");
+        const sql::Result parts = connection.query(
+            "SELECT name || CASE WHEN desc THEN ' DESC' ELSE '' END "
+            "FROM pragma_index_xinfo('" +
+            name + "') WHERE key = 1 ORDER BY seqno");
         Json columns = Json::array();
         for (std::size_t k = 0; k < parts.size(); ++k) columns.push_back(parts.at(k, 0).string());
         if (rows.at(i, 2).text() == "u") uniques.push_back({{"columns", columns}});
@@ -127,7 +131,8 @@ void differ(const Json& expected, const Json& actual, const std::string& path, s
         return;
     }
     if (expected.is_array() && actual.is_array() && expected.size() == actual.size()) {
-        for (std::size_t i = 0; i < expected.size(); ++i) differ(expected[i], actual[i], path + "/" + std::to_string(i), out);
+        for (std::size_t i = 0; i < expected.size(); ++i)
+            differ(expected[i], actual[i], path + "/" + std::to_string(i), out);
         return;
     }
     out += path + ": expected " + expected.dump() + ", got " + actual.dump() + "\n";
@@ -138,11 +143,13 @@ void differ(const Json& expected, const Json& actual, const std::string& path, s
 Json dump_postgres(sql::Connection& connection, const std::string& schema, bool own) {
     connection.script(kColumnsOf);
     std::string text = kTables;
-    for (std::size_t at = 0; (at = text.find("columns_of(", at)) != std::string::npos; at += 19) text.insert(at, "pg_temp.");
+    for (std::size_t at = 0; (at = text.find("columns_of(", at)) != std::string::npos; at += 19)
+        text.insert(at, "pg_temp.");
     Json out;
     out["tables"] = Json::object();
     const sql::Result rows = connection.query(text, {std::string_view(schema), own});
-    for (std::size_t i = 0; i < rows.size(); ++i) out["tables"][rows.at(i, 0).string()] = Json::parse(rows.at(i, 1).text());
+    for (std::size_t i = 0; i < rows.size(); ++i)
+        out["tables"][rows.at(i, 0).string()] = Json::parse(rows.at(i, 1).text());
     if (own) return out;
     out["functions"] = Json::parse(connection.query(kFunctions, {std::string_view(schema)}).at(0, 0).text());
     out["triggers"] = Json::parse(connection.query(kTriggers, {std::string_view(schema)}).at(0, 0).text());
@@ -152,7 +159,8 @@ Json dump_postgres(sql::Connection& connection, const std::string& schema, bool 
 Json dump_sqlite(sql::Connection& connection, bool own) {
     Json out;
     out["tables"] = Json::object();
-    const sql::Result tables = connection.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+    const sql::Result tables =
+        connection.query("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
     for (std::size_t i = 0; i < tables.size(); ++i) {
         const std::string name = tables.at(i, 0).string();
         if (name.starts_with("dbos_cpp_") != own) continue;
@@ -163,7 +171,8 @@ Json dump_sqlite(sql::Connection& connection, bool own) {
         const Json columns = sqlite_columns(connection, name, keys);
         sqlite_indexes(connection, name, uniques, indexes);
         const sql::Result links = connection.query(
-            "SELECT \"from\", \"table\", \"to\", on_delete, on_update FROM pragma_foreign_key_list('" + name + "')");
+            "SELECT \"from\", \"table\", \"to\", on_delete, on_update FROM pragma_foreign_key_list('" + name +
+            "')");
         for (std::size_t k = 0; k < links.size(); ++k) {
             foreign.push_back({{"columns", {links.at(k, 0).string()}},
                                {"ref_table", links.at(k, 1).string()},
@@ -184,7 +193,8 @@ Json dump_sqlite(sql::Connection& connection, bool own) {
 }
 
 Json expected_catalog(Json vector) {
-    return {{"tables", vector["tables"]}, {"functions", vector["functions"]}, {"triggers", vector["triggers"]}};
+    return {
+        {"tables", vector["tables"]}, {"functions", vector["functions"]}, {"triggers", vector["triggers"]}};
 }
 
 Json without_column_order(Json catalog) {
@@ -218,9 +228,9 @@ std::string build_script(const Json& catalog, const std::string& schema) {
         for (const auto& unique : table["uniques"]) out += ", UNIQUE (" + list(unique["columns"]) + ")";
         out += ");\n";
         for (const auto& key : table["foreign_keys"]) {
-            keys += "ALTER TABLE " + prefix + name + " ADD FOREIGN KEY (" + list(key["columns"]) + ") REFERENCES " + prefix +
-                    key["ref_table"].get<std::string>() + " (" + list(key["ref_columns"]) +
-                    ") ON DELETE CASCADE ON UPDATE CASCADE;\n";
+            keys += "ALTER TABLE " + prefix + name + " ADD FOREIGN KEY (" + list(key["columns"]) +
+                    ") REFERENCES " + prefix + key["ref_table"].get<std::string>() + " (" +
+                    list(key["ref_columns"]) + ") ON DELETE CASCADE ON UPDATE CASCADE;\n";
         }
         for (const auto& index : table["indexes"]) {
             keys += std::string("CREATE ") + (index["unique"].get<bool>() ? "UNIQUE " : "") + "INDEX " +

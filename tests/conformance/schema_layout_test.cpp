@@ -8,9 +8,9 @@
 namespace dbos::schema_test {
 namespace {
 
+using sysdb::migrate;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using sysdb::migrate;
 
 template <class F>
 std::string config_error(F&& body) {
@@ -37,8 +37,8 @@ class SchemaLayout : public ::testing::Test {
     }
     void build(const char* vector) { connection_->script(build_script(schema_vector(vector), "dbos")); }
     void grant(const std::string& tables) {
-        connection_->script("GRANT USAGE ON SCHEMA dbos TO " + role_ + "; GRANT SELECT, INSERT, UPDATE, DELETE ON " + tables +
-                            " TO " + role_);
+        connection_->script("GRANT USAGE ON SCHEMA dbos TO " + role_ +
+                            "; GRANT SELECT, INSERT, UPDATE, DELETE ON " + tables + " TO " + role_);
     }
     std::string probe_refusal(const std::string& schema = "dbos") {
         return config_error([&] { sysdb::probe(*database_->connect(schema, role_), schema); });
@@ -79,9 +79,11 @@ TEST_F(SchemaLayout, BeforeThePayloadSplit) {
     EXPECT_EQ(layout.version, 99);
     EXPECT_FALSE(layout.payload_tables || layout.creator_token || layout.ownership || layout.step_retention);
     EXPECT_FALSE(layout.recv_marker || layout.partition_limits || layout.executors);
-    EXPECT_TRUE(layout.attributes && layout.schedule_name && layout.debounce && layout.delay && layout.queues);
+    EXPECT_TRUE(layout.attributes && layout.schedule_name && layout.debounce && layout.delay &&
+                layout.queues);
     EXPECT_TRUE(layout.legacy_payloads && layout.schedules && layout.versions);
-    EXPECT_THAT(config_error([&] { sysdb::require_app_floor(layout); }), AllOf(HasSubstr("99"), HasSubstr("123")));
+    EXPECT_THAT(config_error([&] { sysdb::require_app_floor(layout); }),
+                AllOf(HasSubstr("99"), HasSubstr("123")));
 }
 
 TEST_F(SchemaLayout, OneHundredTwentyThreeIsTheFloorOfApplications) {
@@ -89,7 +91,8 @@ TEST_F(SchemaLayout, OneHundredTwentyThreeIsTheFloorOfApplications) {
     connection_->script("UPDATE dbos.dbos_migrations SET version = 123");
     sysdb::Layout layout = sysdb::probe(*connection_, "dbos");
     EXPECT_THAT(config_error([&] { sysdb::require_app_floor(layout); }),
-                AllOf(HasSubstr("dbos_cpp_executors is missing"), HasSubstr("CREATE TABLE \"dbos\".dbos_cpp_executors")));
+                AllOf(HasSubstr("dbos_cpp_executors is missing"),
+                      HasSubstr("CREATE TABLE \"dbos\".dbos_cpp_executors")));
     connection_->script(layout.executors_fix);
     layout = sysdb::probe(*connection_, "dbos");
     EXPECT_NO_THROW(sysdb::require_app_floor(layout));
@@ -99,10 +102,12 @@ TEST_F(SchemaLayout, OneHundredTwentyThreeIsTheFloorOfApplications) {
 
 TEST_F(SchemaLayout, DroppedLegacyColumnsAreNoticed) {
     migrate(database_->options(), quick());
-    connection_->script("ALTER TABLE dbos.workflow_status DROP COLUMN inputs, DROP COLUMN output, DROP COLUMN error;"
-                        "UPDATE dbos.dbos_migrations SET version = 200");
+    connection_->script(
+        "ALTER TABLE dbos.workflow_status DROP COLUMN inputs, DROP COLUMN output, DROP COLUMN error;"
+        "UPDATE dbos.dbos_migrations SET version = 200");
     EXPECT_FALSE(sysdb::probe(*connection_, "dbos").legacy_payloads);
-    EXPECT_FALSE(migrate(database_->options(), quick()).changed) << "a newer version may drop what is legacy today";
+    EXPECT_FALSE(migrate(database_->options(), quick()).changed)
+        << "a newer version may drop what is legacy today";
 }
 
 TEST_F(SchemaLayout, TooOldForAnybody) {
@@ -137,7 +142,10 @@ TEST_F(SchemaLayout, ForbiddenTablesAreNamedWithTheGrant) {
     grant("ALL TABLES IN SCHEMA dbos");
     connection_->script("REVOKE ALL ON dbos.workflow_input, dbos.workflow_output FROM " + role_);
     const std::string refusal = probe_refusal();
-    EXPECT_THAT(refusal, HasSubstr("GRANT SELECT, INSERT, UPDATE, DELETE ON \"dbos\".workflow_input, \"dbos\".workflow_output"));
+    EXPECT_THAT(
+        refusal,
+        HasSubstr(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON \"dbos\".workflow_input, \"dbos\".workflow_output"));
     connection_->script(refusal.substr(refusal.find("GRANT")));
     EXPECT_EQ(probe_refusal(), "no ConfigError");
 }
@@ -153,7 +161,8 @@ TEST_F(SchemaLayout, ForbiddenVersionIsNotReadAsZero) {
 
 TEST_F(SchemaLayout, NewerDatabaseIsLeftAlone) {
     migrate(database_->options(), quick());
-    connection_->script("UPDATE dbos.dbos_migrations SET version = 200; ALTER TABLE dbos.queues ADD COLUMN novelty TEXT");
+    connection_->script(
+        "UPDATE dbos.dbos_migrations SET version = 200; ALTER TABLE dbos.queues ADD COLUMN novelty TEXT");
     const Json before = dump_postgres(*connection_, "dbos");
     const auto result = migrate(database_->options(), quick());
     EXPECT_EQ(result.found, 200);
@@ -163,7 +172,8 @@ TEST_F(SchemaLayout, NewerDatabaseIsLeftAlone) {
     EXPECT_EQ(scalar(*connection_, "SELECT version FROM dbos.dbos_migrations"), "200");
     EXPECT_EQ(sysdb::probe(*connection_, "dbos").version, 200);
     connection_->script("ALTER TABLE dbos.notifications DROP COLUMN consumed");
-    EXPECT_THAT(config_error([&] { migrate(database_->options(), quick()); }), HasSubstr("notifications.consumed"));
+    EXPECT_THAT(config_error([&] { migrate(database_->options(), quick()); }),
+                HasSubstr("notifications.consumed"));
 }
 
 TEST_F(SchemaLayout, OwnTableIsCreatedOnANewerDatabase) {
@@ -199,7 +209,8 @@ TEST_F(SchemaLayout, RoleWithoutCreate) {
     connection_->script("UPDATE dbos.dbos_migrations SET version = 123");
     EXPECT_THAT(config_error([&] { migrate(database_->options("dbos", role_), quick()); }),
                 AllOf(HasSubstr("123"), HasSubstr("125"), HasSubstr(role_)));
-    EXPECT_THAT(config_error([&] { migrate(database_->options("fresh", role_), quick()); }), HasSubstr("\"fresh\""));
+    EXPECT_THAT(config_error([&] { migrate(database_->options("fresh", role_), quick()); }),
+                HasSubstr("\"fresh\""));
 }
 
 TEST_F(SchemaLayout, OwnTableWithoutRights) {

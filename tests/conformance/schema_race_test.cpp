@@ -37,7 +37,8 @@ pid_t start_child(const std::string& url, int kill_at = 0) {
     std::vector<char*> environment;
     for (char** entry = ::environ; *entry != nullptr; ++entry) {
         const std::string_view text(*entry);
-        if (!text.starts_with("GTEST_") && !text.starts_with("DBOS_TEST_CHILD_")) environment.push_back(*entry);
+        if (!text.starts_with("GTEST_") && !text.starts_with("DBOS_TEST_CHILD_"))
+            environment.push_back(*entry);
     }
     for (std::string& variable : variables) environment.push_back(variable.data());
     environment.push_back(nullptr);
@@ -47,7 +48,8 @@ pid_t start_child(const std::string& url, int kill_at = 0) {
     std::string brief = "--gtest_brief=1";
     std::array<char*, 5> arguments{program.data(), filter.data(), disabled.data(), brief.data(), nullptr};
     pid_t pid = -1;
-    EXPECT_EQ(::posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments.data(), environment.data()), 0);
+    EXPECT_EQ(::posix_spawn(&pid, program.c_str(), nullptr, nullptr, arguments.data(), environment.data()),
+              0);
     return pid;
 }
 
@@ -60,7 +62,8 @@ int wait_for(pid_t pid) {
 void expect_all_succeed(const std::vector<pid_t>& children) {
     for (const pid_t child : children) {
         const int status = wait_for(child);
-        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "child " << child << ": status " << status;
+        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
+            << "child " << child << ": status " << status;
     }
 }
 
@@ -99,7 +102,8 @@ TEST(SchemaRace, EightProcessesOnAnEmptyDatabaseOneKilled) {
         expect_all_succeed(children);
         const auto connection = database.connect();
         EXPECT_EQ(difference(final_postgres(), dump_postgres(*connection, "dbos")), "");
-        EXPECT_EQ(scalar(*connection, "SELECT string_agg(version::text, ',') FROM dbos.dbos_migrations"), "125");
+        EXPECT_EQ(scalar(*connection, "SELECT string_agg(version::text, ',') FROM dbos.dbos_migrations"),
+                  "125");
     }
 }
 
@@ -110,7 +114,8 @@ TEST(SchemaRace, EightProcessesOnAnOldDatabaseOneKilled) {
         const auto connection = database.connect();
         connection->script(build_script(schema_vector("postgres-catalog-v99.json"), "dbos"));
         const sysdb::schema::Target target;
-        connection->script(sysdb::schema::notify_function(target) + ";" + sysdb::schema::notify_trigger(target));
+        connection->script(sysdb::schema::notify_function(target) + ";" +
+                           sysdb::schema::notify_trigger(target));
     }
     const pid_t victim = start_child(database.url(), 60);
     std::vector<pid_t> children;
@@ -130,7 +135,8 @@ TEST(SchemaRace, EightProcessesOnOneSqliteFileOneKilled) {
     wait_for(victim);
     expect_all_succeed(children);
     const auto connection = file.connect();
-    EXPECT_EQ(difference(expected_catalog(schema_vector("sqlite-catalog.json")), dump_sqlite(*connection)), "");
+    EXPECT_EQ(difference(expected_catalog(schema_vector("sqlite-catalog.json")), dump_sqlite(*connection)),
+              "");
 }
 
 }  // namespace

@@ -77,7 +77,8 @@ sql::OpenOptions PostgresDatabase::options(const std::string& schema, const std:
     return options_of(url(role), schema);
 }
 
-std::unique_ptr<sql::Connection> PostgresDatabase::connect(const std::string& schema, const std::string& role) const {
+std::unique_ptr<sql::Connection> PostgresDatabase::connect(const std::string& schema,
+                                                           const std::string& role) const {
     return sql::open(options(schema, role));
 }
 

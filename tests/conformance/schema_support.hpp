@@ -30,7 +30,8 @@ class PostgresDatabase {
     /// The URL, with another role if given.
     std::string url(const std::string& role = {}) const;
     sql::OpenOptions options(const std::string& schema = "dbos", const std::string& role = {}) const;
-    std::unique_ptr<sql::Connection> connect(const std::string& schema = "dbos", const std::string& role = {}) const;
+    std::unique_ptr<sql::Connection> connect(const std::string& schema = "dbos",
+                                             const std::string& role = {}) const;
 
    private:
     std::string name_;
@@ -69,11 +70,11 @@ sysdb::MigrateOptions quick(std::vector<std::string>* log = nullptr);
 
 std::string scalar(sql::Connection& connection, const std::string& text);
 
-#define SKIP_WITHOUT_POSTGRES()                                                       \
-    do {                                                                              \
-        if (!::dbos::schema_test::PostgresDatabase::available()) {                           \
+#define SKIP_WITHOUT_POSTGRES()                                                                   \
+    do {                                                                                          \
+        if (!::dbos::schema_test::PostgresDatabase::available()) {                                \
             GTEST_SKIP() << "DBOS_TEST_POSTGRES_URL is not set: run under scripts/with-postgres"; \
-        }                                                                             \
+        }                                                                                         \
     } while (false)
 
 }  // namespace dbos::schema_test

@@ -24,10 +24,14 @@ const char* const kOldEnqueue =
 void build_v99(sql::Connection& connection) {
     connection.script(build_script(schema_vector("postgres-catalog-v99.json"), "dbos"));
     const schema::Target target;
-    connection.script(schema::enqueue_function(target, schema::EnqueueForm::base) + ";" + schema::send_function(target) + ";" +
-                      schema::notify_function(target) + ";" + schema::notify_trigger(target) + ";");
-    connection.script("INSERT INTO dbos.workflow_status (workflow_uuid, status, name, inputs) VALUES ('old', 'SUCCESS', 'w', 'i');"
-                      "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name) VALUES ('old', 0, 's');");
+    connection.script(schema::enqueue_function(target, schema::EnqueueForm::base) + ";" +
+                      schema::send_function(target) + ";" + schema::notify_function(target) + ";" +
+                      schema::notify_trigger(target) + ";");
+    connection.script(
+        "INSERT INTO dbos.workflow_status (workflow_uuid, status, name, inputs) VALUES ('old', 'SUCCESS', "
+        "'w', 'i');"
+        "INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name) VALUES ('old', 0, "
+        "'s');");
 }
 
 // A database at any shared version: v99 and the migrations up to it.
@@ -42,11 +46,14 @@ void build_version(sql::Connection& connection, int version) {
 Json final_catalog() { return expected_catalog(schema_vector("postgres-catalog.json")); }
 
 void expect_final(sql::Connection& connection) {
-    EXPECT_EQ(difference(without_column_order(final_catalog()), without_column_order(dump_postgres(connection, "dbos"))), "");
+    EXPECT_EQ(difference(without_column_order(final_catalog()),
+                         without_column_order(dump_postgres(connection, "dbos"))),
+              "");
     EXPECT_EQ(scalar(connection, "SELECT string_agg(version::text, ',') FROM dbos.dbos_migrations"), "125");
     EXPECT_EQ(scalar(connection, "SELECT count(*) FROM dbos.dbos_cpp_executors"), "0");
     EXPECT_EQ(scalar(connection, "SELECT dbos.enqueue_workflow('w', 'q', workflow_id => 'new')"), "new");
-    EXPECT_EQ(scalar(connection, "SELECT count(*) FROM dbos.workflow_input WHERE workflow_uuid = 'new'"), "1");
+    EXPECT_EQ(scalar(connection, "SELECT count(*) FROM dbos.workflow_input WHERE workflow_uuid = 'new'"),
+              "1");
 }
 
 class SchemaUpgrade : public ::testing::Test {
@@ -63,7 +70,9 @@ class SchemaUpgrade : public ::testing::Test {
 
 TEST_F(SchemaUpgrade, TheBuiltBaseIsTheSharedOne) {
     build_v99(*connection_);
-    EXPECT_EQ(difference(expected_catalog(schema_vector("postgres-catalog-v99.json")), dump_postgres(*connection_, "dbos")), "");
+    EXPECT_EQ(difference(expected_catalog(schema_vector("postgres-catalog-v99.json")),
+                         dump_postgres(*connection_, "dbos")),
+              "");
 }
 
 TEST_F(SchemaUpgrade, EveryMigrationDoesWhatTheSharedListSays) {
@@ -93,9 +102,11 @@ TEST_F(SchemaUpgrade, EveryMigrationDoesWhatTheSharedListSays) {
             } else if (kind == "create_index" || kind == "drop_index") {
                 EXPECT_EQ(index_exists(op["name"]), kind == "create_index" ? "t" : "f") << op["name"];
             } else if (kind == "create_or_replace_function") {
-                EXPECT_EQ(scalar(*connection_, "SELECT string_agg(pronargs::text, ',') FROM pg_proc p JOIN pg_namespace n ON "
-                                               "n.oid = pronamespace WHERE nspname = 'dbos' AND proname = 'enqueue_workflow'"),
-                          std::to_string(op["arg_types"].size()));
+                EXPECT_EQ(
+                    scalar(*connection_,
+                           "SELECT string_agg(pronargs::text, ',') FROM pg_proc p JOIN pg_namespace n ON "
+                           "n.oid = pronamespace WHERE nspname = 'dbos' AND proname = 'enqueue_workflow'"),
+                    std::to_string(op["arg_types"].size()));
             }
         }
         // The function works at every version between.
@@ -109,9 +120,11 @@ TEST_F(SchemaUpgrade, From99) {
     const auto result = run();
     EXPECT_EQ(result.found, 99);
     EXPECT_EQ(result.version, 125);
-    EXPECT_EQ(difference(final_catalog(), dump_postgres(*connection_, "dbos")), "") << "column order included";
+    EXPECT_EQ(difference(final_catalog(), dump_postgres(*connection_, "dbos")), "")
+        << "column order included";
     expect_final(*connection_);
-    EXPECT_EQ(scalar(*connection_, "SELECT inputs FROM dbos.workflow_status WHERE workflow_uuid = 'old'"), "i");
+    EXPECT_EQ(scalar(*connection_, "SELECT inputs FROM dbos.workflow_status WHERE workflow_uuid = 'old'"),
+              "i");
     EXPECT_EQ(scalar(*connection_, "SELECT retention_timestamp > 0 FROM dbos.operation_outputs"), "t");
 }
 
@@ -130,7 +143,8 @@ TEST_F(SchemaUpgrade, From109And123) {
 TEST_F(SchemaUpgrade, DropsWhatAnInterruptedBuildLeft) {
     build_version(*connection_, 114);
     // A unique index that fails CONCURRENTLY stays behind, invalid; under the name of the next step here.
-    connection_->script("INSERT INTO dbos.workflow_status (workflow_uuid, name) VALUES ('one', 'same'), ('two', 'same')");
+    connection_->script(
+        "INSERT INTO dbos.workflow_status (workflow_uuid, name) VALUES ('one', 'same'), ('two', 'same')");
     EXPECT_THROW(connection_->script("CREATE UNIQUE INDEX CONCURRENTLY idx_workflow_status_in_flight_v2 ON "
                                      "dbos.workflow_status (name)"),
                  DatabaseError);
@@ -179,10 +193,12 @@ CREATE TABLE dbos.dbos_migrations (version BIGINT NOT NULL PRIMARY KEY);
 )";
 
 TEST_F(SchemaUpgrade, FromTheFirstVersionOfThePLineage) {
-    connection_->script(std::string(kFirstTables) + "INSERT INTO dbos.dbos_migrations VALUES (1);"
-                        "INSERT INTO dbos.workflow_status (workflow_uuid, status, queue_name, deduplication_id) VALUES "
-                        "('a', 'ENQUEUED', 'q', 'd'), ('b', 'PENDING', NULL, NULL);"
-                        "INSERT INTO dbos.notifications (destination_uuid, message) VALUES ('a', 'm')");
+    connection_->script(
+        std::string(kFirstTables) +
+        "INSERT INTO dbos.dbos_migrations VALUES (1);"
+        "INSERT INTO dbos.workflow_status (workflow_uuid, status, queue_name, deduplication_id) VALUES "
+        "('a', 'ENQUEUED', 'q', 'd'), ('b', 'PENDING', NULL, NULL);"
+        "INSERT INTO dbos.notifications (destination_uuid, message) VALUES ('a', 'm')");
     EXPECT_EQ(run().found, 1);
     expect_final(*connection_);
     EXPECT_EQ(scalar(*connection_, "SELECT message || consumed FROM dbos.notifications"), "mfalse");
@@ -191,16 +207,24 @@ TEST_F(SchemaUpgrade, FromTheFirstVersionOfThePLineage) {
 TEST_F(SchemaUpgrade, FromTheMiddleOfThePLineage) {
     // P 20: full indexes where partial ones are due, an old 13-parameter function, owner_xid of the first Java releases.
     connection_->script(kFirstTables);
-    connection_->script(std::string(
-        "ALTER TABLE dbos.workflow_status ADD COLUMN queue_partition_key TEXT, ADD COLUMN forked_from TEXT, "
-        "ADD COLUMN owner_xid VARCHAR(40), ADD COLUMN parent_workflow_id TEXT, ADD COLUMN serialization TEXT;"
-        "CREATE INDEX idx_workflow_status_forked_from ON dbos.workflow_status (forked_from);"
-        "CREATE INDEX idx_workflow_status_parent_workflow_id ON dbos.workflow_status (parent_workflow_id);"
-        "CREATE INDEX idx_workflow_status_queue_status_started ON dbos.workflow_status (queue_name, status, started_at_epoch_ms);"
-        "ALTER TABLE dbos.notifications ADD PRIMARY KEY (message_uuid), ADD COLUMN consumed BOOLEAN NOT NULL DEFAULT FALSE;"
-        "CREATE INDEX idx_notifications ON dbos.notifications (destination_uuid, topic);"
-        "CREATE FUNCTION dbos.enqueue_workflow") + kOldEnqueue + ") RETURNS text LANGUAGE sql AS 'SELECT ''old''';"
-        "CREATE FUNCTION dbos.send_message(destination_id text, message json, topic text, idempotency_key text) RETURNS void "
+    connection_->script(
+        std::string("ALTER TABLE dbos.workflow_status ADD COLUMN queue_partition_key TEXT, ADD COLUMN "
+                    "forked_from TEXT, "
+                    "ADD COLUMN owner_xid VARCHAR(40), ADD COLUMN parent_workflow_id TEXT, ADD COLUMN "
+                    "serialization TEXT;"
+                    "CREATE INDEX idx_workflow_status_forked_from ON dbos.workflow_status (forked_from);"
+                    "CREATE INDEX idx_workflow_status_parent_workflow_id ON dbos.workflow_status "
+                    "(parent_workflow_id);"
+                    "CREATE INDEX idx_workflow_status_queue_status_started ON dbos.workflow_status "
+                    "(queue_name, status, started_at_epoch_ms);"
+                    "ALTER TABLE dbos.notifications ADD PRIMARY KEY (message_uuid), ADD COLUMN consumed "
+                    "BOOLEAN NOT NULL DEFAULT FALSE;"
+                    "CREATE INDEX idx_notifications ON dbos.notifications (destination_uuid, topic);"
+                    "CREATE FUNCTION dbos.enqueue_workflow") +
+        kOldEnqueue +
+        ") RETURNS text LANGUAGE sql AS 'SELECT ''old''';"
+        "CREATE FUNCTION dbos.send_message(destination_id text, message json, topic text, idempotency_key "
+        "text) RETURNS void "
         "LANGUAGE sql AS '';"
         "INSERT INTO dbos.dbos_migrations VALUES (20)");
     EXPECT_EQ(run().found, 20);
@@ -216,7 +240,8 @@ TEST_F(SchemaUpgrade, FromTheTLineage) {
         "DROP INDEX dbos.idx_workflow_status_partition_dequeue_v2;"
         "CREATE INDEX idx_workflow_status_partition_dequeue ON dbos.workflow_status (queue_name);"
         "ALTER TABLE dbos.operation_outputs DROP CONSTRAINT operation_outputs_workflow_uuid_fkey;"
-        "ALTER TABLE dbos.operation_outputs ADD CONSTRAINT operation_outputs_workflow_uuid_foreign FOREIGN KEY (workflow_uuid) "
+        "ALTER TABLE dbos.operation_outputs ADD CONSTRAINT operation_outputs_workflow_uuid_foreign FOREIGN "
+        "KEY (workflow_uuid) "
         "REFERENCES dbos.workflow_status ON UPDATE CASCADE ON DELETE CASCADE;"
         "CREATE TABLE dbos.workflow_inputs (workflow_uuid TEXT PRIMARY KEY, inputs TEXT NOT NULL);"
         "CREATE TABLE dbos.workflow_queue (workflow_uuid TEXT PRIMARY KEY);"
@@ -225,37 +250,44 @@ TEST_F(SchemaUpgrade, FromTheTLineage) {
         "UPDATE dbos.dbos_migrations SET version = 60"));
     EXPECT_EQ(run().found, 60);
     expect_final(*connection_);
-    EXPECT_EQ(scalar(*connection_, "SELECT inputs FROM dbos.workflow_status WHERE workflow_uuid = 'old'"), "kept");
+    EXPECT_EQ(scalar(*connection_, "SELECT inputs FROM dbos.workflow_status WHERE workflow_uuid = 'old'"),
+              "kept");
 }
 
 TEST_F(SchemaUpgrade, DamagedByAJumpOfLineage) {
     // P code on T 60 records 108 although columns of the base are missing.
     build_version(*connection_, 108);
-    connection_->script("ALTER TABLE dbos.workflow_status DROP COLUMN attributes, DROP COLUMN is_debounced;"
-                        "CREATE TABLE dbos.workflow_inputs (workflow_uuid TEXT PRIMARY KEY, inputs TEXT NOT NULL)");
+    connection_->script(
+        "ALTER TABLE dbos.workflow_status DROP COLUMN attributes, DROP COLUMN is_debounced;"
+        "CREATE TABLE dbos.workflow_inputs (workflow_uuid TEXT PRIMARY KEY, inputs TEXT NOT NULL)");
     EXPECT_EQ(run().found, 108);
     expect_final(*connection_);
 }
 
 TEST_F(SchemaUpgrade, DamagedAtTheNewestVersion) {
     run();
-    connection_->script("ALTER TABLE dbos.workflow_status DROP COLUMN attributes, DROP COLUMN creator_xid;"
-                        "INSERT INTO dbos.workflow_status (workflow_uuid, status) VALUES ('kept', 'PENDING')");
+    connection_->script(
+        "ALTER TABLE dbos.workflow_status DROP COLUMN attributes, DROP COLUMN creator_xid;"
+        "INSERT INTO dbos.workflow_status (workflow_uuid, status) VALUES ('kept', 'PENDING')");
     EXPECT_EQ(run().found, 125);
     expect_final(*connection_);
 }
 
 TEST_F(SchemaUpgrade, InterruptedCreationOfAPeer) {
     connection_->script(kFirstTables);
-    connection_->script("DROP TRIGGER dbos_notifications_trigger ON dbos.notifications; DROP FUNCTION dbos.notifications_function();"
-                        "DROP TABLE dbos.dbos_migrations");
+    connection_->script(
+        "DROP TRIGGER dbos_notifications_trigger ON dbos.notifications; DROP FUNCTION "
+        "dbos.notifications_function();"
+        "DROP TABLE dbos.dbos_migrations");
     EXPECT_EQ(run().found, 0);
     expect_final(*connection_);
 }
 
 TEST_F(SchemaUpgrade, WithoutListenNotifyStaysSo) {
     build_v99(*connection_);
-    connection_->script("DROP TRIGGER dbos_notifications_trigger ON dbos.notifications; DROP FUNCTION dbos.notifications_function()");
+    connection_->script(
+        "DROP TRIGGER dbos_notifications_trigger ON dbos.notifications; DROP FUNCTION "
+        "dbos.notifications_function()");
     run();
     EXPECT_EQ(dump_postgres(*connection_, "dbos")["triggers"], Json::array());
 }
@@ -319,21 +351,25 @@ void build_sqlite_v99(sql::Connection& connection, const std::string& version) {
         if (table.postgres_only || table.since != 0) continue;
         std::string text = schema::create_table(target, table, schema::Shape::base, false);
         if (table.name == "operation_outputs") {
-            text.insert(text.rfind(')'), ", FOREIGN KEY (workflow_uuid) REFERENCES workflow_status (workflow_uuid) "
-                                         "ON DELETE CASCADE ON UPDATE CASCADE");
+            text.insert(text.rfind(')'),
+                        ", FOREIGN KEY (workflow_uuid) REFERENCES workflow_status (workflow_uuid) "
+                        "ON DELETE CASCADE ON UPDATE CASCADE");
         }
         connection.script(text);
     }
     for (const schema::Index& index : schema::indexes()) {
         if (index.since == 0 && !index.gin) connection.script(schema::create_index(target, index, false));
     }
-    connection.script("CREATE INDEX idx_notifications ON notifications (destination_uuid, topic);"
-                      "CREATE INDEX idx_workflow_status_in_flight ON workflow_status (queue_name, status, priority, created_at);"
-                      "CREATE INDEX idx_operation_outputs_completed_at_function_name ON operation_outputs "
-                      "(completed_at_epoch_ms, function_name);"
-                      "INSERT INTO workflow_status (workflow_uuid, status) VALUES ('old', 'SUCCESS');"
-                      "INSERT INTO operation_outputs (workflow_uuid, function_id, output) VALUES ('old', 3, 'o');"
-                      "INSERT INTO dbos_migrations VALUES (" + version + ")");
+    connection.script(
+        "CREATE INDEX idx_notifications ON notifications (destination_uuid, topic);"
+        "CREATE INDEX idx_workflow_status_in_flight ON workflow_status (queue_name, status, priority, "
+        "created_at);"
+        "CREATE INDEX idx_operation_outputs_completed_at_function_name ON operation_outputs "
+        "(completed_at_epoch_ms, function_name);"
+        "INSERT INTO workflow_status (workflow_uuid, status) VALUES ('old', 'SUCCESS');"
+        "INSERT INTO operation_outputs (workflow_uuid, function_id, output) VALUES ('old', 3, 'o');"
+        "INSERT INTO dbos_migrations VALUES (" +
+        version + ")");
 }
 
 void expect_final_sqlite(sql::Connection& connection) {
@@ -355,8 +391,9 @@ TEST(SchemaUpgradeSqlite, FromOldVersions) {
         EXPECT_EQ(std::to_string(result.found), version);
         const auto connection = file.connect();
         expect_final_sqlite(*connection);
-        EXPECT_EQ(scalar(*connection, "SELECT workflow_uuid || function_id || output || (retention_timestamp > 0) "
-                                      "FROM operation_outputs"),
+        EXPECT_EQ(scalar(*connection,
+                         "SELECT workflow_uuid || function_id || output || (retention_timestamp > 0) "
+                         "FROM operation_outputs"),
                   "old3o1");
     }
 }
@@ -370,25 +407,32 @@ TEST(SchemaUpgradeSqlite, FromTheMiddleOfTheSharedOnes) {
         migrate(*connection, "", quick());
         // Undo what came after: a number and some objects.
         std::string undo = "UPDATE dbos_migrations SET version = " + std::to_string(version) +
-                           "; DROP INDEX idx_application_versions_timestamp; DROP INDEX idx_application_versions_owner_timestamp;";
+                           "; DROP INDEX idx_application_versions_timestamp; DROP INDEX "
+                           "idx_application_versions_owner_timestamp;";
         if (version < 123) undo += "ALTER TABLE workflow_status DROP COLUMN creator_xid;";
         if (version < 121) undo += "ALTER TABLE notifications DROP COLUMN consumed_by_function_id;";
         if (version < 119) undo += "DROP INDEX idx_operation_outputs_completed_at_function_name_v2;";
         if (version < 111) undo += "DROP INDEX idx_operation_outputs_retention;";
         if (version == 110 || version == 111) {
-            undo += "CREATE TABLE steps AS SELECT * FROM operation_outputs; DROP TABLE operation_outputs;"
-                    "CREATE TABLE operation_outputs (workflow_uuid TEXT NOT NULL, function_id INTEGER NOT NULL, function_name TEXT "
-                    "NOT NULL DEFAULT '', output TEXT, error TEXT, child_workflow_id TEXT, started_at_epoch_ms INTEGER, "
-                    "completed_at_epoch_ms INTEGER, serialization TEXT, application_name TEXT DEFAULT NULL, retention_timestamp "
-                    "INTEGER, PRIMARY KEY (workflow_uuid, function_id), FOREIGN KEY (workflow_uuid) REFERENCES workflow_status "
-                    "(workflow_uuid) ON DELETE CASCADE ON UPDATE CASCADE);"
-                    "INSERT INTO operation_outputs SELECT * FROM steps; DROP TABLE steps;"
-                    "UPDATE operation_outputs SET retention_timestamp = NULL;";
+            undo +=
+                "CREATE TABLE steps AS SELECT * FROM operation_outputs; DROP TABLE operation_outputs;"
+                "CREATE TABLE operation_outputs (workflow_uuid TEXT NOT NULL, function_id INTEGER NOT NULL, "
+                "function_name TEXT "
+                "NOT NULL DEFAULT '', output TEXT, error TEXT, child_workflow_id TEXT, started_at_epoch_ms "
+                "INTEGER, "
+                "completed_at_epoch_ms INTEGER, serialization TEXT, application_name TEXT DEFAULT NULL, "
+                "retention_timestamp "
+                "INTEGER, PRIMARY KEY (workflow_uuid, function_id), FOREIGN KEY (workflow_uuid) REFERENCES "
+                "workflow_status "
+                "(workflow_uuid) ON DELETE CASCADE ON UPDATE CASCADE);"
+                "INSERT INTO operation_outputs SELECT * FROM steps; DROP TABLE steps;"
+                "UPDATE operation_outputs SET retention_timestamp = NULL;";
         }
         connection->script(undo);
         EXPECT_EQ(migrate(*connection, "", quick()).found, version);
         expect_final_sqlite(*connection);
-        EXPECT_EQ(scalar(*connection, "SELECT output || (retention_timestamp > 0) FROM operation_outputs"), "o1");
+        EXPECT_EQ(scalar(*connection, "SELECT output || (retention_timestamp > 0) FROM operation_outputs"),
+                  "o1");
     }
 }
 
@@ -396,12 +440,14 @@ TEST(SchemaUpgradeSqlite, FirstColumnsOnlyAndAnOldIndex) {
     const SqliteFile file;
     const auto connection = file.connect();
     build_sqlite_v99(*connection, "7");
-    connection->script("DROP TABLE queues; DROP TABLE workflow_schedules; DROP TABLE application_versions;"
-                       "DROP INDEX idx_workflow_status_schedule_name; DROP INDEX idx_workflow_status_forked_from;"
-                       "ALTER TABLE workflow_status DROP COLUMN schedule_name; ALTER TABLE workflow_status DROP COLUMN attributes;"
-                       "ALTER TABLE notifications DROP COLUMN consumed;"
-                       "CREATE INDEX idx_workflow_status_forked_from ON workflow_status (forked_from);"
-                       "CREATE INDEX workflow_status_status_index ON workflow_status (status)");
+    connection->script(
+        "DROP TABLE queues; DROP TABLE workflow_schedules; DROP TABLE application_versions;"
+        "DROP INDEX idx_workflow_status_schedule_name; DROP INDEX idx_workflow_status_forked_from;"
+        "ALTER TABLE workflow_status DROP COLUMN schedule_name; ALTER TABLE workflow_status DROP COLUMN "
+        "attributes;"
+        "ALTER TABLE notifications DROP COLUMN consumed;"
+        "CREATE INDEX idx_workflow_status_forked_from ON workflow_status (forked_from);"
+        "CREATE INDEX workflow_status_status_index ON workflow_status (status)");
     EXPECT_EQ(migrate(*connection, "", quick()).found, 7);
     expect_final_sqlite(*connection);
 }
@@ -424,7 +470,8 @@ TEST(SchemaUpgradeSqlite, CrashAtEveryCall) {
             }
         }
         const auto connection = file.connect();
-        EXPECT_THAT(scalar(*connection, "SELECT version FROM dbos_migrations"), ::testing::AnyOf("40", "125")) << "all or nothing";
+        EXPECT_THAT(scalar(*connection, "SELECT version FROM dbos_migrations"), ::testing::AnyOf("40", "125"))
+            << "all or nothing";
         migrate(file.options(), quick());
         expect_final_sqlite(*connection);
         ASSERT_LT(at, 2000);

@@ -158,12 +158,9 @@ constexpr Column kApplicationVersions[] = {
 };
 
 constexpr Column kEventDispatch[] = {
-    {"service_name", text, kNotNull},
-    {"workflow_fn_name", text, kNotNull},
-    {"key", text, kNotNull},
-    {"value", text},
-    {"update_seq", numeric_seq},
-    {"update_time", numeric_time},
+    {"service_name", text, kNotNull}, {"workflow_fn_name", text, kNotNull},
+    {"key", text, kNotNull},          {"value", text},
+    {"update_seq", numeric_seq},      {"update_time", numeric_time},
 };
 
 constexpr Column kMigrations[] = {{"version", int8, kNotNull}};
@@ -175,7 +172,11 @@ constexpr Table kTables[] = {
     {"operation_outputs", kOperationOutputs, "workflow_uuid, function_id"},
     {"notifications", kNotifications, "message_uuid", {}, "destination_uuid"},
     {"workflow_events", kWorkflowEvents, "workflow_uuid, key", {}, "workflow_uuid"},
-    {"workflow_events_history", kWorkflowEventsHistory, "workflow_uuid, function_id, key", {}, "workflow_uuid"},
+    {"workflow_events_history",
+     kWorkflowEventsHistory,
+     "workflow_uuid, function_id, key",
+     {},
+     "workflow_uuid"},
     {"streams", kStreams, "workflow_uuid, key, \"offset\"", {}, "workflow_uuid"},
     {"queues", kQueues, "queue_id", "name"},
     {"workflow_schedules", kWorkflowSchedules, "schedule_id", "schedule_name"},
@@ -211,7 +212,8 @@ constexpr Index kIndexes[] = {
      .table = "workflow_status",
      .columns = "queue_name, status, queue_partition_key, priority, created_at, workflow_uuid",
      .include = "application_name",
-     .where_postgres = "((status = ANY (ARRAY['ENQUEUED'::text, 'PENDING'::text])) AND (queue_partition_key IS NOT NULL))",
+     .where_postgres =
+         "((status = ANY (ARRAY['ENQUEUED'::text, 'PENDING'::text])) AND (queue_partition_key IS NOT NULL))",
      .where_sqlite = "\"status\" IN ('ENQUEUED', 'PENDING') AND \"queue_partition_key\" IS NOT NULL",
      .since = 117},
     {.name = "idx_workflow_status_delayed",
@@ -224,7 +226,8 @@ constexpr Index kIndexes[] = {
      .columns = "workflow_deadline_epoch_ms",
      .where_postgres = "((status = ANY (ARRAY['ENQUEUED'::text, 'PENDING'::text, 'DELAYED'::text])) AND "
                        "(workflow_deadline_epoch_ms IS NOT NULL))",
-     .where_sqlite = "\"status\" IN ('ENQUEUED', 'PENDING', 'DELAYED') AND \"workflow_deadline_epoch_ms\" IS NOT NULL",
+     .where_sqlite =
+         "\"status\" IN ('ENQUEUED', 'PENDING', 'DELAYED') AND \"workflow_deadline_epoch_ms\" IS NOT NULL",
      .since = 122},
     {.name = "idx_workflow_status_rate_limited",
      .table = "workflow_status",
@@ -319,14 +322,14 @@ constexpr DroppedIndex kDroppedIndexes[] = {
 constexpr Column kExecutors[] = {
     {"application_name", text, kNotNull},
     {"executor_id", text, kNotNull},
-    {"incarnation", text, kNotNull},   // random per launch: a lease is taken by compare-and-set on it
-    {"version", text, kNotNull},       // application version that this process runs
-    {"counter", int8, kNotNull},       // +1 per renewal; what a sweeper watches
-    {"expires_at", int8, kNotNull},    // epoch ms, database clock
+    {"incarnation", text, kNotNull},         // random per launch: a lease is taken by compare-and-set on it
+    {"version", text, kNotNull},             // application version that this process runs
+    {"counter", int8, kNotNull},             // +1 per renewal; what a sweeper watches
+    {"expires_at", int8, kNotNull},          // epoch ms, database clock
     {"lease_ms", int8, kNotNull, D::lease},  // how long a sweeper must see the counter unchanged
-    {"host_key", text},                // NULL = unknown, equal to nothing
+    {"host_key", text},                      // NULL = unknown, equal to nothing
     {"pid", int4},
-    {"process_start", int8},           // clock ticks since boot
+    {"process_start", int8},                      // clock ticks since boot
     {"started_at", int8, kNotNull, D::epoch_ms},  // epoch ms
     {"updated_at", int8, kNotNull, D::epoch_ms},  // epoch ms of the last renewal
 };

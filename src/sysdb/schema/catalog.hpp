@@ -21,10 +21,10 @@ inline constexpr std::int64_t kMigrationLock = 1234567890;
 
 enum class Type : std::uint8_t {
     text,
-    varchar255,    // SQLite: TEXT
-    int4,          // always INT4, 32 bits
-    int8,          // SQLite: INTEGER
-    int8_added,    // SQLite: BIGINT, as the other SDKs added it
+    varchar255,  // SQLite: TEXT
+    int4,        // always INT4, 32 bits
+    int8,        // SQLite: INTEGER
+    int8_added,  // SQLite: BIGINT, as the other SDKs added it
     boolean,
     real,
     json,          // JSONB; SQLite: TEXT
@@ -63,8 +63,8 @@ struct Column {
 struct Table {
     std::string_view name;
     std::span<const Column> columns;
-    std::string_view primary_key;       // column list as SQL
-    std::string_view unique = {};       // one column with a UNIQUE constraint
+    std::string_view primary_key;        // column list as SQL
+    std::string_view unique = {};        // one column with a UNIQUE constraint
     std::string_view workflow_key = {};  // column that refers to workflow_status, cascading
     int since = 0;
     bool postgres_only = false;
@@ -73,8 +73,8 @@ struct Table {
 struct Index {
     std::string_view name;
     std::string_view table;
-    std::string_view columns;             // as SQL
-    std::string_view include = {};        // SQLite: trailing key column
+    std::string_view columns;              // as SQL
+    std::string_view include = {};         // SQLite: trailing key column
     std::string_view where_postgres = {};  // as PostgreSQL prints it
     std::string_view where_sqlite = {};
     bool unique = false;

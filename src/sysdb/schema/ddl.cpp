@@ -54,8 +54,8 @@ std::string_view default_text(const Target& target, Default value) {
 constexpr std::string_view kCascade = " ON DELETE CASCADE ON UPDATE CASCADE";
 
 std::string foreign_key(const Target& target, const Table& table) {
-    return "FOREIGN KEY (" + std::string(table.workflow_key) + ") REFERENCES " + target.name("workflow_status") +
-           " (workflow_uuid)" + std::string(kCascade);
+    return "FOREIGN KEY (" + std::string(table.workflow_key) + ") REFERENCES " +
+           target.name("workflow_status") + " (workflow_uuid)" + std::string(kCascade);
 }
 
 }  // namespace
@@ -70,7 +70,8 @@ std::string Target::name(std::string_view object) const {
 
 std::string column_definition(const Target& target, const Column& column) {
     std::string out = quote_name(column.name) + " " + std::string(type_name(target, column.type));
-    if (column.null == Null::no || (column.null == Null::no_on_postgres && !target.sqlite())) out += " NOT NULL";
+    if (column.null == Null::no || (column.null == Null::no_on_postgres && !target.sqlite()))
+        out += " NOT NULL";
     if (column.value != Default::none) out += " DEFAULT " + std::string(default_text(target, column.value));
     return out;
 }
@@ -115,7 +116,8 @@ std::string create_index(const Target& target, const Index& index, bool concurre
 
 std::string drop_index(const Target& target, std::string_view name, bool concurrently) {
     const bool online = concurrently && !target.sqlite() && !target.cockroach;
-    return std::string(online ? "DROP INDEX CONCURRENTLY IF EXISTS " : "DROP INDEX IF EXISTS ") + target.name(name);
+    return std::string(online ? "DROP INDEX CONCURRENTLY IF EXISTS " : "DROP INDEX IF EXISTS ") +
+           target.name(name);
 }
 
 std::string record_version(const Target& target, int version) {
@@ -124,7 +126,8 @@ std::string record_version(const Target& target, int version) {
     // Two rows are an old accident of unguarded writers; an UPDATE of both would violate the primary key.
     return "DELETE FROM " + table + " WHERE version < (SELECT max(version) FROM " + table + ");\n" +
            "UPDATE " + table + " SET version = " + number + " WHERE version < " + number + ";\n" +
-           "INSERT INTO " + table + " (version) SELECT " + number + " WHERE NOT EXISTS (SELECT 1 FROM " + table + ");\n";
+           "INSERT INTO " + table + " (version) SELECT " + number + " WHERE NOT EXISTS (SELECT 1 FROM " +
+           table + ");\n";
 }
 
 std::string create_everything(const Target& target) {

@@ -88,11 +88,13 @@ std::string enqueue_insert(const Target& target, EnqueueForm form) {
     const bool legacy = form != EnqueueForm::payloads;
     std::string columns =
         "workflow_uuid, status, name, queue_name, class_name, config_name, application_version,\n"
-        "        workflow_timeout_ms, workflow_deadline_epoch_ms, deduplication_id, priority, queue_partition_key,\n"
+        "        workflow_timeout_ms, workflow_deadline_epoch_ms, deduplication_id, priority, "
+        "queue_partition_key,\n"
         "        authenticated_user, authenticated_roles, delay_until_epoch_ms, created_at, updated_at,\n"
         "        recovery_attempts, owner_xid, parent_workflow_id, serialization";
     std::string values =
-        "id, CASE WHEN delay_until_epoch_ms IS NULL THEN 'ENQUEUED' ELSE 'DELAYED' END, workflow_name, queue_name,\n"
+        "id, CASE WHEN delay_until_epoch_ms IS NULL THEN 'ENQUEUED' ELSE 'DELAYED' END, workflow_name, "
+        "queue_name,\n"
         "        class_name, config_name, app_version, timeout_ms, deadline_epoch_ms, deduplication_id,\n"
         "        coalesce(priority, 0), queue_partition_key, authenticated_user, authenticated_roles,\n"
         "        delay_until_epoch_ms, stamp, stamp, 0, gen_random_uuid()::text, NULL, 'portable_json'";
@@ -117,8 +119,8 @@ std::string enqueue_insert(const Target& target, EnqueueForm form) {
 
 std::string function(const Target& target, std::string_view signature, std::string_view returns,
                      const std::string& body) {
-    std::string out = "CREATE OR REPLACE FUNCTION " + target.name(signature) + "\nRETURNS " + std::string(returns) +
-                      " LANGUAGE plpgsql\n";
+    std::string out = "CREATE OR REPLACE FUNCTION " + target.name(signature) + "\nRETURNS " +
+                      std::string(returns) + " LANGUAGE plpgsql\n";
     if (!target.cockroach) out += "SET search_path = pg_catalog, pg_temp\n";
     return out + "AS " + quote_literal(body);
 }
@@ -143,7 +145,8 @@ std::string send_function(const Target& target) {
     constexpr std::string_view kPlace = "@notifications";
     body.replace(body.find(kPlace), kPlace.size(), target.name("notifications"));
     return function(target,
-                    "send_message(destination_id text, message json, topic text DEFAULT NULL, message_id text DEFAULT NULL)",
+                    "send_message(destination_id text, message json, topic text DEFAULT NULL, message_id "
+                    "text DEFAULT NULL)",
                     "void", body);
 }
 

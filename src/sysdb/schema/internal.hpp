@@ -22,7 +22,8 @@ struct Job {
     bool complete() const;
     /// At version 100 or newer, and columns of that version are missing: a release of another lineage jumped over them.
     bool damaged() const { return state.version >= kSharedBase && !state.missing().empty(); }
-    void log(LogLevel level, const char* message, std::vector<std::pair<std::string, std::string>> fields = {}) const;
+    void log(LogLevel level, const char* message,
+             std::vector<std::pair<std::string, std::string>> fields = {}) const;
     /// `schema "dbos"` or `the SQLite file`.
     std::string place() const;
 };

@@ -16,19 +16,27 @@ using schema::Target;
 // The oldest supported layout has the queues table (P 21, T 43). By columns, because the numbers differ by SDK.
 void refuse_too_old(const State& state) {
     constexpr std::pair<std::string_view, std::string_view> kFloor[] = {
-        {"workflow_status", "owner_xid"},          {"workflow_status", "serialization"},
-        {"workflow_status", "parent_workflow_id"}, {"workflow_status", "delay_until_epoch_ms"},
-        {"workflow_status", "was_forked_from"},    {"operation_outputs", "completed_at_epoch_ms"},
-        {"operation_outputs", "serialization"},    {"notifications", "consumed"},
-        {"workflow_events", "serialization"},      {"workflow_events_history", "value"},
-        {"streams", "function_id"},                {"workflow_schedules", "queue_name"},
-        {"application_versions", "version_name"},  {"queues", "polling_interval_sec"},
+        {"workflow_status", "owner_xid"},
+        {"workflow_status", "serialization"},
+        {"workflow_status", "parent_workflow_id"},
+        {"workflow_status", "delay_until_epoch_ms"},
+        {"workflow_status", "was_forked_from"},
+        {"operation_outputs", "completed_at_epoch_ms"},
+        {"operation_outputs", "serialization"},
+        {"notifications", "consumed"},
+        {"workflow_events", "serialization"},
+        {"workflow_events_history", "value"},
+        {"streams", "function_id"},
+        {"workflow_schedules", "queue_name"},
+        {"application_versions", "version_name"},
+        {"queues", "polling_interval_sec"},
     };
     for (const auto& [table, column] : kFloor) {
         if (state.has(table, column)) continue;
-        throw ConfigError("system database version " + std::to_string(state.version) + " is too old for this library: " +
-                          std::string(table) + "." + std::string(column) +
-                          " is missing; run `dbosx migrate` (or start a newer application once) to upgrade it");
+        throw ConfigError(
+            "system database version " + std::to_string(state.version) +
+            " is too old for this library: " + std::string(table) + "." + std::string(column) +
+            " is missing; run `dbosx migrate` (or start a newer application once) to upgrade it");
     }
 }
 
@@ -42,20 +50,22 @@ void refuse_not_permitted(const State& state, const Target& target) {
     if (names.empty()) return;
     const bool plural = names.find(", ") != std::string::npos;
     throw ConfigError("role " + schema::quote_name(state.role) + " may not read " + names + "; run as " +
-                      (plural ? "their" : "its") + " owner: GRANT SELECT, INSERT, UPDATE, DELETE ON " + names + " TO " +
-                      schema::quote_name(state.role) + ";");
+                      (plural ? "their" : "its") + " owner: GRANT SELECT, INSERT, UPDATE, DELETE ON " +
+                      names + " TO " + schema::quote_name(state.role) + ";");
 }
 
 void refuse_missing(const State& state, const Target& target) {
     if (target.sqlite()) {
         if (state.has("dbos_migrations")) return;
-        throw ConfigError("system database not initialised: the SQLite file has no table dbos_migrations; start an "
-                          "application or run `dbosx migrate` first");
+        throw ConfigError(
+            "system database not initialised: the SQLite file has no table dbos_migrations; start an "
+            "application or run `dbosx migrate` first");
     }
     if (!state.schema_exists) {
-        throw ConfigError("system database not initialised: there is no schema " + schema::quote_name(target.schema) +
-                          " in this database; check the database and schema names, start an application or run "
-                          "`dbosx migrate` first");
+        throw ConfigError(
+            "system database not initialised: there is no schema " + schema::quote_name(target.schema) +
+            " in this database; check the database and schema names, start an application or run "
+            "`dbosx migrate` first");
     }
     if (state.has("dbos_migrations")) return;
     throw ConfigError("system database not initialised: schema " + schema::quote_name(target.schema) +
@@ -77,7 +87,8 @@ void look_at_executors(const State& state, const Target& target, Layout& layout)
     const schema::TableState* found = state.table(own.name);
     layout.executors_permitted = layout.executors && found->readable && found->writable;
     if (layout.executors_permitted) return;
-    if (found == nullptr) layout.executors_fix = schema::create_table(target, own, schema::Shape::final, false) + ";";
+    if (found == nullptr)
+        layout.executors_fix = schema::create_table(target, own, schema::Shape::final, false) + ";";
     if (found != nullptr) {
         for (const schema::Column& column : own.columns) {
             if (state.has(own.name, column.name)) continue;
@@ -122,23 +133,25 @@ Layout probe(sql::Connection& connection, const std::string& schema_name) {
     layout.queues = state.has("queues");
     layout.schedules = state.has("workflow_schedules");
     layout.versions = state.has("application_versions");
-    layout.legacy_payloads = state.has("workflow_status", "inputs") && state.has("workflow_status", "output") &&
-                             state.has("workflow_status", "error");
+    layout.legacy_payloads = state.has("workflow_status", "inputs") &&
+                             state.has("workflow_status", "output") && state.has("workflow_status", "error");
     look_at_executors(state, target, layout);
     return layout;
 }
 
 void require_app_floor(const Layout& layout) {
     if (layout.version < schema::kAppFloor || !layout.creator_token || !layout.payload_tables) {
-        throw ConfigError("system database version " + std::to_string(layout.version) + " is too old for an application: " +
-                          std::to_string(schema::kAppFloor) +
+        throw ConfigError("system database version " + std::to_string(layout.version) +
+                          " is too old for an application: " + std::to_string(schema::kAppFloor) +
                           " or newer is needed; launch with migrations enabled, or run `dbosx migrate`");
     }
     if (layout.executors_permitted) return;
-    throw ConfigError(std::string("the table dbos_cpp_executors ") +
-                      (layout.executors ? "is not permitted" : "is missing or incomplete") +
-                      "; without it no other process can recover this one's work. Run `dbosx migrate` as the owner of the "
-                      "schema, or:\n" + layout.executors_fix);
+    throw ConfigError(
+        std::string("the table dbos_cpp_executors ") +
+        (layout.executors ? "is not permitted" : "is missing or incomplete") +
+        "; without it no other process can recover this one's work. Run `dbosx migrate` as the owner of the "
+        "schema, or:\n" +
+        layout.executors_fix);
 }
 
 }  // namespace dbos::sysdb

@@ -11,7 +11,8 @@ bool Job::complete() const {
     return own->readable && own->writable;
 }
 
-void Job::log(LogLevel level, const char* message, std::vector<std::pair<std::string, std::string>> fields) const {
+void Job::log(LogLevel level, const char* message,
+              std::vector<std::pair<std::string, std::string>> fields) const {
     if (!options.log) return;
     try {
         options.log({level, message, std::move(fields)});
@@ -26,18 +27,19 @@ std::string Job::place() const {
 void refuse(const Job& job) {
     refuse_unusable(job.state, job.target.schema);
     if (!job.state.version_known) {
-        throw ConfigError("role " + quote_name(job.state.role) + " may not read " + job.target.name("dbos_migrations") +
-                          "; run as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA " +
-                          quote_name(job.target.schema) + " TO " + quote_name(job.state.role) + ";");
+        throw ConfigError(
+            "role " + quote_name(job.state.role) + " may not read " + job.target.name("dbos_migrations") +
+            "; run as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA " +
+            quote_name(job.target.schema) + " TO " + quote_name(job.state.role) + ";");
     }
     if (job.state.version <= kKnownVersion) return;
     const std::vector<std::string> missing = job.state.missing();
     if (missing.empty()) return;
     std::string names;
     for (const std::string& name : missing) names += (names.empty() ? "" : ", ") + name;
-    throw ConfigError("the system database (" + job.place() + ") is at version " + std::to_string(job.state.version) +
-                      ", newer than this library (" + std::to_string(kKnownVersion) + "), and lacks " + names +
-                      "; upgrade this library");
+    throw ConfigError("the system database (" + job.place() + ") is at version " +
+                      std::to_string(job.state.version) + ", newer than this library (" +
+                      std::to_string(kKnownVersion) + "), and lacks " + names + "; upgrade this library");
 }
 
 std::string own_tables_script(const Job& job) {
@@ -55,8 +57,8 @@ void refuse_own_tables_closed(const Job& job) {
     const TableState* found = job.state.table(own.name);
     if (found == nullptr || (found->readable && found->writable)) return;
     throw ConfigError("role " + quote_name(job.state.role) + " may not use " + job.target.name(own.name) +
-                      "; run as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON " + job.target.name(own.name) + " TO " +
-                      quote_name(job.state.role) + ";");
+                      "; run as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON " +
+                      job.target.name(own.name) + " TO " + quote_name(job.state.role) + ";");
 }
 
 void explain_refusal(const Job& job, const DatabaseError& error) {
@@ -65,15 +67,16 @@ void explain_refusal(const Job& job, const DatabaseError& error) {
     if (job.state.version >= kKnownVersion && !job.damaged()) {
         std::string sql = own_tables_script(job);
         if (!job.target.sqlite()) {
-            sql += "GRANT SELECT, INSERT, UPDATE, DELETE ON " + job.target.name(executors_table().name) + " TO " +
-                   quote_name(job.state.role) + ";";
+            sql += "GRANT SELECT, INSERT, UPDATE, DELETE ON " + job.target.name(executors_table().name) +
+                   " TO " + quote_name(job.state.role) + ";";
         }
-        throw ConfigError("the system database (" + job.place() + ") has no complete table dbos_cpp_executors, and " + who +
-                          " may not create it (" + error.what() +
-                          "). Run `dbosx migrate` as the owner of the schema, or:\n" + sql);
+        throw ConfigError("the system database (" + job.place() +
+                          ") has no complete table dbos_cpp_executors, and " + who + " may not create it (" +
+                          error.what() + "). Run `dbosx migrate` as the owner of the schema, or:\n" + sql);
     }
-    throw ConfigError("the system database (" + job.place() + ") is at version " + std::to_string(job.state.version) +
-                      ", this library needs " + std::to_string(kKnownVersion) + ", and " + who + " may not upgrade it (" +
+    throw ConfigError("the system database (" + job.place() + ") is at version " +
+                      std::to_string(job.state.version) + ", this library needs " +
+                      std::to_string(kKnownVersion) + ", and " + who + " may not upgrade it (" +
                       error.what() + "). Run `dbosx migrate` as the owner of the schema");
 }
 
@@ -103,8 +106,10 @@ std::unique_ptr<sql::Connection> open_or_create(const sql::OpenOptions& open, co
 }  // namespace
 }  // namespace schema
 
-MigrateResult migrate(sql::Connection& connection, const std::string& schema_name, const MigrateOptions& options) {
-    if (connection.in_transaction()) throw UsageError("migrate() was given a connection inside a transaction");
+MigrateResult migrate(sql::Connection& connection, const std::string& schema_name,
+                      const MigrateOptions& options) {
+    if (connection.in_transaction())
+        throw UsageError("migrate() was given a connection inside a transaction");
     schema::Job job{connection, {connection.backend(), schema_name}, options};
     try {
         job.read();

@@ -38,6 +38,7 @@ struct MigrateResult {
 MigrateResult migrate(const sql::OpenOptions& open, const MigrateOptions& options = {});
 
 /// The same on a connection that stands outside of a transaction. It must be direct or session-pooled on PostgreSQL.
-MigrateResult migrate(sql::Connection& connection, const std::string& schema, const MigrateOptions& options = {});
+MigrateResult migrate(sql::Connection& connection, const std::string& schema,
+                      const MigrateOptions& options = {});
 
 }  // namespace dbos::sysdb

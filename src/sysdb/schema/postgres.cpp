@@ -10,7 +10,8 @@ bool is_collision(const DatabaseError& error) noexcept {
     constexpr std::array<std::string_view, 10> kCodes{"42P06", "42P07", "42701", "42710", "42723",
                                                       "42P04", "23505", "40P01", "40001", "55P03"};
     if (std::ranges::find(kCodes, error.sqlstate()) != kCodes.end()) return true;
-    return error.sqlstate() == "XX000" && std::string_view(error.what()).find("concurrently updated") != std::string_view::npos;
+    return error.sqlstate() == "XX000" &&
+           std::string_view(error.what()).find("concurrently updated") != std::string_view::npos;
 }
 
 namespace {
@@ -37,8 +38,8 @@ class MigrationLock {
     void acquire() {
         const seam::SteadyTime end = seam::steady_now() + job_.options.lock_wait;
         for (seam::Duration pause = 20ms;; pause = std::min<seam::Duration>(2 * pause, 1s)) {
-            const sql::Result row =
-                job_.connection.query("SELECT pg_try_advisory_lock($1)", {kMigrationLock}, sql::Access::write);
+            const sql::Result row = job_.connection.query("SELECT pg_try_advisory_lock($1)", {kMigrationLock},
+                                                          sql::Access::write);
             held_ = row.at(0, 0).boolean();
             job_.read();
             if (held_ || job_.complete()) return;
@@ -76,7 +77,9 @@ class PostgresMigrator {
                 continue;
             }
             // Each successful turn completes something; a peer that undoes our work must not keep us here for ever.
-            if (++turns_ > 10) throw ConfigError("the system database (" + job_.place() + ") does not settle: " + what_lacks());
+            if (++turns_ > 10)
+                throw ConfigError("the system database (" + job_.place() +
+                                  ") does not settle: " + what_lacks());
         }
     }
 
@@ -94,7 +97,8 @@ class PostgresMigrator {
         } else if (between || job_.damaged()) {
             upgrade_from_base();
         } else if (version < kKnownVersion) {
-            for (int next = static_cast<int>(version) + 1; next <= kKnownVersion; ++next) step(next, version, true);
+            for (int next = static_cast<int>(version) + 1; next <= kKnownVersion; ++next)
+                step(next, version, true);
         } else {
             refuse_own_tables_closed(job_);
         }
@@ -106,7 +110,8 @@ class PostgresMigrator {
         job_.log(LogLevel::info, "creating the system database", {{"schema", job_.target.schema}});
         sql::Transaction transaction(job_.connection);
         // Not IF NOT EXISTS for a schema that is there: the server asks for the right to create it first.
-        if (!job_.state.schema_exists) job_.connection.script("CREATE SCHEMA " + quote_name(job_.target.schema));
+        if (!job_.state.schema_exists)
+            job_.connection.script("CREATE SCHEMA " + quote_name(job_.target.schema));
         job_.connection.script(create_everything(job_.target) + own_tables_script(job_));
         transaction.commit();
     }
@@ -116,7 +121,8 @@ class PostgresMigrator {
         job_.log(LogLevel::info, "upgrading an old system database",
                  {{"schema", job_.target.schema}, {"from", std::to_string(version)}});
         reconcile_postgres(job_);
-        for (int next = kSharedBase; next <= kKnownVersion; ++next) step(next, version, version < kSharedBase);
+        for (int next = kSharedBase; next <= kKnownVersion; ++next)
+            step(next, version, version < kSharedBase);
     }
 
     // `trusted`: a recorded number proves that the step was made (not so in a damaged database).
@@ -124,7 +130,8 @@ class PostgresMigrator {
         for (int attempt = 1;; ++attempt) {
             try {
                 apply_postgres(job_, version, found >= 113);
-                job_.log(LogLevel::info, "migrated", {{"schema", job_.target.schema}, {"version", std::to_string(version)}});
+                job_.log(LogLevel::info, "migrated",
+                         {{"schema", job_.target.schema}, {"version", std::to_string(version)}});
                 return;
             } catch (const DatabaseError& error) {
                 if (!is_collision(error) || attempt == 3) throw;
@@ -152,7 +159,8 @@ class PostgresMigrator {
         if (!job_.connection.usable()) throw error;
         if (job_.connection.in_transaction()) job_.connection.rollback();
         if (!is_collision(error)) throw error;
-        job_.log(LogLevel::warn, "another process is changing the schema; waiting", {{"error", error.what()}});
+        job_.log(LogLevel::warn, "another process is changing the schema; waiting",
+                 {{"error", error.what()}});
         wait_for_version(kKnownVersion);
     }
 
@@ -203,7 +211,8 @@ MigrateResult migrate_postgres(Job& job) {
     if (job.complete() && job.options.application_role.empty()) return result;
     const sql::Result server = job.connection.query("SELECT version()");
     std::string name = server.at(0, 0).string();
-    std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::ranges::transform(name, name.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     job.target.cockroach = name.find("cockroachdb") != std::string::npos;
 
     const bool complete = job.complete();

@@ -50,13 +50,15 @@ void reconcile_tables(Job& job) {
             continue;
         }
         for (const Column& column : table.columns) {
-            if (column.since == 0 && !before.has(table.name, column.name)) script += add_column(target, table, column) + ";\n";
+            if (column.since == 0 && !before.has(table.name, column.name))
+                script += add_column(target, table, column) + ";\n";
         }
     }
     // The oldest releases of the T lineage kept inputs in a table of their own, which is dropped below.
     if (before.has("workflow_inputs", "inputs") && before.has("workflow_inputs", "workflow_uuid")) {
         script += "UPDATE " + target.name("workflow_status") + " s SET inputs = i.inputs FROM " +
-                  target.name("workflow_inputs") + " i WHERE i.workflow_uuid = s.workflow_uuid AND s.inputs IS NULL;\n";
+                  target.name("workflow_inputs") +
+                  " i WHERE i.workflow_uuid = s.workflow_uuid AND s.inputs IS NULL;\n";
     }
     if (!script.empty()) job.connection.script(script);
 }
@@ -64,12 +66,15 @@ void reconcile_tables(Job& job) {
 void reconcile_keys(Job& job) {
     const Target& target = job.target;
     const sql::Result type = job.connection.query(
-        kColumnType, {std::string_view(target.schema), std::string_view("workflow_status"), std::string_view("owner_xid")});
+        kColumnType, {std::string_view(target.schema), std::string_view("workflow_status"),
+                      std::string_view("owner_xid")});
     if (!type.empty() && type.at(0, 0).text() != "text") {
-        job.connection.script("ALTER TABLE " + target.name("workflow_status") + " ALTER COLUMN owner_xid TYPE TEXT");
+        job.connection.script("ALTER TABLE " + target.name("workflow_status") +
+                              " ALTER COLUMN owner_xid TYPE TEXT");
     }
     if (!ask(job, kHasPrimaryKey, {std::string_view("notifications")})) {
-        job.connection.script("ALTER TABLE " + target.name("notifications") + " ADD PRIMARY KEY (message_uuid)");
+        job.connection.script("ALTER TABLE " + target.name("notifications") +
+                              " ADD PRIMARY KEY (message_uuid)");
     }
     const sql::Result rows = job.connection.query(kForeignKeys, {std::string_view(target.schema)});
     for (const Table& table : tables()) {
@@ -96,12 +101,14 @@ void reconcile_functions(Job& job) {
     // With 17 parameters it belongs to a later version, and a second overload would make calls ambiguous.
     if (!named) script += enqueue_function(target, EnqueueForm::base) + ";\n";
     script += drop_send_function(target) + ";\n" + send_function(target) + ";\n";
-    const bool notifies = ask(job, kFunctionExists, {std::string_view("notifications_function"), std::int64_t{0}});
+    const bool notifies =
+        ask(job, kFunctionExists, {std::string_view("notifications_function"), std::int64_t{0}});
     if (!target.cockroach) {
         if (notifies) {
             script += "ALTER FUNCTION " + target.name("notifications_function") +
                       "() SET search_path = pg_catalog, pg_temp;\n";
-        } else if (job.state.version == 0) {  // an interrupted creation, not a database made without LISTEN/NOTIFY
+        } else if (job.state.version ==
+                   0) {  // an interrupted creation, not a database made without LISTEN/NOTIFY
             script += notify_function(target) + ";\n" + notify_trigger(target) + ";\n";
         }
     }
@@ -129,8 +136,9 @@ void reconcile_postgres(Job& job) {
         job.connection.script("ALTER TABLE " + target.name("workflow_status") +
                               " DROP CONSTRAINT IF EXISTS uq_workflow_status_queue_name_dedup_id");
     }
-    for (const char* name : {"workflow_status_executor_id_index", "workflow_status_status_index",
-                             "idx_workflow_status_queue_status_started", "idx_workflow_status_partition_dequeue"}) {
+    for (const char* name :
+         {"workflow_status_executor_id_index", "workflow_status_status_index",
+          "idx_workflow_status_queue_status_started", "idx_workflow_status_partition_dequeue"}) {
         job.connection.script(drop_index(target, name, true));
     }
     sql::Transaction transaction(job.connection);

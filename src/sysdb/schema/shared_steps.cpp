@@ -59,12 +59,16 @@ void build_index(Job& job, const Index& index, bool online) {
     for (int attempt = 1;; ++attempt) {
         job.connection.script(create_index(job.target, index, online));
         if (!online || job.target.cockroach) return;
-        const sql::Result row = job.connection.query(kIndex, {std::string_view(job.target.schema), index.name});
+        const sql::Result row =
+            job.connection.query(kIndex, {std::string_view(job.target.schema), index.name});
         if (!row.empty() && row.at(0, 1).boolean()) return;
         // IF NOT EXISTS passes over an index that a peer builds or has left unfinished.
         if (attempt == 3) {
-            throw DatabaseError(DatabaseErrorKind::busy, "index " + std::string(index.name) + " of schema " +
-                                quote_name(job.target.schema) + " stays invalid; drop it and migrate again", "55P03");
+            throw DatabaseError(DatabaseErrorKind::busy,
+                                "index " + std::string(index.name) + " of schema " +
+                                    quote_name(job.target.schema) +
+                                    " stays invalid; drop it and migrate again",
+                                "55P03");
         }
         seam::sleep_for(std::chrono::seconds(1));
         drop_invalid_indexes(job);
@@ -77,11 +81,14 @@ std::string special_changes(const Job& job, int version, bool payload_functions)
     switch (version) {
         case 105:
             return drop_old_enqueue_functions(target, false, true) +
-                   enqueue_function(target, payload_functions ? EnqueueForm::payloads : EnqueueForm::named) + ";\n";
+                   enqueue_function(target, payload_functions ? EnqueueForm::payloads : EnqueueForm::named) +
+                   ";\n";
         case 112: {
             std::string out;
-            for (const char* name : {"operation_outputs_workflow_uuid_foreign", "operation_outputs_workflow_uuid_fkey"}) {
-                out += "ALTER TABLE " + target.name("operation_outputs") + " DROP CONSTRAINT IF EXISTS " + name + ";\n";
+            for (const char* name :
+                 {"operation_outputs_workflow_uuid_foreign", "operation_outputs_workflow_uuid_fkey"}) {
+                out += "ALTER TABLE " + target.name("operation_outputs") + " DROP CONSTRAINT IF EXISTS " +
+                       name + ";\n";
             }
             return out;
         }
@@ -145,7 +152,8 @@ void apply_postgres(Job& job, int version, bool payload_functions) {
 
 void grant_rights(Job& job) {
     if (job.target.cockroach) return;
-    const sql::Result rows = job.connection.query(kMissingGrants, {std::string_view(job.target.schema), table_names()});
+    const sql::Result rows =
+        job.connection.query(kMissingGrants, {std::string_view(job.target.schema), table_names()});
     for (std::size_t i = 0; i < rows.size(); ++i) job.connection.script(rows.at(i, 0).string());
 
     if (job.options.application_role.empty()) return;
@@ -155,8 +163,8 @@ void grant_rights(Job& job) {
     sql::Transaction transaction(job.connection);
     job.connection.script("GRANT USAGE ON SCHEMA " + quote_name(job.target.schema) + role +
                           "GRANT ALL ON ALL TABLES" + in + role + "GRANT ALL ON ALL SEQUENCES" + in + role +
-                          "GRANT EXECUTE ON ALL FUNCTIONS" + in + role + defaults + "ALL ON TABLES" + role + defaults +
-                          "ALL ON SEQUENCES" + role + defaults + "EXECUTE ON FUNCTIONS" + role);
+                          "GRANT EXECUTE ON ALL FUNCTIONS" + in + role + defaults + "ALL ON TABLES" + role +
+                          defaults + "ALL ON SEQUENCES" + role + defaults + "EXECUTE ON FUNCTIONS" + role);
     transaction.commit();
 }
 

@@ -14,7 +14,8 @@ std::string essence(std::string_view sql) {
         if (std::isspace(static_cast<unsigned char>(c)) != 0 || c == '"') continue;
         out += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     }
-    return (out.starts_with("CREATEUNIQUE") ? "UNIQUE" : "") + out.substr(std::min(out.find('('), out.size()));
+    return (out.starts_with("CREATEUNIQUE") ? "UNIQUE" : "") +
+           out.substr(std::min(out.find('('), out.size()));
 }
 
 class SqliteMigrator {
@@ -35,12 +36,14 @@ class SqliteMigrator {
             if (index.gin || index.since != 0) continue;
             const std::string wanted = create_index(target_, index, false);
             const std::string found = stored_sql(index.name);
-            if (!found.empty() && essence(found) != essence(wanted)) run(drop_index(target_, index.name, false));
+            if (!found.empty() && essence(found) != essence(wanted))
+                run(drop_index(target_, index.name, false));
             run(wanted);
         }
-        for (const char* name : {"uq_workflow_status_queue_name_dedup_id", "workflow_status_executor_id_index",
-                                 "workflow_status_status_index", "idx_workflow_status_queue_status_started",
-                                 "idx_workflow_status_partition_dequeue"}) {
+        for (const char* name :
+             {"uq_workflow_status_queue_name_dedup_id", "workflow_status_executor_id_index",
+              "workflow_status_status_index", "idx_workflow_status_queue_status_started",
+              "idx_workflow_status_partition_dequeue"}) {
             run(drop_index(target_, name, false));
         }
     }
@@ -73,8 +76,8 @@ class SqliteMigrator {
     }
 
     std::string stored_sql(std::string_view index) {
-        const sql::Result row = job_.connection.query("SELECT sql FROM sqlite_master WHERE type = 'index' AND name = $1",
-                                                      {index});
+        const sql::Result row = job_.connection.query(
+            "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = $1", {index});
         return row.empty() ? std::string() : row.at(0, 0).string();
     }
 
@@ -82,7 +85,8 @@ class SqliteMigrator {
         const sql::Result keys =
             job_.connection.query("SELECT count(*) FROM pragma_foreign_key_list('operation_outputs')");
         const sql::Result column = job_.connection.query(
-            "SELECT \"notnull\" FROM pragma_table_info('operation_outputs') WHERE name = 'retention_timestamp'");
+            "SELECT \"notnull\" FROM pragma_table_info('operation_outputs') WHERE name = "
+            "'retention_timestamp'");
         return keys.at(0, 0).integer() == 0 && !column.empty() && column.at(0, 0).boolean();
     }
 
@@ -99,11 +103,13 @@ class SqliteMigrator {
             const std::string name = quote_name(column.name);
             names += (names.empty() ? "" : ", ") + name;
             values += values.empty() ? "" : ", ";
-            values += column.name == "retention_timestamp"
-                          ? "coalesce(" + name + ", CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))"
-                          : name;
+            values +=
+                column.name == "retention_timestamp"
+                    ? "coalesce(" + name + ", CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))"
+                    : name;
         }
-        run("INSERT INTO " + std::string(kNew) + " (" + names + ") SELECT " + values + " FROM operation_outputs");
+        run("INSERT INTO " + std::string(kNew) + " (" + names + ") SELECT " + values +
+            " FROM operation_outputs");
         run("DROP TABLE operation_outputs");
         run("ALTER TABLE " + std::string(kNew) + " RENAME TO operation_outputs");
         for (const Index& index : indexes()) {

@@ -104,9 +104,10 @@ State read_state(sql::Connection& connection, const std::string& schema) {
 
 void refuse_unusable(const State& state, const std::string& schema) {
     if (state.sharded()) {
-        throw ConfigError("system database schema " + quote_name(schema) +
-                          " is sharded (workflow_status has a column shard_key); this library works on unsharded "
-                          "schemas only: use another schema, or the SDK that created this one");
+        throw ConfigError(
+            "system database schema " + quote_name(schema) +
+            " is sharded (workflow_status has a column shard_key); this library works on unsharded "
+            "schemas only: use another schema, or the SDK that created this one");
     }
     if (!state.schema_exists || state.schema_usable) return;
     throw ConfigError("role " + quote_name(state.role) + " may not use schema " + quote_name(schema) +

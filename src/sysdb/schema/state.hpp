@@ -23,9 +23,9 @@ struct State {
     sql::Backend backend = sql::Backend::postgres;
     bool schema_exists = true;
     bool schema_usable = true;
-    std::string role;            // PostgreSQL: current_user
-    std::int64_t version = 0;    // 0: no table, or no row
-    bool version_known = true;   // false: dbos_migrations is there, but the role may not read it
+    std::string role;           // PostgreSQL: current_user
+    std::int64_t version = 0;   // 0: no table, or no row
+    bool version_known = true;  // false: dbos_migrations is there, but the role may not read it
     std::map<std::string, TableState, std::less<>> tables;
 
     const TableState* table(std::string_view name) const;
