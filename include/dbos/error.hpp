@@ -155,8 +155,12 @@ class DBOS_EXPORT StepRetriesExhausted : public Error {
 class DBOS_EXPORT ConflictingWorkflow : public Error {
  public:
     /// `detail` says what differs: `it is "refund", this call asks for "checkout"`.
-    ConflictingWorkflow(std::string workflow_id, const std::string& detail);
+    ConflictingWorkflow(std::string workflow_id, std::string detail);
     ~ConflictingWorkflow() override;
+    const std::string& detail() const noexcept { return detail_; }
+
+ private:
+    std::string detail_;
 };
 
 /// The step recorded under this number has another name: the code changed, or branched on something that is
@@ -260,12 +264,14 @@ class DBOS_EXPORT WorkflowIdInUse : public Error {
 /// Python: DBOSStepNondeterminismError, 28. Sticky as UnexpectedStep.
 class DBOS_EXPORT StepNondeterminism : public Error {
  public:
-    StepNondeterminism(std::string workflow_id, std::int64_t step_id, const std::string& detail);
+    StepNondeterminism(std::string workflow_id, std::int64_t step_id, std::string detail);
     ~StepNondeterminism() override;
     std::int64_t step_id() const noexcept { return step_id_; }
+    const std::string& detail() const noexcept { return detail_; }
 
  private:
     std::int64_t step_id_;
+    std::string detail_;
 };
 
 /// An asynchronous step was given up before it began: its Pending was destroyed first. Recorded as the step's
@@ -345,15 +351,17 @@ class DBOS_EXPORT DecodeError : public Error {
 /// A value cannot be written in the format of its row. Nothing was written. Refusal code `cannot_encode`.
 class DBOS_EXPORT EncodeError : public Error {
  public:
-    EncodeError(std::string path, const std::string& reason, std::string format = {});
+    EncodeError(std::string path, std::string reason, std::string format = {});
     ~EncodeError() override;
     /// JSON path of the value, `$` for the whole.
     const std::string& path() const noexcept { return path_; }
+    const std::string& reason() const noexcept { return reason_; }
     /// Name of the format, empty if the value could not even be made.
     const std::string& format() const noexcept { return format_; }
 
  private:
     std::string path_;
+    std::string reason_;
     std::string format_;
 };
 

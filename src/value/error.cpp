@@ -89,8 +89,9 @@ StepRetriesExhausted::StepRetriesExhausted(std::string workflow_id, std::string 
       errors_(std::move(errors)) {}
 StepRetriesExhausted::~StepRetriesExhausted() = default;
 
-ConflictingWorkflow::ConflictingWorkflow(std::string workflow_id, const std::string& detail)
-    : Error("the id " + quoted(workflow_id) + " belongs to another workflow: " + detail, 9, workflow_id) {}
+ConflictingWorkflow::ConflictingWorkflow(std::string workflow_id, std::string detail)
+    : Error("the id " + quoted(workflow_id) + " belongs to another workflow: " + detail, 9, workflow_id),
+      detail_(std::move(detail)) {}
 ConflictingWorkflow::~ConflictingWorkflow() = default;
 
 UnexpectedStep::UnexpectedStep(std::string workflow_id, std::int64_t step_id, std::string expected_name,
@@ -158,12 +159,12 @@ WorkflowIdInUse::WorkflowIdInUse(std::string workflow_id, std::string workflow_s
       workflow_name_(std::move(workflow_name)) {}
 WorkflowIdInUse::~WorkflowIdInUse() = default;
 
-StepNondeterminism::StepNondeterminism(std::string workflow_id, std::int64_t step_id,
-                                       const std::string& detail)
+StepNondeterminism::StepNondeterminism(std::string workflow_id, std::int64_t step_id, std::string detail)
     : Error("step " + std::to_string(step_id) + " of workflow " + quoted(workflow_id) +
                 " does not fit its record: " + detail,
             28, workflow_id),
-      step_id_(step_id) {}
+      step_id_(step_id),
+      detail_(std::move(detail)) {}
 StepNondeterminism::~StepNondeterminism() = default;
 
 StepAbandoned::StepAbandoned(std::string workflow_id, std::string step_name)
@@ -199,9 +200,10 @@ DecodeError::DecodeError(std::string path, std::string expected, std::string fou
       format_(std::move(format)) {}
 DecodeError::~DecodeError() = default;
 
-EncodeError::EncodeError(std::string path, const std::string& reason, std::string format)
+EncodeError::EncodeError(std::string path, std::string reason, std::string format)
     : Error("at " + path + ": " + reason + (format.empty() ? std::string() : " (format " + format + ")")),
       path_(std::move(path)),
+      reason_(std::move(reason)),
       format_(std::move(format)) {}
 EncodeError::~EncodeError() = default;
 
