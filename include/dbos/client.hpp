@@ -55,7 +55,7 @@ CallTarget call_target(const Workflow<R(A...), E...>& contract) noexcept {
 /// belongs, or a blocking call on a callback thread), ConfigError (no system tables, too old ones, no
 /// permission), DatabaseError, ClientClosed.
 class DBOS_EXPORT Client {
- public:
+   public:
     /// Throws ConfigError for a bad option or URL and, unless `lazy`, DatabaseError if the database cannot be
     /// reached.
     explicit Client(ClientOptions options);
@@ -163,7 +163,7 @@ class DBOS_EXPORT Client {
     void cancel_workflow(const std::string& workflow_id);
     Future<void> cancel_workflow_async(std::string workflow_id);
 
- private:
+   private:
     struct Impl;
 
     std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options,

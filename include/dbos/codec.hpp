@@ -46,24 +46,6 @@
 
 namespace dbos {
 
-/// Where a decoder is in the value, for error texts. Lives on the stack and refers to its parent.
-class DBOS_EXPORT Path {
- public:
-    /// The root, `$`, or the name of what is decoded.
-    constexpr explicit Path(std::string_view root = "$") noexcept : name_(root) {}
-    constexpr Path(const Path& parent, std::string_view member) noexcept : parent_(&parent), name_(member) {}
-    constexpr Path(const Path& parent, std::size_t element) noexcept : parent_(&parent), element_(element) {}
-    Path(const Path&) = delete;
-    Path& operator=(const Path&) = delete;
-    /// `$.items[0].count`
-    std::string text() const;
-
- private:
-    const Path* parent_ = nullptr;
-    std::string_view name_ = {};
-    std::size_t element_ = static_cast<std::size_t>(-1);
-};
-
 /// Specialise it for a type of yours that no macro fits:
 ///   static dbos::Value encode(const T&);
 ///   static T decode(const dbos::Value&, const dbos::Path&);     // throws DecodeError, see dbos::fail_decode
@@ -81,10 +63,6 @@ concept Serializable = std::same_as<T, std::remove_cvref_t<T>> &&
                            { Codec<T>::encode(value) } -> std::same_as<Value>;
                            { Codec<T>::decode(stored, path) } -> std::same_as<T>;
                        };
-
-/// Throws DecodeError: `at <path>: expected <expected>, got <found>`.
-[[noreturn]] DBOS_EXPORT void fail_decode(const Path& path, std::string_view expected, const Value& found);
-[[noreturn]] DBOS_EXPORT void fail_decode(const Path& path, std::string_view expected, std::string found);
 
 namespace detail {
 
@@ -168,7 +146,6 @@ DBOS_EXPORT std::chrono::system_clock::time_point decode_time(const Value& value
 [[noreturn]] DBOS_EXPORT void fail_variant(const Path& path, const std::vector<std::string>& reasons);
 [[noreturn]] DBOS_EXPORT void fail_ambiguous_variant(std::size_t held, std::size_t earlier);
 [[noreturn]] DBOS_EXPORT void fail_duration();
-DBOS_EXPORT const Value* find_member(const Object& members, std::string_view name) noexcept;
 
 template <class T>
 inline constexpr bool is_optional = false;
@@ -364,7 +341,7 @@ struct Codec<std::chrono::duration<R, P>> {
         return from_seconds(seconds);
     }
 
- private:
+   private:
     static constexpr double limit() {
         return static_cast<double>(std::numeric_limits<R>::max()) * static_cast<double>(P::num) /
                static_cast<double>(P::den);
@@ -565,7 +542,7 @@ struct Codec<std::variant<T...>> {
         return std::move(*result);
     }
 
- private:
+   private:
     template <class A>
     static bool decodes(const Value& stored) {
         try {
@@ -688,7 +665,7 @@ struct Codec<E> {
 
 /// An option that holds a value: constructible from every serializable type. Encodes at once.
 class Any {
- public:
+   public:
     Any() = default;
     template <class T>
         requires(!std::same_as<std::remove_cvref_t<T>, Any> && Serializable<detail::stored_t<T>>)
@@ -696,7 +673,7 @@ class Any {
     const Value& value() const noexcept { return value_; }
     bool operator==(const Any&) const = default;
 
- private:
+   private:
     Value value_;
 };
 

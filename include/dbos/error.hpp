@@ -23,13 +23,13 @@ struct Failure;  // dbos/value.hpp: what a recorded error says
 /// TypeScript number where Python has none (20, 21, 29, 32), else 0. `workflow_id()` is empty where no
 /// workflow is concerned.
 class DBOS_EXPORT Error : public std::runtime_error {
- public:
+   public:
     explicit Error(const std::string& message, int code = 0, std::string workflow_id = {});
     ~Error() override;
     int code() const noexcept { return code_; }
     const std::string& workflow_id() const noexcept { return workflow_id_; }
 
- private:
+   private:
     int code_ = 0;
     std::string workflow_id_;
 };
@@ -37,7 +37,7 @@ class DBOS_EXPORT Error : public std::runtime_error {
 /// The program used the library wrongly: a call on the wrong thread, a bad option, a nested step. Never
 /// retried.
 class DBOS_EXPORT UsageError : public Error {
- public:
+   public:
     explicit UsageError(const std::string& message, std::string workflow_id = {});
     ~UsageError() override;
 };
@@ -45,7 +45,7 @@ class DBOS_EXPORT UsageError : public Error {
 /// A connection string, an option or the system database itself does not fit: malformed URL, schema too old,
 /// sharded.
 class DBOS_EXPORT ConfigError : public Error {
- public:
+   public:
     explicit ConfigError(const std::string& message);
     ~ConfigError() override;
 };
@@ -69,7 +69,7 @@ enum class DatabaseErrorKind : std::uint8_t {
 
 /// A database call failed. Texts never hold a password.
 class DBOS_EXPORT DatabaseError : public Error {
- public:
+   public:
     DatabaseError(DatabaseErrorKind kind, const std::string& message, std::string sqlstate = {},
                   std::string constraint = {}, bool outcome_unknown = false);
     ~DatabaseError() override;
@@ -84,7 +84,7 @@ class DBOS_EXPORT DatabaseError : public Error {
     /// Whether the same call may succeed if it is repeated: connection, serialization or busy.
     bool transient() const noexcept;
 
- private:
+   private:
     DatabaseErrorKind kind_;
     std::string sqlstate_;
     std::string constraint_;
@@ -94,50 +94,50 @@ class DBOS_EXPORT DatabaseError : public Error {
 /// The application or client cannot start: no versions, no tables, a missing body. Python:
 /// DBOSInitializationError, 3.
 class DBOS_EXPORT InitializationError : public Error {
- public:
+   public:
     explicit InitializationError(const std::string& message);
     ~InitializationError() override;
 };
 
 /// A workflow's name has no body in this program. Python: DBOSWorkflowFunctionNotFoundError, 4.
 class DBOS_EXPORT NotRegistered : public Error {
- public:
+   public:
     NotRegistered(std::string workflow_id, std::string workflow_name);
     ~NotRegistered() override;
     const std::string& workflow_name() const noexcept { return workflow_name_; }
 
- private:
+   private:
     std::string workflow_name_;
 };
 
 /// No workflow has this id. `role` says what the id was for ("destination", "parent"; empty = the workflow
 /// itself). Python: DBOSNonExistentWorkflowError, 5.
 class DBOS_EXPORT NonexistentWorkflow : public Error {
- public:
+   public:
     explicit NonexistentWorkflow(std::string workflow_id, std::string role = {});
     ~NonexistentWorkflow() override;
     const std::string& role() const noexcept { return role_; }
 
- private:
+   private:
     std::string role_;
 };
 
 /// The workflow was taken up more often than its limit allows, and is dead-lettered. Python:
 /// MaxRecoveryAttemptsExceededError, 6.
 class DBOS_EXPORT MaxRecoveryAttemptsExceeded : public Error {
- public:
+   public:
     MaxRecoveryAttemptsExceeded(std::string workflow_id, std::int64_t max_attempts);
     ~MaxRecoveryAttemptsExceeded() override;
     std::int64_t max_attempts() const noexcept { return max_attempts_; }
 
- private:
+   private:
     std::int64_t max_attempts_;
 };
 
 /// A step failed in every attempt; `errors()` holds one text `type: message` an attempt. Python:
 /// DBOSMaxStepRetriesExceeded, 7.
 class DBOS_EXPORT StepRetriesExhausted : public Error {
- public:
+   public:
     StepRetriesExhausted(std::string workflow_id, std::string step_name, std::int64_t max_attempts,
                          std::vector<std::string> errors = {});
     ~StepRetriesExhausted() override;
@@ -145,7 +145,7 @@ class DBOS_EXPORT StepRetriesExhausted : public Error {
     std::int64_t max_attempts() const noexcept { return max_attempts_; }
     const std::vector<std::string>& errors() const noexcept { return errors_; }
 
- private:
+   private:
     std::string step_name_;
     std::int64_t max_attempts_;
     std::vector<std::string> errors_;
@@ -153,20 +153,20 @@ class DBOS_EXPORT StepRetriesExhausted : public Error {
 
 /// The id belongs to a workflow of another name, class or instance. Python: DBOSConflictingWorkflowError, 9.
 class DBOS_EXPORT ConflictingWorkflow : public Error {
- public:
+   public:
     /// `detail` says what differs: `it is "refund", this call asks for "checkout"`.
     ConflictingWorkflow(std::string workflow_id, std::string detail);
     ~ConflictingWorkflow() override;
     const std::string& detail() const noexcept { return detail_; }
 
- private:
+   private:
     std::string detail_;
 };
 
 /// The step recorded under this number has another name: the code changed, or branched on something that is
 /// no step. Python: DBOSUnexpectedStepError, 11. Sticky: every later durable call of the run throws it again.
 class DBOS_EXPORT UnexpectedStep : public Error {
- public:
+   public:
     UnexpectedStep(std::string workflow_id, std::int64_t step_id, std::string expected_name,
                    std::string recorded_name);
     ~UnexpectedStep() override;
@@ -175,7 +175,7 @@ class DBOS_EXPORT UnexpectedStep : public Error {
     const std::string& expected_name() const noexcept { return expected_name_; }
     const std::string& recorded_name() const noexcept { return recorded_name_; }
 
- private:
+   private:
     std::int64_t step_id_;
     std::string expected_name_;
     std::string recorded_name_;
@@ -183,20 +183,20 @@ class DBOS_EXPORT UnexpectedStep : public Error {
 
 /// Another workflow of the queue holds the deduplication id. Python: DBOSQueueDeduplicatedError, 12.
 class DBOS_EXPORT QueueDeduplicated : public Error {
- public:
+   public:
     QueueDeduplicated(std::string workflow_id, std::string queue_name, std::string deduplication_id);
     ~QueueDeduplicated() override;
     const std::string& queue_name() const noexcept { return queue_name_; }
     const std::string& deduplication_id() const noexcept { return deduplication_id_; }
 
- private:
+   private:
     std::string queue_name_;
     std::string deduplication_id_;
 };
 
 /// The workflow whose result was awaited is cancelled. Python: DBOSAwaitedWorkflowCancelledError, 13.
 class DBOS_EXPORT AwaitedWorkflowCancelled : public Error {
- public:
+   public:
     explicit AwaitedWorkflowCancelled(std::string workflow_id);
     ~AwaitedWorkflowCancelled() override;
 };
@@ -204,58 +204,58 @@ class DBOS_EXPORT AwaitedWorkflowCancelled : public Error {
 /// The workflow whose result was awaited is dead-lettered. Python:
 /// DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded, 14.
 class DBOS_EXPORT AwaitedWorkflowMaxRecovery : public Error {
- public:
+   public:
     explicit AwaitedWorkflowMaxRecovery(std::string workflow_id);
     ~AwaitedWorkflowMaxRecovery() override;
 };
 
 /// A value did not arrive in a stream in time. Python: DBOSStreamTimeoutError, 16.
 class DBOS_EXPORT StreamTimeout : public Error {
- public:
+   public:
     StreamTimeout(std::string workflow_id, std::string key, double timeout_seconds);
     ~StreamTimeout() override;
     const std::string& key() const noexcept { return key_; }
     double timeout_seconds() const noexcept { return timeout_seconds_; }
 
- private:
+   private:
     std::string key_;
     double timeout_seconds_;
 };
 
 /// A step did not end within its timeout. Python: DBOSStepTimeoutError, 18.
 class DBOS_EXPORT StepTimeout : public Error {
- public:
+   public:
     StepTimeout(std::string workflow_id, std::string step_name, double timeout_seconds);
     ~StepTimeout() override;
     const std::string& step_name() const noexcept { return step_name_; }
     double timeout_seconds() const noexcept { return timeout_seconds_; }
 
- private:
+   private:
     std::string step_name_;
     double timeout_seconds_;
 };
 
 /// A listing took longer than its limit. Python: DBOSQueryTimeoutError, 26.
 class DBOS_EXPORT QueryTimeout : public Error {
- public:
+   public:
     explicit QueryTimeout(double timeout_seconds);
     ~QueryTimeout() override;
     double timeout_seconds() const noexcept { return timeout_seconds_; }
 
- private:
+   private:
     double timeout_seconds_;
 };
 
 /// The id is taken, and the call forbade to attach to its workflow. Python: DBOSWorkflowIDInUseError, 27.
 class DBOS_EXPORT WorkflowIdInUse : public Error {
- public:
+   public:
     explicit WorkflowIdInUse(std::string workflow_id, std::string workflow_status = {},
                              std::string workflow_name = {});
     ~WorkflowIdInUse() override;
     const std::string& workflow_status() const noexcept { return workflow_status_; }
     const std::string& workflow_name() const noexcept { return workflow_name_; }
 
- private:
+   private:
     std::string workflow_status_;
     std::string workflow_name_;
 };
@@ -263,13 +263,13 @@ class DBOS_EXPORT WorkflowIdInUse : public Error {
 /// A step's record cannot belong to this run: a gap, or a kind of record that the call does not write.
 /// Python: DBOSStepNondeterminismError, 28. Sticky as UnexpectedStep.
 class DBOS_EXPORT StepNondeterminism : public Error {
- public:
+   public:
     StepNondeterminism(std::string workflow_id, std::int64_t step_id, std::string detail);
     ~StepNondeterminism() override;
     std::int64_t step_id() const noexcept { return step_id_; }
     const std::string& detail() const noexcept { return detail_; }
 
- private:
+   private:
     std::int64_t step_id_;
     std::string detail_;
 };
@@ -277,39 +277,39 @@ class DBOS_EXPORT StepNondeterminism : public Error {
 /// An asynchronous step was given up before it began: its Pending was destroyed first. Recorded as the step's
 /// error.
 class DBOS_EXPORT StepAbandoned : public Error {
- public:
+   public:
     StepAbandoned(std::string workflow_id, std::string step_name);
     ~StepAbandoned() override;
     const std::string& step_name() const noexcept { return step_name_; }
 
- private:
+   private:
     std::string step_name_;
 };
 
 /// No queue, schedule, version or event of this name.
 class DBOS_EXPORT NotFound : public Error {
- public:
+   public:
     explicit NotFound(const std::string& message);
     ~NotFound() override;
 };
 
 /// A schedule, queue or version of this name exists already.
 class DBOS_EXPORT AlreadyExists : public Error {
- public:
+   public:
     explicit AlreadyExists(const std::string& message);
     ~AlreadyExists() override;
 };
 
 /// What was waited for did not happen in time. Nothing is wrong with it: the same wait may be repeated.
 class DBOS_EXPORT Timeout : public Error {
- public:
+   public:
     explicit Timeout(const std::string& message, std::string workflow_id = {});
     ~Timeout() override;
 };
 
 /// The client or application was destroyed while the call waited, or before it.
 class DBOS_EXPORT ClientClosed : public Error {
- public:
+   public:
     explicit ClientClosed(
         const std::string& message = "the client is closed: make the call before destroy()");
     ~ClientClosed() override;
@@ -317,7 +317,7 @@ class DBOS_EXPORT ClientClosed : public Error {
 
 /// A write was sent, its acknowledgement was lost, and it cannot be told whether it was committed.
 class DBOS_EXPORT OutcomeUnknown : public Error {
- public:
+   public:
     explicit OutcomeUnknown(const std::string& message, std::string workflow_id = {});
     ~OutcomeUnknown() override;
 };
@@ -325,7 +325,7 @@ class DBOS_EXPORT OutcomeUnknown : public Error {
 /// Stored text does not hold the value that was asked for. The message reads
 /// `at $[0].items[0].count: expected integer, got string "three"`.
 class DBOS_EXPORT DecodeError : public Error {
- public:
+   public:
     /// `refusal` is one of the refusal codes of the serialization formats (`bad_json`, `bad_utf8`,
     /// `bad_number`, `bad_shape`, `unknown_format`, `depth`, `limit`, …), or `bad_value` when the text is
     /// fine but the C++ type is not.
@@ -340,7 +340,7 @@ class DBOS_EXPORT DecodeError : public Error {
     /// Name of the format, empty if the text was decoded already.
     const std::string& format() const noexcept { return format_; }
 
- private:
+   private:
     std::string path_;
     std::string expected_;
     std::string found_;
@@ -350,7 +350,7 @@ class DBOS_EXPORT DecodeError : public Error {
 
 /// A value cannot be written in the format of its row. Nothing was written. Refusal code `cannot_encode`.
 class DBOS_EXPORT EncodeError : public Error {
- public:
+   public:
     EncodeError(std::string path, std::string reason, std::string format = {});
     ~EncodeError() override;
     /// JSON path of the value, `$` for the whole.
@@ -359,7 +359,7 @@ class DBOS_EXPORT EncodeError : public Error {
     /// Name of the format, empty if the value could not even be made.
     const std::string& format() const noexcept { return format_; }
 
- private:
+   private:
     std::string path_;
     std::string reason_;
     std::string format_;
@@ -368,7 +368,7 @@ class DBOS_EXPORT EncodeError : public Error {
 /// Base of WorkflowFailed and StepFailed: an error that was recorded, of a type that the contract does not
 /// list.
 class DBOS_EXPORT RecordedError : public Error {
- public:
+   public:
     RecordedError(const std::string& message, std::string workflow_id, Failure failure);
     ~RecordedError() override;
     /// All that is known of it: type, message, code, data, raw text and format. Include dbos/value.hpp.
@@ -378,13 +378,13 @@ class DBOS_EXPORT RecordedError : public Error {
     /// Its own message, without the prefix that what() carries.
     const std::string& message() const noexcept;
 
- private:
+   private:
     std::shared_ptr<const Failure> failure_;
 };
 
 /// A workflow ended with an error of a type that its contract does not list (or that another language wrote).
 class DBOS_EXPORT WorkflowFailed : public RecordedError {
- public:
+   public:
     WorkflowFailed(std::string workflow_id, Failure failure);
     ~WorkflowFailed() override;
 };
@@ -392,12 +392,12 @@ class DBOS_EXPORT WorkflowFailed : public RecordedError {
 /// A step ended with an error of a type that the contract does not list. Thrown on the first run and on each
 /// replay.
 class DBOS_EXPORT StepFailed : public RecordedError {
- public:
+   public:
     StepFailed(std::string workflow_id, std::string step_name, Failure failure);
     ~StepFailed() override;
     const std::string& step_name() const noexcept { return step_name_; }
 
- private:
+   private:
     std::string step_name_;
 };
 
@@ -405,7 +405,7 @@ class DBOS_EXPORT StepFailed : public RecordedError {
 /// std::exception&)` does not swallow it. Before any `catch (...)` in a body stands `catch (const
 /// dbos::Interrupt&) { throw; }`; who swallows one meets it again at the next durable call.
 class DBOS_EXPORT Interrupt {
- public:
+   public:
     enum class Reason : std::uint8_t {
         cancelled,       ///< the workflow was cancelled, or its deadline has passed
         lost_ownership,  ///< another executor has taken it over
@@ -421,7 +421,7 @@ class DBOS_EXPORT Interrupt {
     Reason reason() const noexcept { return reason_; }
     const std::string& workflow_id() const noexcept { return workflow_id_; }
 
- private:
+   private:
     Reason reason_;
     std::string workflow_id_;
 };

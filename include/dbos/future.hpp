@@ -46,7 +46,7 @@ class OnceFunction<R(A...)> {
         F function;
     };
 
- public:
+   public:
     OnceFunction() = default;
     template <class F>
         requires(!std::is_same_v<std::decay_t<F>, OnceFunction> &&
@@ -59,13 +59,13 @@ class OnceFunction<R(A...)> {
         return model->call(std::forward<A>(args)...);
     }
 
- private:
+   private:
     std::unique_ptr<Base> model_;
 };
 
 /// Where continuations run: the callback thread of a client or application.
 class DBOS_EXPORT CallbackQueue {
- public:
+   public:
     virtual ~CallbackQueue();
     /// Runs `task` later. Never inline, never throws for a full queue. After the owner is closed: a task
     /// still runs, on a thread that ends by itself.
@@ -81,7 +81,7 @@ class DBOS_EXPORT CallbackQueue {
 
 /// The part of a Future's shared state that does not know its type. Thread-safe.
 class DBOS_EXPORT FutureCore {
- public:
+   public:
     explicit FutureCore(std::shared_ptr<CallbackQueue> queue);
     virtual ~FutureCore();
     FutureCore(const FutureCore&) = delete;
@@ -99,11 +99,11 @@ class DBOS_EXPORT FutureCore {
     void abandon() noexcept;
     const std::shared_ptr<CallbackQueue>& queue() const noexcept { return queue_; }
 
- protected:
+   protected:
     /// The producer is done; everything written before is visible to whoever sees ready().
     void set_ready() noexcept;
 
- private:
+   private:
     struct Impl;
     std::shared_ptr<CallbackQueue> queue_;
     std::unique_ptr<Impl> impl_;
@@ -113,7 +113,7 @@ class DBOS_EXPORT FutureCore {
 /// on the thread that delivers it.
 template <class T>
 class FutureState final : public FutureCore {
- public:
+   public:
     using FutureCore::FutureCore;
     ~FutureState() override {
         if (produce_ && failed_) report();
@@ -133,7 +133,7 @@ class FutureState final : public FutureCore {
         return produce_();
     }
 
- private:
+   private:
     void report() noexcept {
         const std::shared_ptr<CallbackQueue> target = queue();
         if (!target) return;
@@ -187,7 +187,7 @@ struct FutureAccess;
 /// One object belongs to one thread at a time; different Futures are independent.
 template <class T>
 class Future {
- public:
+   public:
     using value_type = T;
 
     /// An empty Future; everything but assignment, valid() and destruction throws UsageError.
@@ -224,7 +224,7 @@ class Future {
     template <class F, class G>
     auto then(F on_value, G on_error) -> Future<detail::then_t<F, T>>;
 
- private:
+   private:
     friend struct detail::FutureAccess;
     explicit Future(std::shared_ptr<detail::FutureState<T>> state) noexcept : state_(std::move(state)) {}
     detail::FutureState<T>& need() const {

@@ -22,7 +22,7 @@ namespace detail {
 /// What a handle stands on. Client and App have one implementation, a workflow's context another, whose waits
 /// are durable. Thread-safe. It keeps no thread and no connection alive.
 class DBOS_EXPORT HandleState {
- public:
+   public:
     virtual ~HandleState();
     virtual const std::string& workflow_id() const noexcept = 0;
 
@@ -50,7 +50,7 @@ struct HandleAccess;
 /// after the client is destroyed its calls throw ClientClosed.
 template <class R = Value>
 class WorkflowHandle {
- public:
+   public:
     using result_type = R;
 
     /// Known without a query.
@@ -82,7 +82,7 @@ class WorkflowHandle {
     WorkflowStatus get_status() const { return state_->status(); }
     Future<WorkflowStatus> get_status_async() const { return state_->status_async(); }
 
- private:
+   private:
     friend struct detail::HandleAccess;
     WorkflowHandle(std::shared_ptr<detail::HandleState> state, std::span<const ErrorType> errors) noexcept
         : state_(std::move(state)), errors_(errors) {}

@@ -17,7 +17,7 @@ namespace dbos {
 /// format cannot hold; decoders throw DecodeError with one of its refusal codes. SQL NULL never reaches a
 /// serializer: it means "no value" (decode to null, to no arguments); the null *value* is text.
 class DBOS_EXPORT Serializer {
- public:
+   public:
     virtual ~Serializer();
     /// The name in the column `serialization`; exact, case-sensitive.
     virtual std::string_view name() const noexcept = 0;
@@ -30,7 +30,7 @@ class DBOS_EXPORT Serializer {
     /// `raw` and `format` of the result are set.
     virtual Failure decode_error(std::string_view text) const = 0;
 
- protected:
+   protected:
     Serializer() = default;
     Serializer(const Serializer&) = default;
     Serializer& operator=(const Serializer&) = default;

@@ -35,21 +35,21 @@ DBOS_EXPORT bool is_terminal(std::string_view status) noexcept;
 /// An instant of a filter: RFC 3339 text (`Z`, `+hh:mm`, fractions; without an offset it is UTC) or a time
 /// point. Cut to milliseconds, the unit of the database. Throws UsageError for other text.
 class DBOS_EXPORT Instant {
- public:
+   public:
     Instant(std::chrono::system_clock::time_point time) noexcept;
     Instant(std::string_view text);
     Instant(const std::string& text) : Instant(std::string_view(text)) {}
     Instant(const char* text) : Instant(std::string_view(text)) {}
     std::int64_t epoch_ms() const noexcept { return epoch_ms_; }
 
- private:
+   private:
     std::int64_t epoch_ms_;
 };
 
 /// A filter: one text or several. Default and `{}` = no filter; an empty *vector* = no row matches; `""`
 /// matches rows whose column is empty or NULL.
 class DBOS_EXPORT OneOrMany {
- public:
+   public:
     OneOrMany() = default;
     OneOrMany(std::nullopt_t) {}
     OneOrMany(const char* one) : OneOrMany(std::string(one)) {}
@@ -65,7 +65,7 @@ class DBOS_EXPORT OneOrMany {
     /// Absent = no filter.
     const std::optional<std::vector<std::string>>& values() const noexcept { return values_; }
 
- private:
+   private:
     std::optional<std::vector<std::string>> values_ = {};
 };
 

@@ -61,11 +61,11 @@ struct DBOS_EXPORT Timestamp {
 
 /// An integer beyond 64 bits, as decimal text without leading zeros. Made by Value::integer().
 class DBOS_EXPORT BigInteger {
- public:
+   public:
     const std::string& text() const noexcept { return text_; }
     bool operator==(const BigInteger&) const = default;
 
- private:
+   private:
     friend class Value;
     explicit BigInteger(std::string text) : text_(std::move(text)) {}
     std::string text_;
@@ -99,7 +99,7 @@ enum class Kind : std::uint8_t {
 DBOS_EXPORT const char* to_string(Kind kind) noexcept;
 
 class DBOS_EXPORT Value {
- public:
+   public:
     Value() noexcept = default;
     Value(std::nullptr_t) noexcept {}
     /// Exactly bool: a pointer or an integer never becomes one.
@@ -182,7 +182,7 @@ class DBOS_EXPORT Value {
     /// throws but for memory, and no decoder reads it.
     std::string dump() const;
 
- private:
+   private:
     // The annotation's shared_ptr is immutable, so copies may share it.
     using Data = std::variant<std::monostate, bool, std::int64_t, BigInteger, double, std::string, Bytes,
                               Timestamp, Array, Object, std::shared_ptr<const Opaque>>;
@@ -219,5 +219,32 @@ struct DBOS_EXPORT Failure {
     std::string format = {};
     bool operator==(const Failure&) const = default;
 };
+
+/// Where a decoder is in the value, for error texts. Lives on the stack and refers to its parent.
+class DBOS_EXPORT Path {
+   public:
+    /// The root, `$`, or the name of what is decoded.
+    constexpr explicit Path(std::string_view root = "$") noexcept : name_(root) {}
+    constexpr Path(const Path& parent, std::string_view member) noexcept : parent_(&parent), name_(member) {}
+    constexpr Path(const Path& parent, std::size_t element) noexcept : parent_(&parent), element_(element) {}
+    Path(const Path&) = delete;
+    Path& operator=(const Path&) = delete;
+    /// `$.items[0].count`
+    std::string text() const;
+
+   private:
+    const Path* parent_ = nullptr;
+    std::string_view name_ = {};
+    std::size_t element_ = static_cast<std::size_t>(-1);
+};
+
+/// Throws DecodeError: `at <path>: expected <expected>, got <found>`.
+[[noreturn]] DBOS_EXPORT void fail_decode(const Path& path, std::string_view expected, const Value& found);
+[[noreturn]] DBOS_EXPORT void fail_decode(const Path& path, std::string_view expected, std::string found);
+
+namespace detail {
+/// The member of this name; nullptr if there is none.
+DBOS_EXPORT const Value* find_member(const Object& members, std::string_view name) noexcept;
+}  // namespace detail
 
 }  // namespace dbos

@@ -50,7 +50,7 @@ consteval void check_literal_name(std::string_view text) {
 /// 1 to 255 bytes without control characters; names that start with `DBOS.` are reserved. A step's name must
 /// be the same on every replay, so a run-time text needs Name::dynamic(), which says that it is.
 class DBOS_EXPORT Name {
- public:
+   public:
     template <std::size_t N>
     consteval Name(const char (&literal)[N]) : text_(literal, N - 1) {
         detail::check_literal_name(text_);
@@ -71,7 +71,7 @@ class DBOS_EXPORT Name {
     constexpr std::string_view text() const noexcept { return text_; }
     std::string string() const { return std::string(text_); }
 
- private:
+   private:
     constexpr Name() = default;
     constexpr void adopt(std::string text) {
         owned_ = new std::string(std::move(text));
@@ -103,7 +103,7 @@ struct types {
 /// An integer parameter of a contract: takes an integer of any width and checks its range.
 template <integer I>
 class IntegerArgument {
- public:
+   public:
     IntegerArgument() = default;
     template <integer J>
     IntegerArgument(J value) : value_(static_cast<I>(value)) {
@@ -119,7 +119,7 @@ class IntegerArgument {
     IntegerArgument(const T& value) : value_(value) {}
     I get() const noexcept { return value_; }
 
- private:
+   private:
     I value_ = 0;
 };
 
@@ -197,7 +197,7 @@ class Workflow;
 /// A contract. Made by dbos::workflow(); all of it is known at compile time.
 template <class R, class... A, class... E>
 class Workflow<R(A...), E...> {
- public:
+   public:
     using result_type = R;
     using parameter_types = detail::types<A...>;
     using arguments_tuple = std::tuple<A...>;
@@ -244,7 +244,7 @@ class Workflow<R(A...), E...> {
         return copy;
     }
 
- private:
+   private:
     template <class Signature, class... F>
     friend class Workflow;
     template <class Signature, std::size_t N, std::size_t P>

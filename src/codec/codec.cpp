@@ -8,17 +8,6 @@
 namespace dbos {
 namespace {
 
-// Members that need no quotes in a path.
-bool plain_name(std::string_view name) {
-    if (name.empty()) return false;
-    for (const char c : name) {
-        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                            c == '_' || static_cast<unsigned char>(c) >= 0x80U;
-        if (!letter) return false;
-    }
-    return true;
-}
-
 // The state of an annotation of this name; nullptr for other values.
 const Value* annotation(const Value& value, std::string_view name) {
     if (value.kind() != Kind::opaque) return nullptr;
@@ -27,22 +16,6 @@ const Value* annotation(const Value& value, std::string_view name) {
 }
 
 }  // namespace
-
-std::string Path::text() const {
-    if (parent_ == nullptr) return std::string(name_);
-    std::string text = parent_->text();
-    if (element_ != static_cast<std::size_t>(-1)) return text + "[" + std::to_string(element_) + "]";
-    if (plain_name(name_)) return text + "." + std::string(name_);
-    return text + "[\"" + std::string(name_) + "\"]";
-}
-
-void fail_decode(const Path& path, std::string_view expected, const Value& found) {
-    fail_decode(path, expected, found.describe());
-}
-
-void fail_decode(const Path& path, std::string_view expected, std::string found) {
-    throw DecodeError(path.text(), std::string(expected), std::move(found));
-}
 
 namespace detail {
 
@@ -87,16 +60,12 @@ double decode_double(const Value& value, const Path& path) {
     const Value& plain = value.plain();
     switch (plain.kind()) {
         case Kind::number:
-        case Kind::integer:
-            return plain.as_double();
-        case Kind::big_integer:
-            try {
-                return plain.as_double();
+        case Kind::integer: return plain.as_double();
+        case Kind::big_integer: try { return plain.as_double();
             } catch (const DecodeError& error) {
                 fail_decode(path, error.expected(), value);
             }
-        default:
-            fail_decode(path, "number", value);
+        default: fail_decode(path, "number", value);
     }
 }
 
@@ -221,13 +190,6 @@ void fail_duration() {
     throw EncodeError("$",
                       "the duration does not survive as a number of seconds: use a type of coarser ticks "
                       "(milliseconds, seconds)");
-}
-
-const Value* find_member(const Object& members, std::string_view name) noexcept {
-    for (const auto& [key, value] : members) {
-        if (key == name) return &value;
-    }
-    return nullptr;
 }
 
 void add_named(Arguments& arguments, Named argument) {

@@ -11,7 +11,7 @@ namespace {
 // The fields of a recorded error. Each accessor throws DecodeError if the record was not written by this
 // library.
 class Fields {
- public:
+   public:
     Fields(const Failure& failure, const std::string& workflow_id)
         : failure_(failure), workflow_id_(workflow_id) {}
     const std::string& message() const { return failure_.message; }
@@ -26,7 +26,7 @@ class Fields {
         return from_value<std::vector<std::string>>(failure_.data.at(name));
     }
 
- private:
+   private:
     const Failure& failure_;
     const std::string& workflow_id_;
 };

@@ -13,7 +13,7 @@ constexpr std::string_view kName = "portable_json";
 constexpr std::int64_t kSafeInteger = (std::int64_t{1} << 53U) - 1;
 
 class Writer {
- public:
+   public:
     /// `depth`: levels that the caller writes around the values.
     Writer(const PortableOptions& options, const JsonLimits& limits, std::size_t depth = 0)
         : options_(options), limits_(limits), depth_(depth) {}
@@ -21,40 +21,23 @@ class Writer {
     void value(const Value& v, const Path& path) {
         if (++nodes_ > limits_.nodes) refuse(path, "more than " + std::to_string(limits_.nodes) + " values");
         switch (v.kind()) {
-            case Kind::null:
-                out_ += "null";
-                return;
-            case Kind::boolean:
-                out_ += v.as_bool() ? "true" : "false";
-                return;
+            case Kind::null: out_ += "null"; return;
+            case Kind::boolean: out_ += v.as_bool() ? "true" : "false"; return;
             case Kind::integer:
                 if (v.as_int() > kSafeInteger || v.as_int() < -kSafeInteger) check_unsafe(path);
                 append_json_integer(out_, v.as_int());
                 return;
-            case Kind::big_integer:
-                big_integer(v.integer_text(), path);
-                return;
+            case Kind::big_integer: big_integer(v.integer_text(), path); return;
             case Kind::number:
                 if (!std::isfinite(v.as_double())) refuse(path, "NaN and infinities have no form in JSON");
                 append_json_number(out_, v.as_double());
                 return;
-            case Kind::string:
-                string(v.as_string(), path);
-                return;
-            case Kind::bytes:
-                refuse(path, "bytes have no form in JSON: send base64 text in a std::string");
-            case Kind::timestamp:
-                timestamp(v.as_timestamp(), path);
-                return;
-            case Kind::array:
-                array(v.as_array(), path);
-                return;
-            case Kind::object:
-                object(v.as_object(), path);
-                return;
-            case Kind::opaque:
-                opaque(v, path);
-                return;
+            case Kind::string: string(v.as_string(), path); return;
+            case Kind::bytes: refuse(path, "bytes have no form in JSON: send base64 text in a std::string");
+            case Kind::timestamp: timestamp(v.as_timestamp(), path); return;
+            case Kind::array: array(v.as_array(), path); return;
+            case Kind::object: object(v.as_object(), path); return;
+            case Kind::opaque: opaque(v, path); return;
         }
     }
 
@@ -105,9 +88,9 @@ class Writer {
         return std::move(out_);
     }
 
- private:
+   private:
     class Level {
-     public:
+       public:
         explicit Level(Writer& writer) : writer_(writer) {
             if (++writer_.depth_ > writer_.limits_.depth) {
                 // The path of the limit's depth would be longer than the text.
@@ -120,7 +103,7 @@ class Writer {
         Level(const Level&) = delete;
         Level& operator=(const Level&) = delete;
 
-     private:
+       private:
         Writer& writer_;
     };
 

@@ -11,7 +11,7 @@
 namespace dbos {
 
 class PortableJson final : public Serializer {
- public:
+   public:
     explicit PortableJson(PortableOptions options = {}, JsonLimits limits = {});
     std::string_view name() const noexcept override;
     std::string encode_inputs(const Arguments& arguments) const override;
@@ -21,7 +21,7 @@ class PortableJson final : public Serializer {
     std::string encode_error(const Failure& failure) const override;
     Failure decode_error(std::string_view text) const override;
 
- private:
+   private:
     PortableOptions options_;
     JsonLimits limits_;
 };

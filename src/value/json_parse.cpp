@@ -40,7 +40,7 @@ void drop_duplicates(Object& members) {
 }
 
 class Builder : public nlohmann::json_sax<Json> {
- public:
+   public:
     Builder(const JsonReadOptions& options, bool marked) : options_(options), marked_(marked) {}
 
     bool null() override { return add(Value()); }
@@ -88,7 +88,7 @@ class Builder : public nlohmann::json_sax<Json> {
 
     Value take() { return std::move(result_); }
 
- private:
+   private:
     struct Frame {
         Value container;
         std::string key = {};
@@ -104,16 +104,11 @@ class Builder : public nlohmann::json_sax<Json> {
     static Value marked_string(const std::string& text) {
         using Limits = std::numeric_limits<double>;
         switch (token_letter(text)) {
-            case 'n':
-                return Limits::quiet_NaN();
-            case 'p':
-                return Limits::infinity();
-            case 'm':
-                return -Limits::infinity();
-            case 'b':
-                return Value::integer(std::string_view(text).substr(json::kMark.size() + 1));
-            default:
-                return json::unmark(text);
+            case 'n': return Limits::quiet_NaN();
+            case 'p': return Limits::infinity();
+            case 'm': return -Limits::infinity();
+            case 'b': return Value::integer(std::string_view(text).substr(json::kMark.size() + 1));
+            default: return json::unmark(text);
         }
     }
 

@@ -20,7 +20,7 @@ std::optional<std::uint32_t> unicode_escape(std::string_view text, std::size_t a
 }
 
 class Scanner {
- public:
+   public:
     Scanner(std::string_view text, const JsonReadOptions& options) : text_(text), options_(options) {}
 
     std::optional<std::string> run() {
@@ -44,7 +44,7 @@ class Scanner {
         return std::move(out_);
     }
 
- private:
+   private:
     // Replaces the next `length` bytes.
     void replace(std::size_t length, const std::string& by) {
         out_.append(text_.substr(copied_, at_ - copied_));

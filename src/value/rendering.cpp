@@ -14,15 +14,11 @@ namespace {
 constexpr std::int64_t kSafeInteger = (std::int64_t{1} << 53U) - 1;
 
 class Renderer {
- public:
+   public:
     void value(const Value& v) {
         switch (v.kind()) {
-            case Kind::null:
-                out += "null";
-                break;
-            case Kind::boolean:
-                out += v.as_bool() ? "true" : "false";
-                break;
+            case Kind::null: out += "null"; break;
+            case Kind::boolean: out += v.as_bool() ? "true" : "false"; break;
             case Kind::integer:
                 if (v.as_int() > kSafeInteger || v.as_int() < -kSafeInteger) {
                     tagged("int", {{"value", v.integer_text()}});
@@ -30,36 +26,20 @@ class Renderer {
                     append_json_integer(out, v.as_int());
                 }
                 break;
-            case Kind::big_integer:
-                tagged("int", {{"value", v.integer_text()}});
-                break;
-            case Kind::number:
-                number(v.as_double());
-                break;
-            case Kind::string:
-                text(v.as_string());
-                break;
-            case Kind::bytes:
-                tagged("bytes", {{"base64", to_base64(v.as_bytes())}});
-                break;
-            case Kind::timestamp:
-                timestamp(v.as_timestamp());
-                break;
-            case Kind::array:
-                array(v.as_array());
-                break;
-            case Kind::object:
-                object(v.as_object());
-                break;
-            case Kind::opaque:
-                opaque(v.as_opaque());
-                break;
+            case Kind::big_integer: tagged("int", {{"value", v.integer_text()}}); break;
+            case Kind::number: number(v.as_double()); break;
+            case Kind::string: text(v.as_string()); break;
+            case Kind::bytes: tagged("bytes", {{"base64", to_base64(v.as_bytes())}}); break;
+            case Kind::timestamp: timestamp(v.as_timestamp()); break;
+            case Kind::array: array(v.as_array()); break;
+            case Kind::object: object(v.as_object()); break;
+            case Kind::opaque: opaque(v.as_opaque()); break;
         }
     }
 
     std::string out;
 
- private:
+   private:
     void text(const std::string& s) {
         const std::size_t start = out.size();
         if (append_json_string(out, s)) return;

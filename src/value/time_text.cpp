@@ -42,7 +42,7 @@ Civil civil_from_days(std::int64_t days) {
 
 // Reads fixed-width fields from the left; ok() turns false at the first that is not there.
 class Fields {
- public:
+   public:
     explicit Fields(std::string_view text) : text_(text) {}
     bool ok() const { return ok_; }
     bool done() const { return text_.empty(); }
@@ -70,7 +70,7 @@ class Fields {
         return end == std::string_view::npos ? text_.size() : end;
     }
 
- private:
+   private:
     std::string_view text_;
     bool ok_ = true;
 };

@@ -15,7 +15,7 @@ std::string uuid4();
 /// Version 7 (RFC 9562): milliseconds, a 12-bit counter, random bits. The ids of one generator strictly
 /// increase as texts, also when the clock goes back. Thread-safe.
 class Uuid7Generator {
- public:
+   public:
     using Clock = std::function<std::int64_t()>;  // milliseconds since 1970
     using Random = std::function<std::uint64_t()>;
 
@@ -27,7 +27,7 @@ class Uuid7Generator {
 
     std::string next();
 
- private:
+   private:
     Clock clock_;
     Random random_;
     seam::Mutex mutex_;

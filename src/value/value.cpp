@@ -5,7 +5,6 @@
 #include <charconv>
 #include <cmath>
 
-#include "dbos/codec.hpp"
 #include "value/rendering.hpp"
 
 namespace dbos {
@@ -229,38 +228,28 @@ std::size_t Value::size() const noexcept {
 bool operator==(const Value& a, const Value& b) {
     if (a.data_.index() != b.data_.index()) return false;
     switch (a.kind()) {
-        case Kind::number:
-            return same_number(*std::get_if<double>(&a.data_), *std::get_if<double>(&b.data_));
+        case Kind::number: return same_number(*std::get_if<double>(&a.data_), *std::get_if<double>(&b.data_));
         case Kind::object:
             return same_members(*std::get_if<Object>(&a.data_), *std::get_if<Object>(&b.data_));
-        case Kind::opaque:
-            return a.as_opaque() == b.as_opaque();
-        default:
-            return a.data_ == b.data_;
+        case Kind::opaque: return a.as_opaque() == b.as_opaque();
+        default: return a.data_ == b.data_;
     }
 }
 
 std::string Value::describe() const {
     switch (kind()) {
-        case Kind::null:
-            return "null";
-        case Kind::array:
-            return "array of " + std::to_string(size());
-        case Kind::object:
-            return "object of " + std::to_string(size());
-        case Kind::bytes:
-            return std::to_string(as_bytes().size()) + " bytes";
+        case Kind::null: return "null";
+        case Kind::array: return "array of " + std::to_string(size());
+        case Kind::object: return "object of " + std::to_string(size());
+        case Kind::bytes: return std::to_string(as_bytes().size()) + " bytes";
         case Kind::opaque: {
             const Opaque& opaque = as_opaque();
             return opaque.module.empty() ? "a value of kind " + opaque.name
                                          : "an instance of " + opaque.module + "." + opaque.name;
         }
-        case Kind::string:
-            return "string " + render(Value(excerpt(as_string())));
-        case Kind::big_integer:
-            return "integer " + excerpt(integer_text());
-        default:
-            return std::string(to_string(kind())) + " " + excerpt(render(*this));
+        case Kind::string: return "string " + render(Value(excerpt(as_string())));
+        case Kind::big_integer: return "integer " + excerpt(integer_text());
+        default: return std::string(to_string(kind())) + " " + excerpt(render(*this));
     }
 }
 

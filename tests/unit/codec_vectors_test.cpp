@@ -21,7 +21,8 @@ using dbos::Value;
 std::vector<Value> load(const std::string& file) {
     const char* directory = std::getenv("DBOS_VECTORS");
     const std::string path =
-        std::string(directory != nullptr && *directory != '\0' ? directory : DBOS_TEST_VECTORS) + "/serialization/" + file;
+        std::string(directory != nullptr && *directory != '\0' ? directory : DBOS_TEST_VECTORS) +
+        "/serialization/" + file;
     std::ifstream stream(path, std::ios::binary);
     EXPECT_TRUE(stream.good()) << "cannot read " << path;
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
@@ -156,7 +157,8 @@ TEST(PortableVectors, InvalidOnesAreRefused) {
             }
         } catch (const dbos::DecodeError& error) {
             EXPECT_FALSE(encoding);
-            EXPECT_TRUE(allowed(vector.at("expect"), error.refusal())) << error.refusal() << ": " << error.what();
+            EXPECT_TRUE(allowed(vector.at("expect"), error.refusal()))
+                << error.refusal() << ": " << error.what();
         } catch (const dbos::EncodeError& error) {
             EXPECT_TRUE(encoding);
             EXPECT_TRUE(allowed(vector.at("expect"), "cannot_encode")) << error.what();
@@ -166,14 +168,16 @@ TEST(PortableVectors, InvalidOnesAreRefused) {
 }
 
 TEST(PortableVectors, UnknownNamesHaveNoSerializer) {
-    for (const char* name : {"custom_serializer", "js_legacy", "Portable_JSON", "portable_json ", "", "DBOS_GOB"}) {
+    for (const char* name :
+         {"custom_serializer", "js_legacy", "Portable_JSON", "portable_json ", "", "DBOS_GOB"}) {
         EXPECT_EQ(dbos::find_serializer(name), nullptr) << name;
     }
 }
 
 // Every rendering of every format's vectors survives Value: the other formats are tested against the same correspondence.
 TEST(Rendering, AllVectorsSurvive) {
-    for (const char* file : {"portable_json.json", "py_pickle.json", "js_superjson.json", "dbos_json.json", "java_jackson.json"}) {
+    for (const char* file : {"portable_json.json", "py_pickle.json", "js_superjson.json", "dbos_json.json",
+                             "java_jackson.json"}) {
         for (const Value& vector : load(file)) {
             SCOPED_TRACE(std::string(file) + " vector " + text_of(vector, "name"));
             const Value value = dbos::from_rendering(vector.at("value"));
