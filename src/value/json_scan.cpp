@@ -31,6 +31,9 @@ class Scanner {
                 string();
             } else if (c == '-' || (c >= '0' && c <= '9')) {
                 number();
+            } else if (c == '\0') {
+                // The parser would take it for the end of the text.
+                refuse(options_, "bad_json", "JSON", "a NUL at byte " + std::to_string(at_));
             } else if (c == 'N') {
                 token("NaN", "n");
             } else if (c == 'I') {

@@ -6,13 +6,14 @@
 
 #include "platform/seam.hpp"
 #include "value/json.hpp"
+#include "value/text.hpp"
 #include "value/time_text.hpp"
 
 namespace dbos {
 namespace {
 
 bool bare(const std::string& text) {
-    if (text.empty()) return false;
+    if (text.empty() || find_invalid_utf8(text) != std::string::npos) return false;
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
         if (byte <= 0x20U || byte == 0x7FU || c == '"' || c == '=' || c == '\\') return false;

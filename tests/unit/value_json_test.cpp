@@ -120,7 +120,7 @@ TEST(Json, NumbersAreWrittenShortest) {
 
 TEST(Json, StringsEscapeOnlyWhatTheyMust) {
     std::string out;
-    ASSERT_TRUE(dbos::append_json_string(out, std::string_view("a\0\x1f\"\\/\b\f\n\r\t é✓𝄞\x7f", 24)));
+    ASSERT_TRUE(dbos::append_json_string(out, std::string_view("a\0\x1f\"\\/\b\f\n\r\t é✓𝄞\x7f", 22)));
     EXPECT_EQ(out, "\"a\\u0000\\u001f\\\"\\\\/\\b\\f\\n\\r\\t é✓𝄞\x7f\"");
     EXPECT_FALSE(dbos::append_json_string(out, "\xFF"));
     EXPECT_FALSE(dbos::append_json_string(out, "\xED\xA0\x80"));
