@@ -30,6 +30,8 @@ namespace dbos {
 
 namespace detail {
 
+struct ClientAccess;
+
 /// What a call says about the workflow beside its options.
 struct CallTarget {
     std::string_view name = {};  // of the contract; empty = options.workflow_name
@@ -164,7 +166,9 @@ class DBOS_EXPORT Client {
     Future<void> cancel_workflow_async(std::string workflow_id);
 
    private:
+    friend struct detail::ClientAccess;
     struct Impl;
+    explicit Client(std::unique_ptr<Impl> impl);
 
     std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options,
                                                Arguments&& arguments);

@@ -19,6 +19,7 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "dbos/codec.hpp"
 #include "dbos/error.hpp"
@@ -330,8 +331,45 @@ Arguments encode_arguments(const Workflow<R(A...), E...>& contract, argument_t<A
                                      static_cast<const A&>(argument<A>::get(arguments))...);
 }
 
-/// The text that refuses a contract call which names a workflow in its options as well.
-[[noreturn]] DBOS_EXPORT void refuse_workflow_name(std::string_view contract_name, std::string_view option);
+/// Finds the argument of each parameter: positional ones fill the parameters in order, named ones by the contract's names. A
+/// missing one is nullptr. Throws DecodeError with a sentence: too many, an unknown name, a parameter given twice, or named
+/// arguments for a contract without parameter names.
+DBOS_EXPORT std::vector<const Value*> bind_arguments(std::string_view workflow,
+                                                     std::span<const std::string_view> params,
+                                                     std::size_t arity, const Arguments& arguments);
+/// "the first argument", or its name.
+[[noreturn]] DBOS_EXPORT void fail_missing_argument(std::string_view workflow,
+                                                    std::span<const std::string_view> params,
+                                                    std::size_t index);
+
+template <class A>
+A decode_argument(std::string_view workflow, std::span<const std::string_view> params, std::size_t index,
+                  const Value* value) {
+    if (value == nullptr) {
+        if constexpr (!std::is_void_v<typename optional_of<A>::type>) {
+            return std::nullopt;
+        } else {
+            fail_missing_argument(workflow, params, index);
+        }
+    } else {
+        const Path arguments("arguments");
+        const Path path(arguments, index);
+        return from_value<A>(*value, path);
+    }
+}
+
+template <class R, class... A, class... E, std::size_t... I>
+std::tuple<A...> decode_bound(const Workflow<R(A...), E...>& contract, const std::vector<const Value*>& bound,
+                              std::index_sequence<I...>) {
+    return std::tuple<A...>{decode_argument<A>(contract.name(), contract.params(), I, bound[I])...};
+}
+
+/// The arguments of a workflow as its body takes them. Missing std::optional parameters are empty. Throws DecodeError.
+template <class R, class... A, class... E>
+std::tuple<A...> decode_arguments(const Workflow<R(A...), E...>& contract, const Arguments& arguments) {
+    return decode_bound(contract, bind_arguments(contract.name(), contract.params(), sizeof...(A), arguments),
+                        std::index_sequence_for<A...>{});
+}
 
 }  // namespace detail
 

@@ -44,6 +44,16 @@ Thread spawn_named(const char* name, std::function<void()> body);
     return detail::spawn_named(name, std::move(body));
 }
 
+/// A value of each thread, one per Tag. For marks that a whole call tree must see; everything else hangs from App or Client.
+template <class T, class Tag>
+class Local {
+   public:
+    static T& get() noexcept {
+        static thread_local T value{};
+        return value;
+    }
+};
+
 SteadyTime steady_now() noexcept;
 WallTime wall_now() noexcept;
 /// CLOCK_BOOTTIME: counts the time that the host was suspended.

@@ -24,6 +24,10 @@
 
 namespace dbos::sysdb {
 
+struct ListQuery;
+struct ListedWorkflow;
+struct StepQuery;
+
 /// Completion of an asynchronous write: exactly one call, with a result or an exception. Runs on the committer thread: it
 /// must only hand over (post to another thread, release a slot), never wait, never run user code.
 template <class R>
@@ -109,6 +113,12 @@ class SystemDatabase {
     std::vector<bool> still_owned(std::span<const Fence> fences);
     /// The recorded steps of these runs, ordered; index as given.
     std::vector<std::vector<StepRecord>> histories(std::span<const std::string> ids);
+
+    // --- listing (listing.cpp, listing.hpp)
+    /// One SELECT with all filters, by creation time and id.
+    std::vector<ListedWorkflow> list_workflows(const ListQuery& query);
+    /// The steps of a workflow by number; none for an unknown id. application_name is not read.
+    std::vector<StepRecord> list_steps(const StepQuery& query);
 
     // --- queues (claims.cpp, shared_claims.cpp, queues.cpp)
     /// Claims ENQUEUED rows of queues without a shared limit, in (priority, created_at) order per queue, at most

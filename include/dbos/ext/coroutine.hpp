@@ -31,7 +31,7 @@ namespace detail {
 
 template <class T>
 class FutureAwaiter {
- public:
+   public:
     explicit FutureAwaiter(std::shared_ptr<FutureState<T>> state) noexcept : state_(std::move(state)) {}
     bool await_ready() const noexcept { return state_->ready(); }
     void await_suspend(std::coroutine_handle<> coroutine) {
@@ -41,7 +41,7 @@ class FutureAwaiter {
     }
     T await_resume() { return state_->take(); }
 
- private:
+   private:
     std::shared_ptr<FutureState<T>> state_;
 };
 

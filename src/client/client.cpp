@@ -1,0 +1,169 @@
+#include "dbos/client.hpp"
+
+#include "client/core.hpp"
+#include "core/log.hpp"
+#include "core/options.hpp"
+#include "dbos/error.hpp"
+#include "sysdb/database.hpp"
+
+namespace dbos {
+
+detail::HandleState::~HandleState() = default;
+
+struct Client::Impl {
+    std::shared_ptr<client::Core> core;
+    bool borrowed = false;  // the core is that of an App
+};
+
+namespace {
+
+std::shared_ptr<client::Core> make_core(ClientOptions&& options) {
+    core::check_client(options);
+    sysdb::DatabaseOptions database;
+    database.open.url = sql::Url::parse(options.system_database_url);
+    database.open.schema = options.dbos_system_schema;
+    database.open.application_name =
+        "dbos_transact_client";  // what the SDKs' clients call themselves (py: dbos/_client.py)
+    database.open.create_file = false;
+    database.pool_size = static_cast<std::size_t>(options.system_database_pool_size);
+    database.retry_connection_errors = options.retry_connection_errors;
+    LogSink log = options.log_sink ? std::move(options.log_sink) : stderr_log_sink();
+    database.log = log;
+    const bool postgres = database.open.url.backend == sql::Backend::postgres;
+    std::string key = database.open.url.printable + (postgres ? '#' + options.dbos_system_schema : "");
+    const bool must_listen = options.use_listen_notify.value_or(false) && postgres;
+
+    auto system_database = std::make_shared<sysdb::SystemDatabase>(std::move(database));
+    // Whether the tables are there is not asked: that is for the first call to find.
+    if (!options.lazy) system_database->pool().acquire()->query("SELECT 1");
+    if (must_listen) system_database->core().open_dedicated(false)->script("LISTEN dbos_cpp_wake");
+    return std::make_shared<client::Core>(
+        std::move(system_database),
+        client::CoreOptions{.database_key = std::move(key),
+                            .application_name = std::move(options.application_name),
+                            .serializer = std::move(options.serializer),
+                            .log = std::move(log),
+                            .executor = std::move(options.executor),
+                            .wakeups = options.use_listen_notify.value_or(true),
+                            .retry_connection_errors = options.retry_connection_errors,
+                            .query_timeout = options.observability_query_timeout});
+}
+
+}  // namespace
+
+Client::Client(ClientOptions options) : impl_(std::make_unique<Impl>()) {
+    impl_->core = make_core(std::move(options));
+}
+
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Client::~Client() { destroy(); }
+
+void Client::destroy() noexcept {
+    if (!impl_->borrowed) impl_->core->close();
+}
+
+void Client::check_connection() {
+    impl_->core->check_thread("check_connection", false, true);
+    impl_->core->check_connection();
+}
+
+Future<void> Client::check_connection_async() {
+    return impl_->core->in_background<void>([core = impl_->core] { core->check_connection(); });
+}
+
+std::shared_ptr<detail::HandleState> Client::start(const detail::CallTarget& target, EnqueueOptions&& options,
+                                                   Arguments&& arguments) {
+    impl_->core->check_thread("enqueue", true, true);
+    return impl_->core->enqueue(target, std::move(options), std::move(arguments));
+}
+
+void Client::start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
+                         detail::HandleDone done) {
+    impl_->core->check_thread("enqueue_async", true, false);
+    impl_->core->enqueue_async(target, std::move(options), std::move(arguments), std::move(done));
+}
+
+std::shared_ptr<detail::HandleState> Client::retrieve(const detail::CallTarget& target,
+                                                      const std::string& workflow_id) {
+    impl_->core->check_thread("retrieve_workflow", false, true);
+    return impl_->core->retrieve(target, workflow_id);
+}
+
+void Client::retrieve_async(const detail::CallTarget& target, const std::string& workflow_id,
+                            detail::HandleDone done) {
+    auto shared = std::make_shared<detail::HandleDone>(std::move(done));
+    core::check_workflow_id(workflow_id);
+    impl_->core->in_background<void>([core = impl_->core, target, workflow_id, shared] {
+        using Handle = std::shared_ptr<detail::HandleState>;
+        try {
+            (*shared)([handle = core->retrieve(target, workflow_id)]() -> Handle { return handle; }, false);
+        } catch (...) {
+            (*shared)([error = std::current_exception()]() -> Handle { std::rethrow_exception(error); },
+                      true);
+        }
+    });
+}
+
+std::vector<WorkflowStatus> Client::list_workflows(const ListWorkflowsOptions& options) {
+    impl_->core->check_thread("list_workflows", false, true);
+    return impl_->core->list(options);
+}
+
+Future<std::vector<WorkflowStatus>> Client::list_workflows_async(ListWorkflowsOptions options) {
+    core::check_list(options);
+    return impl_->core->in_background<std::vector<WorkflowStatus>>(
+        [core = impl_->core, options = std::move(options)] { return core->list(options); });
+}
+
+std::vector<WorkflowStatus> Client::list_queued_workflows(const ListQueuedWorkflowsOptions& options) {
+    impl_->core->check_thread("list_queued_workflows", false, true);
+    return impl_->core->list(core::queued(options));
+}
+
+Future<std::vector<WorkflowStatus>> Client::list_queued_workflows_async(ListQueuedWorkflowsOptions options) {
+    return list_workflows_async(core::queued(options));
+}
+
+std::vector<StepInfo> Client::list_workflow_steps(const std::string& workflow_id,
+                                                  const ListStepsOptions& options) {
+    impl_->core->check_thread("list_workflow_steps", false, true);
+    return impl_->core->steps(workflow_id, options);
+}
+
+Future<std::vector<StepInfo>> Client::list_workflow_steps_async(std::string workflow_id,
+                                                                ListStepsOptions options) {
+    core::check_steps(options);
+    return impl_->core->in_background<std::vector<StepInfo>>(
+        [core = impl_->core, id = std::move(workflow_id), options] { return core->steps(id, options); });
+}
+
+void Client::cancel_workflow(const std::string& workflow_id) {
+    impl_->core->check_thread("cancel_workflow", true, true);
+    impl_->core->cancel(workflow_id);
+}
+
+Future<void> Client::cancel_workflow_async(std::string workflow_id) {
+    impl_->core->check_thread("cancel_workflow_async", true, false);
+    return impl_->core->in_background<void>(
+        [core = impl_->core, id = std::move(workflow_id)] { core->cancel(id); });
+}
+
+const std::shared_ptr<detail::CallbackQueue>& Client::callbacks() const noexcept {
+    return impl_->core->callbacks();
+}
+
+struct detail::ClientAccess {
+    static std::unique_ptr<Client> make(std::shared_ptr<client::Core> core) {
+        auto impl = std::make_unique<Client::Impl>();
+        impl->core = std::move(core);
+        impl->borrowed = true;
+        return std::unique_ptr<Client>(new Client(std::move(impl)));
+    }
+};
+
+std::unique_ptr<Client> client::make_client(std::shared_ptr<Core> core) {
+    return detail::ClientAccess::make(std::move(core));
+}
+
+}  // namespace dbos

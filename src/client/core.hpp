@@ -1,0 +1,132 @@
+// What Client and App share: the operations on a system database, the waiter hub, the threads for callbacks and for short
+// asynchronous calls. Handles and Futures hold it; after close() it holds no thread and no connection.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/callbacks.hpp"
+#include "client/decode.hpp"
+#include "client/hub.hpp"
+#include "client/workers.hpp"
+#include "core/options.hpp"
+#include "dbos/client.hpp"
+#include "sysdb/system_database.hpp"
+#include "value/uuid.hpp"
+
+namespace dbos::client {
+
+struct CoreOptions {
+    std::string database_key;      // equal for clients of one database: printable URL and schema
+    std::string application_name;  // owner of what is written, filter of listings; empty = none
+    std::shared_ptr<const Serializer> serializer;
+    LogSink log;
+    CallbackExecutor executor;
+    bool wakeups = true;
+    bool retry_connection_errors = true;
+    Duration query_timeout = std::chrono::seconds(30);
+    /// Names the twin in errors of calls made in a body: "ctx.".
+    const char* body_twin = "ctx.";
+};
+
+/// What a start asks for beside its row; kept until its result is known.
+struct StartPolicy {
+    DuplicationPolicy duplication = DuplicationPolicy::reject;
+    WorkflowIdReusePolicy reuse = WorkflowIdReusePolicy::return_existing;
+};
+
+/// A start that was checked and encoded.
+struct PreparedStart {
+    sysdb::NewWorkflow row;
+    StartPolicy policy;
+};
+
+class Core : public std::enable_shared_from_this<Core> {
+   public:
+    Core(std::shared_ptr<sysdb::SystemDatabase> database, CoreOptions options);
+    ~Core();
+    Core(const Core&) = delete;
+    Core& operator=(const Core&) = delete;
+
+    // --- starting
+
+    /// Checks the options, makes id and token, encodes the arguments. The status is ENQUEUED or DELAYED; for a direct start
+    /// (no queue) the caller completes the row: status, executor, version. Throws UsageError, EncodeError.
+    PreparedStart prepare(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
+                          core::StartKind kind);
+    /// What became of it: the id of the workflow to watch (that of the holder for return_existing), or throws
+    /// WorkflowIdInUse, ConflictingWorkflow, QueueDeduplicated. Logs a warning when the queue differs.
+    std::string settle(const PreparedStart& start, const sysdb::StartResult& result) const;
+    std::shared_ptr<detail::HandleState> enqueue(const detail::CallTarget& target, EnqueueOptions&& options,
+                                                 Arguments&& arguments);
+    void enqueue_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
+                       detail::HandleDone done);
+
+    // --- watching
+
+    /// A handle on an id; `seen` = its row is known to have existed.
+    std::shared_ptr<detail::HandleState> handle(std::string workflow_id, bool seen);
+    std::shared_ptr<detail::HandleState> retrieve(const detail::CallTarget& target,
+                                                  const std::string& workflow_id);
+    WorkflowStatus status(const std::string& workflow_id);
+    Value result(const std::string& workflow_id, bool seen, const GetResultOptions& options,
+                 std::span<const ErrorType> errors);
+    void result_async(const std::string& workflow_id, bool seen, const GetResultOptions& options,
+                      std::span<const ErrorType> errors, const std::shared_ptr<detail::FutureCore>& future,
+                      detail::HandleState::AwaitDone done);
+    std::vector<WorkflowStatus> list(const ListWorkflowsOptions& options);
+    std::vector<StepInfo> steps(const std::string& workflow_id, const ListStepsOptions& options);
+
+    // --- managing
+
+    void cancel(const std::string& workflow_id);
+    void check_connection();
+
+    /// Runs `work` on one of the worker threads and delivers what it returns or throws.
+    template <class T, class F>
+    Future<T> in_background(F work) {
+        auto state = std::make_shared<detail::FutureState<T>>(callbacks_);
+        workers_.post([state, work = std::move(work)]() mutable { detail::settle(state, work); });
+        return detail::FutureAccess::make(std::move(state));
+    }
+
+    /// Throws ClientClosed after close().
+    void check_open() const;
+    /// Throws UsageError on the callback thread, and in a body if `operation` writes or waits.
+    void check_thread(const char* operation, bool writes_or_waits, bool blocks) const;
+
+    sysdb::SystemDatabase& database() noexcept { return *database_; }
+    WaiterHub& hub() noexcept { return hub_; }
+    const Formats& formats() const noexcept { return formats_; }
+    const CoreOptions& options() const noexcept { return options_; }
+    const std::shared_ptr<detail::CallbackQueue>& callbacks() const noexcept { return callbacks_; }
+    /// For BodyMark.
+    const std::string& database_key() const noexcept { return options_.database_key; }
+    std::string new_id() { return ids_.next(); }
+
+    /// Sends accepted writes (at most `drain`), fails waits with ClientClosed, joins all threads but the calling one.
+    /// Idempotent.
+    void close(seam::Duration drain = std::chrono::seconds(10)) noexcept;
+
+   private:
+    void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
+
+    const CoreOptions options_;
+    const Formats formats_;
+    Uuid7Generator ids_;
+    std::shared_ptr<sysdb::SystemDatabase> database_;
+    std::shared_ptr<Callbacks> own_callbacks_;
+    std::shared_ptr<detail::CallbackQueue> callbacks_;
+    WaiterHub hub_;
+    Workers workers_;
+    seam::Atomic<bool> closed_{false};
+};
+
+/// The error of a call as a user sees it: kind `closed` becomes ClientClosed. Rethrows.
+[[noreturn]] void rethrow_for_user(std::exception_ptr error);
+
+/// A Client on an existing core (App::client()); its destroy() leaves the core alone.
+std::unique_ptr<Client> make_client(std::shared_ptr<Core> core);
+
+}  // namespace dbos::client

@@ -1,0 +1,55 @@
+// What a thread is doing, where that decides what a client may do on it: a body of a workflow, or a callback of a Future.
+#pragma once
+
+#include <string>
+
+#include "dbos/error.hpp"
+#include "platform/seam.hpp"
+
+namespace dbos::client {
+
+class Callbacks;
+
+/// The marks of the calling thread.
+struct ThreadMarks {
+    /// Set while a body runs: the database of its application (Core::database_key).
+    const std::string* body_database = nullptr;
+    /// Set on the callback thread of a client.
+    const Callbacks* callbacks = nullptr;
+};
+
+inline ThreadMarks& thread_marks() noexcept {
+    struct Tag {};
+    return seam::Local<ThreadMarks, Tag>::get();
+}
+
+/// Marks the calling thread as running a body, for its own lifetime. Nests.
+class BodyMark {
+   public:
+    /// `database` must outlive the mark.
+    explicit BodyMark(const std::string& database) noexcept : before_(thread_marks().body_database) {
+        thread_marks().body_database = &database;
+    }
+    ~BodyMark() { thread_marks().body_database = before_; }
+    BodyMark(const BodyMark&) = delete;
+    BodyMark& operator=(const BodyMark&) = delete;
+
+   private:
+    const std::string* before_;
+};
+
+/// Lifts the mark while a step's callable runs on the body's thread.
+class BodyMarkLifted {
+   public:
+    BodyMarkLifted() noexcept : before_(thread_marks().body_database) {
+        thread_marks().body_database = nullptr;
+    }
+    ~BodyMarkLifted() { thread_marks().body_database = before_; }
+    BodyMarkLifted(const BodyMarkLifted&) = delete;
+    BodyMarkLifted& operator=(const BodyMarkLifted&) = delete;
+
+   private:
+    const std::string* before_;
+};
+
+}  // namespace dbos::client

@@ -1,0 +1,282 @@
+#include "core/options.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "dbos/error.hpp"
+
+namespace dbos::core {
+namespace {
+
+constexpr std::size_t kMaxKeyBytes = 2600;  // a btree entry of PostgreSQL holds about 2 700
+constexpr std::int64_t kMaxPriority = 2147483647;
+constexpr std::int64_t kMaxPool = 1000;
+
+[[noreturn]] void usage(const std::string& what, const std::string& expected, const std::string& got) {
+    throw UsageError(what + ": expected " + expected + ", got " + got);
+}
+
+std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
+
+std::string seconds(Duration duration) {
+    std::string text = std::to_string(duration.count());
+    return text + " s";
+}
+
+void check_text(std::string_view what, std::string_view text) {
+    if (text.find('\0') != std::string_view::npos) {
+        usage(std::string(what), "text without U+0000, which no database stores", "text with U+0000 in it");
+    }
+}
+
+void check_bytes(const std::string& what, std::size_t bytes) {
+    if (bytes > kMaxKeyBytes) {
+        usage(what, "at most " + std::to_string(kMaxKeyBytes) + " bytes together", std::to_string(bytes));
+    }
+}
+
+void check_positive(const std::string& what, Duration duration) {
+    if (std::isnan(duration.count()) || duration.count() <= 0)
+        usage(what, "a positive duration", seconds(duration));
+}
+
+void check_not_negative(const std::string& what, Duration duration) {
+    if (std::isnan(duration.count()) || duration.count() < 0)
+        usage(what, "0 or a positive duration", seconds(duration));
+}
+
+void check_limit(const char* what, const std::optional<std::int64_t>& value) {
+    if (value && *value < 0) usage(what, "0 or more", std::to_string(*value));
+}
+
+bool holds_nul(const Value& value) {
+    switch (value.kind()) {
+        case Kind::string: return value.as_string().find('\0') != std::string::npos;
+        case Kind::array:
+            for (const Value& item : value.as_array()) {
+                if (holds_nul(item)) return true;
+            }
+            return false;
+        case Kind::object:
+            for (const auto& [key, member] : value.as_object()) {
+                if (key.find('\0') != std::string::npos || holds_nul(member)) return true;
+            }
+            return false;
+        default: return false;
+    }
+}
+
+void check_attributes(const char* what, const std::optional<Any>& attributes) {
+    if (!attributes) return;
+    const Value& value = attributes->value();
+    if (value.kind() != Kind::object) usage(what, "an object", value.describe());
+    if (holds_nul(value))
+        usage(what, "texts without U+0000, which no database stores", "text with U+0000 in it");
+}
+
+void check_schema(const std::string& schema) {
+    if (blank(schema))
+        throw ConfigError("dbos_system_schema: expected the name of a schema, got an empty text");
+    if (schema.find('\0') != std::string::npos)
+        throw ConfigError("dbos_system_schema: expected text without U+0000");
+    if (schema.size() > 63) {
+        throw ConfigError("dbos_system_schema: expected at most 63 bytes, the limit of PostgreSQL, got " +
+                          std::to_string(schema.size()));
+    }
+}
+
+void check_common(std::int64_t pool, Duration query_timeout) {
+    if (pool < 1 || pool > kMaxPool) {
+        throw ConfigError("system_database_pool_size: expected 1 to " + std::to_string(kMaxPool) + ", got " +
+                          std::to_string(pool));
+    }
+    if (std::isnan(query_timeout.count()) || query_timeout.count() < 0) {
+        throw ConfigError("observability_query_timeout: expected 0 or a positive duration, got " +
+                          seconds(query_timeout));
+    }
+}
+
+}  // namespace
+
+bool blank(std::string_view text) noexcept {
+    return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos;
+}
+
+void check_workflow_id(std::string_view id) {
+    if (blank(id))
+        usage("workflow_id", "an id that is not blank (leave it out for a generated one)", quoted(id));
+    check_text("workflow_id", id);
+    check_bytes("workflow_id", id.size());
+}
+
+void check_start(const EnqueueOptions& options, std::string_view name, StartKind kind) {
+    if (blank(name)) usage("workflow_name", "the name of the workflow", quoted(name));
+    check_text("workflow_name", name);
+    if (options.workflow_id) check_workflow_id(*options.workflow_id);
+    if (kind == StartKind::enqueue && options.queue_name.empty()) {
+        usage("queue_name", "the queue to put workflow " + quoted(name) + " in", "none");
+    }
+    if (!options.queue_name.empty() && blank(options.queue_name)) {
+        usage("queue_name", "a name that is not blank", quoted(options.queue_name));
+    }
+    if (options.priority < 0 || options.priority > kMaxPriority) {
+        usage("priority", "0 to " + std::to_string(kMaxPriority), std::to_string(options.priority));
+    }
+    if (options.workflow_timeout) check_positive("workflow_timeout", *options.workflow_timeout);
+    if (options.delay) check_not_negative("delay", *options.delay);
+    if (options.delay && std::isinf(options.delay->count()))
+        usage("delay", "a finite duration", "an infinite one");
+    if (options.duplication_policy == DuplicationPolicy::return_existing &&
+        options.deduplication_id.empty()) {
+        usage("duplication_policy", "a deduplication_id beside return_existing", "none");
+    }
+    if (options.queue_name.empty() &&
+        (options.priority != 0 || (options.delay && options.delay->count() > 0) ||
+         !options.deduplication_id.empty() || !options.queue_partition_key.empty())) {
+        usage("queue_name",
+              "a queue, because priority, delay, deduplication_id or queue_partition_key is given", "none");
+    }
+    for (const auto& [what, text] : std::initializer_list<std::pair<const char*, const std::string*>>{
+             {"queue_name", &options.queue_name},
+             {"app_version", &options.app_version},
+             {"deduplication_id", &options.deduplication_id},
+             {"queue_partition_key", &options.queue_partition_key},
+             {"authenticated_user", &options.authenticated_user},
+             {"class_name", &options.class_name},
+             {"instance_name", &options.instance_name},
+             {"assumed_role", &options.assumed_role},
+             {"application_name", &options.application_name}}) {
+        check_text(what, *text);
+    }
+    for (const std::string& role : options.authenticated_roles) check_text("authenticated_roles", role);
+    check_bytes("queue_name and deduplication_id",
+                options.queue_name.size() + options.deduplication_id.size());
+    check_bytes("queue_name, queue_partition_key and workflow_id",
+                options.queue_name.size() + options.queue_partition_key.size() +
+                    (options.workflow_id ? options.workflow_id->size() : 36));
+    check_attributes("attributes", options.attributes);
+}
+
+void check_get_result(const GetResultOptions& options) {
+    check_positive("polling_interval", options.polling_interval);
+    if (options.timeout) check_not_negative("timeout", *options.timeout);
+}
+
+void check_list(const ListWorkflowsOptions& options) {
+    check_limit("limit", options.limit);
+    check_limit("offset", options.offset);
+    check_attributes("attributes", options.attributes);
+}
+
+void check_steps(const ListStepsOptions& options) {
+    check_limit("limit", options.limit);
+    check_limit("offset", options.offset);
+}
+
+void check_step(const StepOptions& options, std::string_view step_name) {
+    const std::string where = "step " + quoted(step_name) + ", ";
+    if (options.max_attempts < 1)
+        usage(where + "max_attempts", "1 or more", std::to_string(options.max_attempts));
+    check_not_negative(where + "interval", options.interval);
+    if (std::isnan(options.backoff_rate) || std::isinf(options.backoff_rate) || options.backoff_rate < 1) {
+        usage(where + "backoff_rate", "1 or more", std::to_string(options.backoff_rate));
+    }
+    if (options.timeout) check_positive(where + "timeout", *options.timeout);
+}
+
+void check_queue(const QueueOptions& options) {
+    if (blank(options.name)) usage("queue name", "a name that is not blank", quoted(options.name));
+    check_text("queue name", options.name);
+    check_bytes("queue name", options.name.size());
+    if (options.name.starts_with(kReservedQueuePrefix)) {
+        usage("queue name", "a name that does not start with \"_dbos_\", which is reserved",
+              quoted(options.name));
+    }
+    const std::string where = "queue " + quoted(options.name) + ", ";
+    constexpr std::int64_t limit = std::numeric_limits<std::int32_t>::max();
+    for (const auto& [what, value] : {std::pair("worker_concurrency", options.worker_concurrency),
+                                      std::pair("concurrency", options.concurrency)}) {
+        if (value && (*value < 1 || *value > limit)) usage(where + what, "1 or more", std::to_string(*value));
+    }
+    if (options.worker_concurrency && options.concurrency &&
+        *options.worker_concurrency > *options.concurrency) {
+        usage(where + "worker_concurrency",
+              "at most concurrency (" + std::to_string(*options.concurrency) + ")",
+              std::to_string(*options.worker_concurrency));
+    }
+    check_positive(where + "polling_interval", options.polling_interval);
+}
+
+void check_client(const ClientOptions& options) {
+    if (blank(options.system_database_url)) {
+        throw ConfigError(
+            "system_database_url: expected postgresql://user@host/database or sqlite:///path, got an empty "
+            "text");
+    }
+    check_schema(options.dbos_system_schema);
+    check_common(options.system_database_pool_size, options.observability_query_timeout);
+    if (options.lazy && options.use_listen_notify.value_or(false)) {
+        throw ConfigError(
+            "lazy and use_listen_notify: expected at most one of them to be true, for a lazy client connects "
+            "to nothing; "
+            "leave use_listen_notify unset to use notifications where they work");
+    }
+}
+
+void check_app(const AppOptions& options) {
+    if (blank(options.name))
+        throw ConfigError("name: expected the name of the application, got an empty text");
+    for (const auto& [what, text] :
+         {std::pair("name", &options.name), std::pair("application_version", &options.application_version),
+          std::pair("executor_id", &options.executor_id)}) {
+        if (text->find('\0') != std::string::npos)
+            throw ConfigError(std::string(what) + ": expected text without U+0000");
+    }
+    check_schema(options.dbos_system_schema);
+    check_common(options.system_database_pool_size, options.observability_query_timeout);
+    const auto bad = [](Duration duration) { return std::isnan(duration.count()) || duration.count() <= 0; };
+    if (bad(options.lease_renewal) || bad(options.lease_duration) ||
+        options.lease_duration < options.lease_renewal * 2.0) {
+        throw ConfigError("lease_duration: expected at least twice lease_renewal, got " +
+                          seconds(options.lease_duration) + " and " + seconds(options.lease_renewal));
+    }
+    if (options.max_threads < 0 || options.max_running < 0) {
+        throw ConfigError("max_threads and max_running: expected 0 (the default) or more, got " +
+                          std::to_string(options.max_threads) + " and " +
+                          std::to_string(options.max_running));
+    }
+}
+
+ListWorkflowsOptions queued(const ListQueuedWorkflowsOptions& options) {
+    ListWorkflowsOptions all;
+    all.workflow_ids = options.workflow_ids;
+    all.status = options.status;
+    all.start_time = options.start_time;
+    all.end_time = options.end_time;
+    all.name = options.name;
+    all.app_version = options.app_version;
+    all.forked_from = options.forked_from;
+    all.parent_workflow_id = options.parent_workflow_id;
+    all.user = options.user;
+    all.queue_name = options.queue_name;
+    all.limit = options.limit;
+    all.offset = options.offset;
+    all.sort_desc = options.sort_desc;
+    all.workflow_id_prefix = options.workflow_id_prefix;
+    all.load_input = options.load_input;
+    all.load_output = options.load_output;
+    all.executor_id = options.executor_id;
+    all.queues_only = true;
+    all.completed_after = options.completed_after;
+    all.completed_before = options.completed_before;
+    all.dequeued_after = options.dequeued_after;
+    all.dequeued_before = options.dequeued_before;
+    all.was_forked_from = options.was_forked_from;
+    all.has_parent = options.has_parent;
+    all.schedule_name = options.schedule_name;
+    all.attributes = options.attributes;
+    all.application_name = options.application_name;
+    return all;
+}
+
+}  // namespace dbos::core
