@@ -20,7 +20,7 @@ step() {
         passed=$((passed + 1))
         printf 'passed  %4d s' $((SECONDS - start))
         # What the last line of a log says is worth a look for some.
-        case $name in test* | *san | demo | tidy | include* | seam) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed$' "$log" | tail -n 1)" ;; esac
+        case $name in test* | *san | demo | tidy | include* | seam | interop) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed(, 0 failed)?$' "$log" | tail -n 1)" ;; esac
         printf '\n'
     else
         failed+=("$name")
@@ -53,6 +53,15 @@ test_preset() {
 
 # The checks beside the tests, cheapest first.
 all_checks=(format docs seam includes arch include-budget headers clang tidy install-static install-shared asan tsan)
+[ ! -e include/dbos/app.hpp ] || all_checks+=(interop)   # its C++ side is an application
+
+# The other SDKs come from their registries. Without npm (it is not among the packages that bootstrap installs) the check
+# says that it was left out.
+check_interop() {
+    command -v npm >/dev/null || export DBOS_INTEROP_OPTIONAL=1
+    build_preset dev interop_peer
+    scripts/with-postgres tests/interop/run build/dev
+}
 
 # Runs one check by name; returns 2 for a name that it does not know.
 run_check() {
@@ -70,6 +79,7 @@ run_check() {
         install-shared) step install-shared tests/install/run shared ;;
         asan) step asan test_preset asan -LE arch ;;
         tsan) step tsan test_preset tsan -L 'unit|conformance' ;;
+        interop) step interop check_interop ;;
         *) return 2 ;;
     esac
 }
