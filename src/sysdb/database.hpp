@@ -48,6 +48,7 @@ struct SystemDatabase::Core {
     StopSignal stop;
     RetryPolicy policy;
     sql::Pool pool;
+    std::unique_ptr<seam::WakeFile> wake_file;  // SQLite in a file
 
     Lane claim_lane{true};
     Lane tick_lane{true};
@@ -67,8 +68,13 @@ struct SystemDatabase::Core {
     void forget_layout() noexcept;
     /// Asks the database for its time.
     void measure_clock(sql::Connection& connection);
+    /// Tells who waits, here and elsewhere, that these workflows have ended. After the commit; on PostgreSQL in a statement
+    /// of its own. Failures are dropped: it is a hint.
+    void announce_ended(sql::Connection& connection, const std::vector<std::string>& ids) noexcept;
     /// Interrupts and fails everything in progress on pool and lanes.
     void interrupt_all() noexcept;
+    /// As SystemDatabase::close.
+    void close(seam::Duration drain) noexcept;
 
     /// On a pool connection, repeated after transient failures.
     template <class F>
@@ -109,5 +115,9 @@ struct SystemDatabase::Core {
 
 /// FNV-1a, 32 bits: how queues and workflows are named in payloads of dbos_cpp_wake.
 std::uint32_t wake_hash(std::string_view text) noexcept;
+
+/// `<schema> q:<hash>,<hash> w:<hash>,…`; too many hashes of a kind become `*`. The lists are sorted and cleared of repeats.
+std::string wake_payload(const std::string& schema, std::vector<std::uint32_t>& queues,
+                         std::vector<std::uint32_t>& workflows);
 
 }  // namespace dbos::sysdb

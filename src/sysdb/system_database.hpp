@@ -49,6 +49,8 @@ struct DatabaseOptions {
     std::size_t batch_max_bytes = 4u << 20;
     /// Notify on dbos_cpp_wake (PostgreSQL) or the wake file (SQLite) after commits that others may wait for.
     bool notify = true;
+    /// A start that has waited this long for a lock fails with kind `blocked`; a checkpoint is reported, and waits on.
+    seam::Duration blocked_after = std::chrono::seconds(30);
     /// Wraps every connection outside of the pool as it is opened (committer, claims, tick, lease); for fault injection.
     std::function<std::unique_ptr<sql::Connection>(std::unique_ptr<sql::Connection>)> decorate = {};
 };

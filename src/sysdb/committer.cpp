@@ -1,0 +1,345 @@
+#include "sysdb/committer.hpp"
+
+#include <algorithm>
+#include <string>
+
+namespace dbos::sysdb {
+namespace {
+
+constexpr seam::Duration kLockTimeout = std::chrono::milliseconds(200);
+/// A start that is found free to be written this often and never can be: something hides the row that is in its way.
+constexpr int kMostRounds = 100;
+
+std::exception_ptr closed_error(bool ambiguous) {
+    return std::make_exception_ptr(DatabaseError(DatabaseErrorKind::closed,
+                                                 "the client or application was closed before this write was acknowledged",
+                                                 {}, {}, ambiguous));
+}
+
+std::string seconds(seam::Duration duration) {
+    return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
+}
+
+}  // namespace
+
+void Committer::Lane::interrupt() noexcept {
+    const std::lock_guard<seam::Mutex> lock(guard);
+    if (connection) connection->interrupt();
+}
+
+Committer::Committer(SystemDatabase::Core& core) : core_(core) {
+    for (Lane* lane : {&main_, &side_}) {
+        lane->writer = core.backend == sql::Backend::postgres ? make_postgres_writer(core, order_)
+                                                              : make_sqlite_writer(core, order_);
+        lane->writer->set_lock_timeout(kLockTimeout);
+    }
+    main_thread_ = seam::spawn("dbos-commit", [this] { main_loop(); });
+}
+
+Committer::~Committer() { close(seam::Duration::zero()); }
+
+void Committer::close(seam::Duration drain) noexcept {
+    closing_.store(true);
+    {
+        std::unique_lock<seam::Mutex> lock(idle_mutex_);
+        idle_.wait_for(lock, drain, [this] { return pending_.load() == 0; });
+    }
+    stopping_.store(true);
+    core_.stop.request();
+    if (pending_.load() != 0) {
+        core_.interrupt_all();
+        main_.interrupt();
+        side_.interrupt();
+    }
+    signal_.fetch_add(1);
+    signal_.notify_all();
+    if (main_thread_.joinable()) main_thread_.join();
+    seam::Thread side;
+    {
+        const std::lock_guard<seam::Mutex> lock(side_mutex_);
+        side_changed_.notify_all();
+        side = std::move(side_thread_);
+    }
+    if (side.joinable()) side.join();
+}
+
+// ------------------------------------------------------------------------------------------------------------ callers
+
+Write& Committer::take() {
+    const std::lock_guard<seam::Mutex> lock(slots_mutex_);
+    if (free_.empty()) {
+        slots_.push_back(std::make_unique<Write>());
+        free_.reserve(slots_.size());
+        return *slots_.back();
+    }
+    Write& write = *free_.back();
+    free_.pop_back();
+    return write;
+}
+
+void Committer::give_back(Write& write) noexcept {
+    write.reset();
+    const std::lock_guard<seam::Mutex> lock(slots_mutex_);
+    free_.push_back(&write);
+}
+
+bool Committer::submit(Write& write) {
+    pending_.fetch_add(1);
+    if (closing_.load()) {
+        if (pending_.fetch_sub(1) == 1) {
+            const std::lock_guard<seam::Mutex> lock(idle_mutex_);
+            idle_.notify_all();
+        }
+        return false;
+    }
+    Write* head = inbox_.load(std::memory_order_relaxed);
+    do {
+        write.next = head;
+    } while (!inbox_.compare_exchange_weak(head, &write, std::memory_order_release, std::memory_order_relaxed));
+    if (head == nullptr) {
+        signal_.fetch_add(1);
+        signal_.notify_one();
+    }
+    return true;
+}
+
+void Committer::run(Write& write) {
+    if (!submit(write)) std::rethrow_exception(closed_error(false));
+    while (write.done.load(std::memory_order_acquire) == 0) write.done.wait(0, std::memory_order_acquire);
+    if (write.error) std::rethrow_exception(write.error);
+}
+
+void Committer::post(Write& write) {
+    if (submit(write)) return;
+    write.error = closed_error(false);
+    pending_.fetch_add(1);
+    complete(write);
+}
+
+// ------------------------------------------------------------------------------------------------------------ main thread
+
+void Committer::drain_inbox() {
+    Write* list = inbox_.exchange(nullptr, std::memory_order_acquire);
+    arrived_.clear();
+    for (; list != nullptr; list = list->next) arrived_.push_back(list);
+    backlog_.insert(backlog_.end(), arrived_.rbegin(), arrived_.rend());
+}
+
+void Committer::main_loop() {
+    std::vector<Write*> batch;
+    for (;;) {
+        const int seen = signal_.load(std::memory_order_acquire);
+        drain_inbox();
+        if (stopping_.load()) {
+            fail_all(backlog_);
+            if (pending_.load() == 0) return;
+            if (inbox_.load() == nullptr) signal_.wait(seen);
+            continue;
+        }
+        if (backlog_.empty()) {
+            signal_.wait(seen, std::memory_order_acquire);
+            continue;
+        }
+        form_batch(batch);
+        commit_batch(batch);
+    }
+}
+
+void Committer::form_batch(std::vector<Write*>& batch) {
+    batch.clear();
+    held_.clear();
+    keys_.clear();
+    std::size_t bytes = 0;
+    while (!backlog_.empty() && batch.size() < core_.options.batch_max_writes) {
+        Write* write = backlog_.front();
+        if (!batch.empty() && bytes + write->bytes > core_.options.batch_max_bytes) break;
+        backlog_.pop_front();
+        const bool large = core_.backend == sql::Backend::postgres && write->bytes > kLargePayload;
+        if ((large || goes_aside(*write)) && !keys_.names(*write)) {
+            move_aside(*write);
+        } else if (large) {
+            keys_.hold(*write);
+            held_.push_back(write);
+        } else if (keys_.admit(*write) == BatchKeys::Verdict::join) {
+            bytes += write->bytes;
+            batch.push_back(write);
+        } else {
+            held_.push_back(write);
+        }
+    }
+    backlog_.insert(backlog_.begin(), held_.begin(), held_.end());
+}
+
+void Committer::commit_batch(std::vector<Write*>& batch) {
+    if (batch.empty()) return;
+    std::exception_ptr failure;
+    const Ran ran = run_writes(main_, batch, failure);
+    if (ran == Ran::refused) {
+        for (Write* write : batch) fail(*write, failure);
+    } else if (ran != Ran::done) {
+        commit_singly(batch, ran, failure);
+    }
+    finish(batch);
+}
+
+void Committer::commit_singly(std::vector<Write*>& batch, Ran together, std::exception_ptr failure) {
+    // One bad or blocked write must not hurt the others; those behind a blocked one of the same workflow follow it.
+    for (Write*& write : batch) {
+        if (write->resolved || write->again) continue;
+        Ran alone = together;
+        if (goes_aside(*write)) {
+            alone = Ran::blocked;
+        } else if (batch.size() > 1) {
+            alone = run_writes(main_, {&write, 1}, failure);
+        }
+        if (alone == Ran::blocked) {
+            move_aside(*write);
+            write = nullptr;  // of the side thread now
+        } else if (alone != Ran::done) {
+            fail(*write, failure);
+        }
+    }
+    std::erase(batch, nullptr);
+}
+
+void Committer::fail(Write& write, const std::exception_ptr& error) {
+    if (write.resolved) return;
+    write.error = error;
+    write.resolved = true;
+    write.again = false;
+}
+
+sql::Connection& Committer::connection_of(Lane& lane) {
+    if (!lane.connection || !lane.connection->usable()) {
+        auto fresh = core_.open_dedicated(true);
+        const std::lock_guard<seam::Mutex> lock(lane.guard);
+        std::swap(lane.connection, fresh);
+    }
+    return *lane.connection;
+}
+
+Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes, std::exception_ptr& failure) {
+    std::vector<Write*> open(writes.begin(), writes.end());
+    bool reprobed = false;
+    for (int attempt = 0;; ++attempt) {
+        try {
+            lane.writer->write(connection_of(lane), open);
+            return Ran::done;
+        } catch (const DatabaseError& error) {
+            failure = std::current_exception();
+            for (Write* write : open) write->ambiguous = write->ambiguous || error.outcome_unknown();
+            const bool lost = error.kind() == DatabaseErrorKind::connection;
+            if (stopping_.load()) {
+                for (Write* write : open) fail(*write, closed_error(write->ambiguous));
+                return Ran::done;
+            }
+            if (error.kind() == DatabaseErrorKind::undefined_object && !reprobed) {
+                reprobed = true;
+                core_.forget_layout();
+                continue;
+            }
+            if (error.kind() == DatabaseErrorKind::busy) {
+                if (core_.backend == sql::Backend::postgres) return Ran::blocked;
+                if (!wait_out_busy(open, error)) return Ran::done;
+            } else if (lost && !core_.options.retry_connection_errors) {
+                return Ran::refused;
+            } else if (!error.transient() || (!lost && writes.size() > 1)) {
+                return Ran::failed;
+            }
+            log(LogLevel::warn, "a commit failed and is repeated", open.front(), error.what());
+        } catch (const std::exception&) {
+            failure = std::current_exception();
+            return Ran::failed;
+        }
+        core_.stop.wait(sql::retry_delay(attempt, kRetryCap));
+        std::erase_if(open, [](const Write* write) { return write->resolved || write->again; });
+        if (open.empty()) return Ran::done;
+    }
+}
+
+bool Committer::wait_out_busy(std::span<Write* const> writes, const DatabaseError& error) {
+    const seam::SteadyTime now = seam::steady_now();
+    bool any = false;
+    for (Write* write : writes) {
+        if (write->since == seam::SteadyTime{}) write->since = now;
+        // Checkpoints are exempt: a run has nobody to ask.
+        if (write->kind == WriteKind::start && now - write->since >= core_.options.blocked_after) {
+            fail(*write, std::make_exception_ptr(DatabaseError(
+                             DatabaseErrorKind::blocked,
+                             write->describe() + " has waited " + seconds(now - write->since) +
+                                 " s for the writer lock of the database file, which another connection holds; does this "
+                                 "thread, or another program, hold an open transaction? " +
+                                 error.what(),
+                             error.sqlstate())));
+        }
+        any = any || !write->resolved;
+    }
+    return any;
+}
+
+void Committer::finish(std::vector<Write*>& writes) {
+    announce(writes);
+    const auto rest = std::stable_partition(writes.begin(), writes.end(), [this](Write* write) {
+        if (write->again && ++write->rounds > kMostRounds) {
+            fail(*write, std::make_exception_ptr(DatabaseError(
+                             DatabaseErrorKind::other, write->describe() + ": a row stands in its way that cannot be read")));
+        }
+        return !write->again;
+    });
+    backlog_.insert(backlog_.begin(), rest, writes.end());
+    writes.erase(rest, writes.end());
+    for (Write* write : writes) complete(*write);  // from here on they belong to whoever waited
+}
+
+void Committer::announce(std::span<Write* const> writes) noexcept {
+    const LocalWake& wake = core_.options.local_wake;
+    bool any = false;
+    for (const Write* write : writes) {
+        if (write->error) continue;
+        any = any || write->enqueued || write->ended;
+        if (write->enqueued && wake.enqueued && write->workflow->queue_name) wake.enqueued(*write->workflow->queue_name);
+        if (write->ended && wake.ended) wake.ended(write->fence->workflow_id);
+        if (write->ended && wake.enqueued && write->outcome->queue_name) wake.enqueued(*write->outcome->queue_name);
+    }
+    if (any && core_.wake_file && core_.options.notify) core_.wake_file->signal();
+}
+
+void Committer::complete(Write& write) noexcept {
+    bool posted = true;
+    if (auto* done = std::get_if<Completion<StartResult>>(&write.completion)) {
+        (*done)(std::move(write.start_result), write.error);
+    } else if (auto* recorded = std::get_if<Completion<StepResult>>(&write.completion)) {
+        (*recorded)(std::move(write.step_result), write.error);
+    } else if (auto* ended = std::get_if<Completion<OutcomeResult>>(&write.completion)) {
+        (*ended)(write.outcome_result, write.error);
+    } else {
+        posted = false;
+        write.done.store(1, std::memory_order_release);
+        write.done.notify_one();
+    }
+    if (posted) give_back(write);
+    if (pending_.fetch_sub(1) == 1 && closing_.load()) {
+        const std::lock_guard<seam::Mutex> lock(idle_mutex_);
+        idle_.notify_all();
+        signal_.fetch_add(1);
+        signal_.notify_all();
+    }
+}
+
+void Committer::fail_all(std::deque<Write*>& writes) noexcept {
+    for (Write* write : writes) {
+        write->error = closed_error(write->ambiguous);
+        complete(*write);
+    }
+    writes.clear();
+}
+
+void Committer::log(LogLevel level, const char* message, const Write* write, const std::string& detail) const noexcept {
+    if (!core_.options.log) return;
+    try {
+        core_.options.log({level, message, {{"write", write ? write->describe() : ""}, {"detail", detail}}});
+    } catch (...) {  // what a sink throws is dropped
+    }
+}
+
+}  // namespace dbos::sysdb

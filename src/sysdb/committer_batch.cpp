@@ -1,0 +1,143 @@
+// What may stand in one batch, and in which order.
+#include <algorithm>
+
+#include "sysdb/committer.hpp"
+
+namespace dbos::sysdb {
+namespace {
+
+std::string pair_key(const Text& queue, const Text& key) {
+    return queue.value_or("") + '\0' + key.value_or("");
+}
+
+/// created_at may run ahead of the clock by no more than this.
+constexpr std::size_t kRememberedPartitions = 4096;
+
+}  // namespace
+
+std::string Write::describe() const {
+    switch (kind) {
+        case WriteKind::start: return "start of workflow " + workflow->workflow_id;
+        case WriteKind::child:
+            return "start of workflow " + workflow->workflow_id + " by step " + std::to_string(step->function_id) +
+                   " of workflow " + fence->workflow_id;
+        case WriteKind::step:
+        case WriteKind::first_wins:
+            return "checkpoint " + std::to_string(step->function_id) + " (" + step->function_name + ") of workflow " +
+                   fence->workflow_id;
+        case WriteKind::outcome: break;
+    }
+    return "outcome of workflow " + fence->workflow_id;
+}
+
+void Write::reset() {
+    workflow = nullptr;
+    fence = nullptr;
+    step = nullptr;
+    outcome = nullptr;
+    owned.emplace<std::monostate>();
+    completion.emplace<std::monostate>();
+    bytes = 0;
+    unsettle();
+    ambiguous = false;
+    start_result = {};
+    step_result = {};
+    checkpoint = StepResult::Kind::recorded;
+    outcome_result = OutcomeResult::recorded;
+    error = nullptr;
+    done.store(0, std::memory_order_relaxed);
+    next = nullptr;
+    since = reported = {};
+    rounds = 0;
+    created_floor = created_step = 0;
+    side_keys.clear();
+}
+
+BatchKeys::Verdict BatchKeys::admit(const Write& write) {
+    const auto entry = [this](const std::string& id) {
+        const auto found = workflows_.find(id);
+        return found == workflows_.end() ? nullptr : &found->second;
+    };
+    const auto refuse = [&] {
+        hold(write);
+        return Verdict::hold;
+    };
+    if (write.workflow) {  // a new row: nothing else in the batch may name it
+        if (entry(write.workflow->workflow_id)) return refuse();
+        if (write.workflow->deduplication_id &&
+            deduplications_.contains(pair_key(write.workflow->queue_name, write.workflow->deduplication_id))) {
+            return refuse();
+        }
+    }
+    if (write.fence) {
+        if (const Entry* run = entry(write.fence->workflow_id)) {
+            const bool later = run->last > write.kind || run->last == WriteKind::outcome;
+            const bool taken = write.step && std::find(run->steps.begin(), run->steps.end(), write.step->function_id) !=
+                                                 run->steps.end();
+            if (run->held || later || taken) return refuse();
+        }
+        Entry& run = workflows_[write.fence->workflow_id];
+        run.last = write.kind;
+        if (write.step) run.steps.push_back(write.step->function_id);
+    }
+    if (write.workflow) {
+        workflows_[write.workflow->workflow_id].last = WriteKind::start;
+        if (write.workflow->deduplication_id) {
+            deduplications_.emplace(pair_key(write.workflow->queue_name, write.workflow->deduplication_id), 1);
+        }
+    }
+    return Verdict::join;
+}
+
+bool BatchKeys::names(const Write& write) const {
+    return (write.workflow && workflows_.contains(write.workflow->workflow_id)) ||
+           (write.fence && workflows_.contains(write.fence->workflow_id));
+}
+
+void BatchKeys::hold(const Write& write) {
+    if (write.workflow) {
+        workflows_[write.workflow->workflow_id].held = true;
+        if (write.workflow->deduplication_id) {
+            deduplications_.emplace(pair_key(write.workflow->queue_name, write.workflow->deduplication_id), 1);
+        }
+    }
+    if (write.fence) workflows_[write.fence->workflow_id].held = true;
+}
+
+void BatchKeys::clear() {
+    workflows_.clear();
+    deduplications_.clear();
+}
+
+void CreationOrder::plan(std::span<Write* const> writes) {
+    const std::lock_guard<seam::Mutex> lock(mutex_);
+    std::unordered_map<std::string, std::int64_t> ahead;
+    for (Write* write : writes) {
+        if (!write->workflow) continue;
+        write->created_floor = last_;
+        write->created_step = 0;
+        if (!write->workflow->queue_partition_key) continue;
+        std::string key = pair_key(write->workflow->queue_name, write->workflow->queue_partition_key);
+        if (const auto known = partitions_.find(key); known != partitions_.end()) {
+            write->created_floor = std::max(last_, known->second + 1);
+        }
+        write->created_step = ahead[std::move(key)]++;
+    }
+}
+
+void CreationOrder::stamped(const Write& write, Millis created_at) {
+    const std::lock_guard<seam::Mutex> lock(mutex_);
+    if (!write.workflow->queue_partition_key) {
+        last_ = std::max(last_, created_at);
+        return;
+    }
+    if (partitions_.size() >= kRememberedPartitions) {
+        // What lies behind the clock by more than any step ahead of it orders nothing any more.
+        const Millis old = std::max(last_, created_at) - 2000;
+        std::erase_if(partitions_, [old](const auto& partition) { return partition.second < old; });
+    }
+    Millis& last = partitions_[pair_key(write.workflow->queue_name, write.workflow->queue_partition_key)];
+    last = std::max(last, created_at);
+}
+
+}  // namespace dbos::sysdb

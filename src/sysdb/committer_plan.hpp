@@ -1,0 +1,60 @@
+// A batch as the calls of one pipeline on PostgreSQL: row statements for one or two writes, else one statement a kind over
+// arrays.
+#pragma once
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "sysdb/committer_statements.hpp"
+
+namespace dbos::sysdb {
+
+/// The statements of a set-based batch whose rows are looked at.
+namespace Part {
+inline constexpr std::size_t starts = 0, children = 1, checkpoints = 2, steps = 3, firsts = 4, outcomes = 5;
+}
+
+/// Views into the writes and `lock_timeout`, which outlive it.
+class PostgresPlan {
+   public:
+    PostgresPlan(const CommitterStatements& statements, std::span<Write* const> writes, const std::string& lock_timeout);
+    PostgresPlan(const PostgresPlan&) = delete;
+    PostgresPlan& operator=(const PostgresPlan&) = delete;
+
+    /// Adds the notifying statement, if anything was enqueued or ended.
+    void notify(const std::string& schema, std::span<Write* const> writes);
+
+    const std::vector<sql::Call>& calls() const noexcept { return calls_; }
+    bool by_rows() const noexcept { return by_rows_; }
+    /// by_rows: the writes in the order of the calls from 1 on.
+    const std::vector<Write*>& rows() const noexcept { return rows_; }
+    /// Sets: the call of a part, 0 = not in this batch.
+    std::size_t call(std::size_t part) const noexcept { return at_[part]; }
+    /// Sets: starts and children in order of submission, the others by workflow id.
+    std::vector<Write*>& of(WriteKind kind) { return kinds_[static_cast<std::size_t>(kind)]; }
+
+   private:
+    void plan_rows(std::span<Write* const> writes);
+    void plan_start(const Write& write, sql::Params& params);
+    void plan_step(const Write& write, sql::Params& params);
+    void plan_outcome(const Outcome& outcome, sql::Params& params);
+    void plan_sets();
+    void plan_lock();
+    void plan_starts(const std::vector<Write*>& writes, const sql::Statement* statement, std::size_t part);
+    void plan_inputs();
+    void plan_checkpoints();
+    void plan_steps(const std::vector<Write*>& writes, const sql::Statement* statement, std::size_t part);
+    void plan_outcomes(const sql::Statement* statement);
+    void add(std::size_t part, const sql::Statement* statement, sql::Params params);
+
+    const CommitterStatements* statements_;
+    bool by_rows_ = false;
+    std::string payload_;
+    std::array<std::vector<Write*>, 5> kinds_;
+    std::array<std::size_t, 6> at_{};
+    std::vector<Write*> rows_;
+    std::vector<sql::Call> calls_;
+};
+
+}  // namespace dbos::sysdb

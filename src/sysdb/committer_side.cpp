@@ -1,0 +1,160 @@
+// The side connection: writes that wait for a lock somebody holds, and large payloads. PostgreSQL only.
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "sysdb/committer.hpp"
+
+namespace dbos::sysdb {
+namespace {
+
+/// How long one write may wait for its lock before the next one has its turn.
+constexpr seam::Duration kSlice = std::chrono::milliseconds(200);
+constexpr seam::Duration kLoneSlice = std::chrono::seconds(1);
+
+constexpr sql::Statement kBackendPid{"committer_backend_pid", "SELECT pg_backend_pid()", sql::Access::read};
+constexpr sql::Statement kBlockingPids{"committer_blocking_pids",
+                                       "SELECT array_to_string(pg_blocking_pids($1::bigint::int), ', ')", sql::Access::read};
+
+/// What other writes must not overtake.
+std::vector<std::string> order_keys(const Write& write) {
+    std::vector<std::string> keys;
+    if (write.workflow) {
+        keys.push_back("w" + write.workflow->workflow_id);
+        if (write.workflow->deduplication_id) {
+            keys.push_back("d" + write.workflow->queue_name.value_or("") + '\0' + *write.workflow->deduplication_id);
+        }
+    }
+    if (write.fence) keys.push_back("w" + write.fence->workflow_id);
+    return keys;
+}
+
+std::string seconds(seam::Duration duration) {
+    return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
+}
+
+}  // namespace
+
+bool Committer::goes_aside(const Write& write) {
+    if (side_count_.load(std::memory_order_acquire) == 0) return false;
+    const std::vector<std::string> keys = order_keys(write);
+    const std::lock_guard<seam::Mutex> lock(side_mutex_);
+    return std::any_of(keys.begin(), keys.end(), [this](const std::string& key) { return side_keys_.contains(key); });
+}
+
+void Committer::move_aside(Write& write) {
+    write.side_keys = order_keys(write);
+    const std::lock_guard<seam::Mutex> lock(side_mutex_);
+    for (const std::string& key : write.side_keys) ++side_keys_[key];
+    side_count_.fetch_add(1);
+    side_inbox_.push_back(&write);
+    if (!side_thread_.joinable()) side_thread_ = seam::spawn("dbos-commit-2", [this] { side_loop(); });
+    side_changed_.notify_one();
+}
+
+void Committer::leave_side(Write& write) {
+    {
+        const std::lock_guard<seam::Mutex> lock(side_mutex_);
+        for (const std::string& key : write.side_keys) {
+            const auto found = side_keys_.find(key);
+            if (found != side_keys_.end() && --found->second == 0) side_keys_.erase(found);
+        }
+        side_count_.fetch_sub(1);
+    }
+    write.side_keys.clear();
+    Write* const only = &write;
+    announce({&only, 1});
+    complete(write);
+}
+
+void Committer::side_loop() {
+    std::deque<Write*> queue;
+    for (;;) {
+        {
+            std::unique_lock<seam::Mutex> lock(side_mutex_);
+            while (queue.empty() && side_inbox_.empty() && !stopping_.load()) side_changed_.wait(lock);
+            queue.insert(queue.end(), side_inbox_.begin(), side_inbox_.end());
+            side_inbox_.clear();
+        }
+        if (stopping_.load()) {
+            fail_all(queue);
+            return;
+        }
+        side_pass(queue);
+    }
+}
+
+void Committer::side_pass(std::deque<Write*>& queue) {
+    side_.writer->set_lock_timeout(queue.size() > 1 ? kSlice : kLoneSlice);
+    std::set<std::string> waiting;  // of a write before, in this pass
+    std::deque<Write*> kept;
+    for (Write* write : queue) {
+        const auto behind = [&waiting](const std::string& key) { return waiting.contains(key); };
+        const bool follows = std::any_of(write->side_keys.begin(), write->side_keys.end(), behind);
+        std::exception_ptr failure;
+        Ran ran = follows ? Ran::blocked : run_writes(side_, {&write, 1}, failure);
+        if (ran == Ran::blocked && !follows && !still_waits(*write)) ran = Ran::done;
+        if (ran == Ran::failed || ran == Ran::refused) fail(*write, failure);
+        if (ran == Ran::blocked || write->again) {
+            waiting.insert(write->side_keys.begin(), write->side_keys.end());
+            kept.push_back(write);
+        } else {
+            leave_side(*write);
+        }
+    }
+    queue.swap(kept);
+}
+
+bool Committer::still_waits(Write& write) {
+    const seam::SteadyTime now = seam::steady_now();
+    if (write.since == seam::SteadyTime{}) write.since = write.reported = now;
+    if (now - write.reported < core_.options.blocked_after) return true;
+    write.reported = now;
+    explain_block(write);
+    return !write.resolved && !write.again;
+}
+
+void Committer::explain_block(Write& write) {
+    // Who holds the lock is only known while this connection waits for it: another one asks meanwhile.
+    std::string pids;
+    seam::Atomic<bool> done{false};
+    seam::Thread asking;
+    try {
+        const std::int64_t pid = side_.connection->execute(kBackendPid).at(0, 0).integer();
+        asking = seam::spawn("dbos-blockers", [&] {
+            try {
+                const auto connection = core_.pool.open_dedicated(false);
+                while (!done.load()) {
+                    const sql::Result found = connection->execute(kBlockingPids, {pid});
+                    if (!found.empty() && !found.at(0, 0).text().empty()) {
+                        pids = found.at(0, 0).string();
+                        return;
+                    }
+                    seam::sleep_for(std::chrono::milliseconds(10));
+                }
+            } catch (const std::exception&) {  // then the error names nobody
+            }
+        });
+    } catch (const std::exception&) {
+    }
+    Write* const only = &write;
+    std::exception_ptr failure;
+    side_.writer->set_lock_timeout(kLoneSlice);
+    const Ran ran = run_writes(side_, {&only, 1}, failure);
+    done.store(true);
+    if (asking.joinable()) asking.join();
+    if (ran == Ran::failed || ran == Ran::refused) fail(write, failure);
+    if (ran != Ran::blocked) return;
+    const std::string text = write.describe() + " has waited " + seconds(seam::steady_now() - write.since) +
+                             " s for a lock; held by server process " + (pids.empty() ? "(unknown)" : pids) +
+                             " (pg_stat_activity.pid)";
+    if (write.kind == WriteKind::start) {
+        fail(write, std::make_exception_ptr(DatabaseError(
+                        DatabaseErrorKind::blocked,
+                        text + "; does this thread, or another program, hold an open transaction?", "55P03")));
+    } else {  // a run has nobody to ask: it waits on
+        log(LogLevel::warn, "a checkpoint waits for a lock", &write, text);
+    }
+}
+
+}  // namespace dbos::sysdb

@@ -1,0 +1,162 @@
+// A batch on SQLite: row statements in one transaction, with the decisions made in between.
+#include <algorithm>
+
+#include "sysdb/committer_statements.hpp"
+
+namespace dbos::sysdb {
+namespace {
+
+class SqliteWriter final : public BatchWriter {
+   public:
+    SqliteWriter(SystemDatabase::Core& core, CreationOrder& order) : core_(core), order_(order) {}
+
+    void write(sql::Connection& connection, std::span<Write* const> writes) override {
+        const Layout layout = core_.layout(connection);
+        statements_ = &sets_.of(layout);
+        for (Write* write : writes) {
+            statements_->check(*write);
+        }
+        order_.plan(writes);
+        try {
+            sql::Transaction transaction(connection);
+            now_ = core_.clock.now_ms();
+            for (Write* write : writes) one(connection, *write);
+            transaction.commit();
+        } catch (...) {
+            for (Write* write : writes) write->unsettle();
+            throw;
+        }
+    }
+
+   private:
+    void one(sql::Connection& c, Write& write) {
+        write.unsettle();
+        switch (write.kind) {
+            case WriteKind::start: start(c, write); break;
+            case WriteKind::child: child(c, write); break;
+            case WriteKind::step:
+            case WriteKind::first_wins: step(c, write); break;
+            case WriteKind::outcome: outcome(c, write); break;
+        }
+    }
+
+    bool insert(sql::Connection& c, Write& write) {
+        const NewWorkflow& workflow = *write.workflow;
+        const Millis at = std::min(std::max(now_, write.created_floor) + write.created_step, now_ + 1000);
+        params_.clear();
+        statements_->bind_row(workflow, params_);
+        params_.emplace_back(at);
+        if (c.execute(statements_->start_row, params_).affected() == 0) return false;
+        order_.stamped(write, at);
+        if (statements_->layout.payload_tables) {
+            const sql::Params payload{std::string_view(workflow.workflow_id), std::string_view(workflow.inputs), at};
+            if (c.execute(statements_->input_row, payload).affected() == 0) {
+                // A workflow of this id was deleted by an older SDK, which leaves steps and payloads behind.
+                const sql::Params id{std::string_view(workflow.workflow_id)};
+                c.execute(statements_->input_update, payload);
+                c.execute(statements_->delete_steps, id);
+                c.execute(statements_->delete_output, id);
+            }
+        }
+        return true;
+    }
+
+    sql::Result holder(sql::Connection& c, const NewWorkflow& workflow) {
+        if (!workflow.deduplication_id || !workflow.queue_name) return {};
+        return c.execute(statements_->read_holder, {std::string_view(*workflow.queue_name),
+                                                    std::string_view(*workflow.deduplication_id)});
+    }
+
+    void start(sql::Connection& c, Write& write) {
+        if (insert(c, write)) {
+            created(*statements_, write);
+            return;
+        }
+        const NewWorkflow& workflow = *write.workflow;
+        settle_start(*statements_, write,
+                     c.execute(statements_->read_start, {std::string_view(workflow.workflow_id)}), holder(c, workflow));
+    }
+
+    bool checkpoint(sql::Connection& c, const Write& write) {
+        const StepRecord& step = *write.step;
+        params_.clear();
+        params_.emplace_back(std::string_view(write.fence->workflow_id));
+        params_.emplace_back(std::string_view(write.fence->token));
+        params_.emplace_back(std::int64_t{step.function_id});
+        params_.emplace_back(std::string_view(step.function_name));
+        for (const Text* text : {&step.output, &step.error, &step.child_workflow_id}) params_.push_back(sql::opt(*text));
+        params_.push_back(sql::opt(step.started_at_ms));
+        params_.push_back(sql::opt(step.completed_at_ms));
+        params_.push_back(sql::opt(step.serialization));
+        params_.push_back(sql::opt(step.application_name));
+        params_.emplace_back(now_);
+        return c.execute(statements_->step_row, params_).affected() > 0;
+    }
+
+    sql::Result read_step(sql::Connection& c, const Write& write) {
+        return c.execute(statements_->read_step,
+                         {std::string_view(write.fence->workflow_id), std::int64_t{write.step->function_id}});
+    }
+
+    void step(sql::Connection& c, Write& write) {
+        if (checkpoint(c, write)) {
+            write.step_result.kind = StepResult::Kind::recorded;
+            if (write.kind == WriteKind::first_wins) write.step_result.stored = *write.step;
+            write.resolved = true;
+            return;
+        }
+        settle_step(write, read_step(c, write));
+    }
+
+    void child(sql::Connection& c, Write& write) {
+        const NewWorkflow& workflow = *write.workflow;
+        const sql::Result before = read_step(c, write);
+        const bool may = !before.empty() && before.at(0, 0).text() == write.fence->token &&
+                         before.at(0, 1).text() == "PENDING" && before.at(0, 2).null();
+        const bool inserted = may && insert(c, write);
+        const sql::Result row = c.execute(statements_->read_start, {std::string_view(workflow.workflow_id)});
+        const bool matches = !row.empty() && row.at(0, 1).text() == workflow.name &&
+                             row.at(0, 2).text() == workflow.class_name.value_or("") &&
+                             row.at(0, 3).text() == workflow.config_name.value_or("");
+        if (may && matches) checkpoint(c, write);
+        if (inserted) {
+            created(*statements_, write);
+            write.checkpoint = StepResult::Kind::recorded;
+            return;
+        }
+        settle_child(*statements_, write, read_step(c, write), row, holder(c, workflow));
+    }
+
+    void outcome(sql::Connection& c, Write& write) {
+        const Outcome& outcome = *write.outcome;
+        const std::string_view id = outcome.fence.workflow_id;
+        const std::string_view status = outcome.success ? "SUCCESS" : "ERROR";
+        if (c.execute(statements_->outcome_row, {id, std::string_view(outcome.fence.token), status, now_}).affected() > 0) {
+            const sql::Param payload{std::string_view(outcome.payload)};
+            c.execute(statements_->output_row, {id, outcome.success ? payload : sql::Param(),
+                                                outcome.success ? sql::Param() : payload, now_});
+            write.outcome_result = OutcomeResult::recorded;
+            write.ended = write.resolved = true;
+        } else if (write.ambiguous) {
+            settle_outcome(write, c.execute(statements_->read_outcome, {id}));
+        } else {
+            write.outcome_result = OutcomeResult::lost;
+            write.resolved = true;
+        }
+    }
+
+    SystemDatabase::Core& core_;
+    CreationOrder& order_;
+    StatementSets sets_{sql::Backend::sqlite};
+    const CommitterStatements* statements_ = nullptr;
+    Millis now_ = 0;
+    sql::Params params_;
+};
+
+}  // namespace
+
+std::unique_ptr<BatchWriter> make_sqlite_writer(SystemDatabase::Core& core, CreationOrder& order) {
+    return std::make_unique<SqliteWriter>(core, order);
+}
+
+}  // namespace dbos::sysdb
