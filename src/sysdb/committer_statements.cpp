@@ -159,7 +159,6 @@ void CommitterStatements::make_reads() {
                          " FROM @workflow_status w LEFT JOIN @operation_outputs o ON o.workflow_uuid = w.workflow_uuid AND "
                          "o.function_id = $2 WHERE w.workflow_uuid = $1",
                      read);
-    read_child = read_step;
     if (layout.payload_tables) {
         read_outcome = make("read_outcome",
                             "SELECT w.status, o.output, o.error FROM @workflow_status w LEFT JOIN @workflow_output o "

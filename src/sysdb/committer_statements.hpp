@@ -32,15 +32,16 @@ class CommitterStatements {
 
     const Layout layout;
 
+    // Those that the layout has no use for stay without a text.
     // Both databases.
-    sql::Statement read_start, read_holder, read_step, read_child, read_outcome;
+    sql::Statement read_start{}, read_holder{}, read_step{}, read_outcome{};
     // One row a statement. On SQLite the start's inputs and the outcome's payload are statements of their own.
-    sql::Statement start_row, step_row, outcome_row;
+    sql::Statement start_row{}, step_row{}, outcome_row{};
     // SQLite.
-    sql::Statement input_row, input_update, delete_steps, delete_output, output_row, child_fence;
+    sql::Statement input_row{}, input_update{}, delete_steps{}, delete_output{}, output_row{};
     // PostgreSQL, over arrays. `_locked`: an own statement ahead has taken the locks.
-    sql::Statement lock_timeout, lock, start_set, input_set, child_set, checkpoint_set, step_set, step_set_locked,
-        first_wins_set, first_wins_set_locked, outcome_set, outcome_set_locked, notify;
+    sql::Statement lock_timeout{}, lock{}, start_set{}, input_set{}, child_set{}, checkpoint_set{}, step_set{}, step_set_locked{},
+        first_wins_set{}, first_wins_set_locked{}, outcome_set{}, outcome_set_locked{}, notify{};
 
     /// Columns in parameter order.
     const std::vector<const StartColumn*>& start_columns() const noexcept { return columns_; }

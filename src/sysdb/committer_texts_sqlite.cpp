@@ -29,7 +29,6 @@ void CommitterStatements::make_sqlite() {
                     "child_workflow_id, started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name, "
                     "retention_timestamp) SELECT $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12" +
                         fence + " ON CONFLICT (workflow_uuid, function_id) DO NOTHING");
-    child_fence = make("child_fence", "SELECT 1" + fence, sql::Access::read);
     outcome_row = make("outcome_row",
                        "UPDATE @workflow_status SET status = $3, owner_xid = NULL, deduplication_id = NULL, updated_at = $4, "
                        "completed_at = $4 WHERE workflow_uuid = $1 AND owner_xid = $2 AND +status = 'PENDING'");
