@@ -20,7 +20,8 @@
 namespace dbos::sysdb {
 
 class Committer;
-struct ClaimState;  // cursors and the like of the claims; defined and created by claims.cpp, guarded by claim_lane
+class ClaimState;  // cursors and the like of the claims; thread-safe (claim_state.hpp)
+std::shared_ptr<ClaimState> make_claim_state();
 
 /// A connection outside of the pool, opened at first use, for one kind of work. Calls take turns.
 class Lane {
@@ -53,7 +54,7 @@ struct SystemDatabase::Core {
     Lane claim_lane{true};
     Lane tick_lane{true};
     Lane lease_lane{false};
-    std::shared_ptr<ClaimState> claims;
+    const std::shared_ptr<ClaimState> claims = make_claim_state();
 
     /// Throws UsageError in a forked child.
     void check_process() const;

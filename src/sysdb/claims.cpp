@@ -1,0 +1,393 @@
+// Claims from queues without a shared limit: one statement for all of them.
+//
+// Columns written: queues-and-schedules.md 1.7 (py: dbos/_queue.py, ts: wfqueue.ts, go: queue.go), application_name by
+// COALESCE. The UPDATE names no indexable column but the id: with `status = …` in it, a generic plan reads the whole partial
+// index once per row.
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <unordered_map>
+
+#include "sysdb/claim_sql.hpp"
+#include "sysdb/claim_state.hpp"
+#include "sysdb/database.hpp"
+
+namespace dbos::sysdb {
+
+namespace {
+
+constexpr sql::Statement kClaimPostgres{
+    "claim",
+    "WITH q AS ("
+    "  SELECT q.name, q.lim, q.priority::int4 AS priority, q.created_at"
+    "  FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS q(name, lim, priority, created_at)"
+    "), cand AS MATERIALIZED ("
+    "  SELECT c.workflow_uuid"
+    "  FROM q CROSS JOIN LATERAL ("
+    "    SELECT w.workflow_uuid FROM @workflow_status w"
+    "    WHERE w.queue_name = q.name AND w.status = 'ENQUEUED'"
+    "      AND (w.priority, w.created_at) >= (q.priority, q.created_at)"
+    "      AND (w.application_version = $5::text OR (w.application_version IS NULL AND $6::boolean))"
+    "      AND ($7::text IS NULL OR w.application_name = $7 OR w.application_name IS NULL)"
+    "      AND w.name = ANY ($8::text[])"
+    "    ORDER BY w.priority, w.created_at"
+    "    LIMIT q.lim"
+    "    FOR NO KEY UPDATE SKIP LOCKED) c"
+    "), upd AS ("
+    "  UPDATE @workflow_status w"
+    "  SET status = 'PENDING', executor_id = $9::text, application_version = $5,"
+    "      application_name = COALESCE(w.application_name, $7),"
+    "      started_at_epoch_ms = t.now, updated_at = t.now, rate_limited = FALSE,"
+    "      recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1,"
+    "      workflow_deadline_epoch_ms = CASE"
+    "        WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"
+    "        THEN t.now + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
+    "      owner_xid = $10::text"
+    "  FROM cand, (SELECT " DBOS_CLOCK_PG " AS now) t"
+    "  WHERE w.workflow_uuid = cand.workflow_uuid"
+    "  RETURNING " DBOS_CLAIM_COLUMNS("w.") ") "
+    "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
+    " FROM upd u LEFT JOIN @workflow_input i ON i.workflow_uuid = u.workflow_uuid"};
+
+// The literal list is what lets the planner use the partial index.
+constexpr sql::Statement kCandidatesSqlite{
+    "claim_candidates",
+    "SELECT workflow_uuid FROM workflow_status "
+    "WHERE queue_name = $1 AND status = 'ENQUEUED' AND status IN ('ENQUEUED', 'PENDING')"
+    "  AND (priority, created_at) >= ($2, $3)"
+    "  AND (application_version = $4 OR (application_version IS NULL AND $5))"
+    "  AND ($6 IS NULL OR application_name = $6 OR application_name IS NULL)"
+    "  AND name IN (SELECT value FROM json_each($7)) "
+    "ORDER BY priority, created_at LIMIT $8",
+    sql::Access::read};
+
+constexpr sql::Statement kTakeSqlite{
+    "claim_take",
+    "UPDATE workflow_status SET status = 'PENDING', executor_id = $2, application_version = $3,"
+    " application_name = COALESCE(application_name, $4), started_at_epoch_ms = $5, updated_at = $5, rate_limited = FALSE,"
+    " recovery_attempts = COALESCE(recovery_attempts, 0) + 1,"
+    " workflow_deadline_epoch_ms = CASE WHEN workflow_timeout_ms IS NOT NULL AND workflow_deadline_epoch_ms IS NULL"
+    "   THEN $5 + workflow_timeout_ms ELSE workflow_deadline_epoch_ms END,"
+    " owner_xid = $6 "
+    "WHERE workflow_uuid IN (SELECT value FROM json_each($1)) "
+    "RETURNING " DBOS_CLAIM_COLUMNS("")};
+
+constexpr sql::Statement kInputsSqlite{
+    "claim_inputs",
+    "SELECT i.workflow_uuid, " DBOS_INPUT_COLUMNS_LITE
+    " FROM json_each($1) a JOIN workflow_input i ON i.workflow_uuid = a.value",
+    sql::Access::read};
+
+// Fenced by MATERIALIZED: with `status` beside the other conditions, the index over all PENDING rows would do as well.
+constexpr Dialects kClaimed{
+    {"claimed_with_token",
+     "WITH c AS MATERIALIZED ("
+     "  SELECT * FROM @workflow_status w"
+     "  WHERE w.started_at_epoch_ms >= $1::bigint AND w.executor_id = $2::text AND w.owner_xid = $3::text) "
+     "SELECT " DBOS_CLAIM_COLUMNS("c.") ", " DBOS_INPUT_COLUMNS_PG
+     " FROM c LEFT JOIN @workflow_input i ON i.workflow_uuid = c.workflow_uuid WHERE c.status = 'PENDING'",
+     sql::Access::read},
+    {"claimed_with_token",
+     "SELECT " DBOS_CLAIM_COLUMNS("w.") ", " DBOS_INPUT_COLUMNS_LITE
+     " FROM workflow_status w LEFT JOIN workflow_input i ON i.workflow_uuid = w.workflow_uuid"
+     " WHERE w.started_at_epoch_ms >= $1 AND w.executor_id = $2 AND w.owner_xid = $3 AND +w.status = 'PENDING'",
+     sql::Access::read}};
+
+constexpr Dialects kHistories{
+    {"claim_histories",
+     "SELECT o.workflow_uuid, o.function_id, o.function_name, o.output, o.error, o.child_workflow_id,"
+     " o.started_at_epoch_ms, o.completed_at_epoch_ms, o.serialization, o.application_name "
+     "FROM unnest($1::text[]) AS a(id) JOIN @operation_outputs o ON o.workflow_uuid = a.id "
+     "ORDER BY o.workflow_uuid, o.function_id",
+     sql::Access::read},
+    {"claim_histories",
+     "SELECT o.workflow_uuid, o.function_id, o.function_name, o.output, o.error, o.child_workflow_id,"
+     " o.started_at_epoch_ms, o.completed_at_epoch_ms, o.serialization, o.application_name "
+     "FROM json_each($1) a CROSS JOIN operation_outputs o ON o.workflow_uuid = a.value "
+     "ORDER BY o.workflow_uuid, o.function_id",
+     sql::Access::read}};
+
+/// Longer than this for a claim: dead entries are likely in the way of its scans.
+constexpr seam::Duration kSlowClaim = std::chrono::milliseconds(10);
+
+QueuePosition position(const ClaimedWorkflow& workflow) { return {workflow.priority, workflow.created_at}; }
+
+std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, const ClaimRequest& request,
+                                               std::span<const std::int32_t> shares, const ClaimState& state) {
+    sql::TextArray names;
+    sql::IntArray limits;
+    sql::IntArray priorities;
+    sql::IntArray instants;
+    for (std::size_t n = 0; n < request.queues.size(); ++n) {
+        if (shares[n] <= 0) continue;
+        const QueuePosition start = state.start(request.queues[n].name);
+        names.emplace_back(request.queues[n].name);
+        limits.emplace_back(shares[n]);
+        priorities.emplace_back(start.priority);
+        instants.emplace_back(start.created_at);
+    }
+    if (names.empty()) return {};
+    const sql::Result result = connection.execute(
+        kClaimPostgres, {names, limits, priorities, instants, std::string_view(request.application_version),
+                         request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
+                         std::string_view(request.executor_id), std::string_view(request.token)});
+    std::vector<ClaimedWorkflow> claimed;
+    for (std::size_t row = 0; row < result.size(); ++row) claimed.push_back(read_claimed(result, row, request.token));
+    return claimed;
+}
+
+std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
+                                             std::span<const std::int32_t> shares, const ClaimState& state, Millis now_ms) {
+    std::vector<ClaimedWorkflow> claimed;
+    std::vector<std::string> ids;
+    sql::Transaction transaction(connection);
+    for (std::size_t n = 0; n < request.queues.size(); ++n) {
+        if (shares[n] <= 0) continue;
+        const std::string& queue = request.queues[n].name;
+        auto found = candidates_on_sqlite(connection, request, queue, state.start(queue), shares[n]);
+        std::ranges::move(found, std::back_inserter(ids));
+    }
+    claimed = take_on_sqlite(connection, request, ids, now_ms);
+    if (claimed.empty()) {
+        transaction.rollback();
+    } else {
+        transaction.commit();
+    }
+    return claimed;
+}
+
+/// One claim: shares, the statement, and once more for queues that wanted more than their share while others had nothing.
+class Claim {
+   public:
+    Claim(SystemDatabase::Core& core, const ClaimRequest& request)
+        : core_(core), state_(*core.claims), request_(request), budget_(request.max_rows) {
+        if (core.backend == sql::Backend::sqlite && state_.peers()) budget_ = std::min(budget_, kSharedFileClaim);
+    }
+
+    std::vector<ClaimedWorkflow> run(sql::Connection& connection) {
+        std::vector<ClaimQueue> wanted = request_.queues;
+        const std::size_t turn = state_.turn();
+        while (budget_ > 0) {
+            const std::vector<std::int32_t> shares = share_out(wanted, budget_, turn);
+            if (std::reduce(shares.begin(), shares.end()) == 0) break;
+            std::map<std::string_view, std::int32_t> got;
+            for (ClaimedWorkflow& workflow : attempt(connection, shares)) {
+                --budget_;
+                claimed_.push_back(std::move(workflow));
+            }
+            for (const ClaimedWorkflow& workflow : claimed_) ++got[workflow.queue_name];
+            bool more = false;
+            for (std::size_t n = 0; n < wanted.size(); ++n) {
+                // A queue that did not fill its share is empty for now.
+                const std::int32_t total = got[request_.queues[n].name];
+                const std::int32_t before = request_.queues[n].limit - wanted[n].limit;
+                const bool full = shares[n] > 0 && total - before >= shares[n];
+                wanted[n].limit = full ? request_.queues[n].limit - total : 0;
+                more = more || wanted[n].limit > 0;
+            }
+            if (!more) break;
+        }
+        return std::move(claimed_);
+    }
+
+   private:
+    std::vector<ClaimedWorkflow> attempt(sql::Connection& connection, std::span<const std::int32_t> shares) {
+        const seam::Duration begun = seam::boot_now();
+        std::vector<ClaimedWorkflow> rows =
+            core_.backend == sql::Backend::postgres
+                ? claim_on_postgres(connection, request_, shares, state_)
+                : claim_on_sqlite(connection, request_, shares, state_, core_.clock.now_ms());
+        const bool slow = seam::boot_now() - begun > kSlowClaim;
+        std::map<std::string, std::vector<QueuePosition>> places;
+        for (std::size_t n = 0; n < request_.queues.size(); ++n) {
+            if (shares[n] > 0) places[request_.queues[n].name];
+        }
+        for (const ClaimedWorkflow& row : rows) places[row.queue_name].push_back(position(row));
+        for (const auto& [queue, taken] : places) state_.claimed(queue, taken, slow);
+        return rows;
+    }
+
+    SystemDatabase::Core& core_;
+    ClaimState& state_;
+    const ClaimRequest& request_;
+    std::int32_t budget_;
+    std::vector<ClaimedWorkflow> claimed_;
+};
+
+}  // namespace
+
+std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
+                                            const std::vector<std::string>& ids, Millis now_ms) {
+    std::vector<ClaimedWorkflow> claimed;
+    if (ids.empty()) return claimed;
+    const sql::Result taken = connection.execute(
+        kTakeSqlite, {text_array(ids), std::string_view(request.executor_id), std::string_view(request.application_version),
+                      sql::opt(request.application_name), now_ms, std::string_view(request.token)});
+    std::unordered_map<std::string, std::size_t> places;
+    for (std::size_t row = 0; row < taken.size(); ++row) {
+        claimed.push_back(read_claimed(taken, row, request.token));
+        places[claimed.back().workflow_id] = row;
+    }
+    const sql::Result inputs = connection.execute(kInputsSqlite, {text_array(ids)});
+    for (std::size_t row = 0; row < inputs.size(); ++row) {
+        const auto place = places.find(inputs.at(row, 0).string());
+        if (place == places.end()) continue;
+        claimed[place->second].inputs = inputs.at(row, 1).optional_text();
+        claimed[place->second].inputs_deferred = inputs.at(row, 2).boolean();
+    }
+    return claimed;
+}
+
+std::vector<std::string> candidates_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
+                                              const std::string& queue, QueuePosition start, std::int64_t limit) {
+    std::vector<std::string> ids;
+    const sql::Result found = connection.execute(
+        kCandidatesSqlite, {std::string_view(queue), start.priority, start.created_at,
+                            std::string_view(request.application_version), request.is_latest_version,
+                            sql::opt(request.application_name), text_array(request.workflow_names), limit});
+    for (std::size_t row = 0; row < found.size(); ++row) ids.push_back(found.at(row, 0).string());
+    return ids;
+}
+
+void order_for_dispatch(std::vector<ClaimedWorkflow>& workflows, std::span<const ClaimQueue> queues) {
+    std::ranges::stable_sort(workflows, {}, position);
+    std::unordered_map<std::string_view, std::size_t> places;
+    for (std::size_t n = 0; n < queues.size(); ++n) places.emplace(queues[n].name, n);
+    std::unordered_map<std::string_view, std::size_t> counts;
+    std::vector<std::pair<std::pair<std::size_t, std::size_t>, std::size_t>> order;
+    for (std::size_t n = 0; n < workflows.size(); ++n) {
+        const std::string_view queue = workflows[n].queue_name;
+        const auto place = places.find(queue);
+        order.push_back({{counts[queue]++, place == places.end() ? queues.size() : place->second}, n});
+    }
+    std::ranges::sort(order);
+    std::vector<ClaimedWorkflow> result;
+    result.reserve(workflows.size());
+    for (const auto& entry : order) result.push_back(std::move(workflows[entry.second]));
+    workflows = std::move(result);
+}
+
+ClaimState::Scope scope_of(const ClaimRequest& request) {
+    return {.version = request.application_version,
+            .latest = request.is_latest_version,
+            .application_name = request.application_name,
+            .names = request.workflow_names};
+}
+
+sql::TextArray text_array(std::span<const std::string> texts) {
+    sql::TextArray result;
+    result.reserve(texts.size());
+    for (const std::string& text : texts) result.emplace_back(text);
+    return result;
+}
+
+std::vector<std::int32_t> share_out(std::span<const ClaimQueue> queues, std::int32_t rows, std::size_t turn) {
+    std::vector<std::int32_t> shares(queues.size(), 0);
+    std::vector<std::size_t> hungry;
+    for (std::size_t n = 0; n < queues.size(); ++n) {
+        const std::size_t place = (turn + n) % queues.size();
+        if (queues[place].limit > 0) hungry.push_back(place);
+    }
+    while (rows > 0 && !hungry.empty()) {
+        const auto count = static_cast<std::int32_t>(hungry.size());
+        const std::int32_t each = std::max(1, rows / count);
+        for (const std::size_t place : hungry) {
+            const std::int32_t more = std::min({each, rows, queues[place].limit - shares[place]});
+            shares[place] += more;
+            rows -= more;
+        }
+        std::erase_if(hungry, [&](std::size_t place) { return shares[place] >= queues[place].limit; });
+    }
+    return shares;
+}
+
+ClaimedWorkflow read_claimed(const sql::Result& result, std::size_t row, const std::string& token) {
+    std::size_t column = 0;
+    const auto next = [&] { return result.at(row, column++); };
+    ClaimedWorkflow workflow;
+    workflow.token = token;
+    workflow.workflow_id = next().string();
+    workflow.name = next().string();
+    workflow.class_name = next().optional_text();
+    workflow.config_name = next().optional_text();
+    workflow.queue_name = next().string();
+    workflow.queue_partition_key = next().optional_text();
+    workflow.priority = static_cast<std::int32_t>(next().integer());
+    workflow.created_at = next().integer();
+    workflow.recovery_attempts = next().optional_integer().value_or(0);
+    workflow.deadline_ms = next().optional_integer();
+    workflow.serialization = next().optional_text();
+    workflow.authenticated_user = next().optional_text();
+    workflow.assumed_role = next().optional_text();
+    workflow.authenticated_roles = next().optional_text();
+    workflow.attributes = next().optional_text();
+    workflow.application_name = next().optional_text();
+    workflow.inputs_deferred = true;
+    if (column + 1 < result.columns()) {
+        workflow.inputs = next().optional_text();
+        workflow.inputs_deferred = next().boolean();
+    }
+    return workflow;
+}
+
+std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, const ClaimRequest& request, Millis since) {
+    const sql::Result result =
+        connection.execute(kClaimed.on(connection.backend()),
+                           {since, std::string_view(request.executor_id), std::string_view(request.token)});
+    std::vector<ClaimedWorkflow> claimed;
+    for (std::size_t row = 0; row < result.size(); ++row) claimed.push_back(read_claimed(result, row, request.token));
+    return claimed;
+}
+
+void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& workflows) {
+    if (workflows.empty()) return;
+    sql::TextArray ids;
+    std::unordered_map<std::string_view, ClaimedWorkflow*> by_id;
+    for (ClaimedWorkflow& workflow : workflows) {
+        ids.emplace_back(workflow.workflow_id);
+        by_id[workflow.workflow_id] = &workflow;
+        workflow.history.clear();
+    }
+    const sql::Result result = connection.execute(kHistories.on(connection.backend()), {ids});
+    for (std::size_t row = 0; row < result.size(); ++row) {
+        StepRecord step;
+        step.function_id = static_cast<std::int32_t>(result.at(row, 1).integer());
+        step.function_name = result.at(row, 2).string();
+        step.output = result.at(row, 3).optional_text();
+        step.error = result.at(row, 4).optional_text();
+        step.child_workflow_id = result.at(row, 5).optional_text();
+        step.started_at_ms = result.at(row, 6).optional_integer();
+        step.completed_at_ms = result.at(row, 7).optional_integer();
+        step.serialization = result.at(row, 8).optional_text();
+        step.application_name = result.at(row, 9).optional_text();
+        by_id.at(result.at(row, 0).text())->history.push_back(std::move(step));
+    }
+}
+
+std::vector<ClaimedWorkflow> SystemDatabase::claim(const ClaimRequest& request) {
+    if (request.queues.empty() || request.max_rows <= 0 || request.workflow_names.empty()) return {};
+    Core& core = *core_;
+    core.claims->enter(scope_of(request));
+    const Millis since = core.clock.now_ms() - 1000;
+    bool begun = false;
+    return core.with_lane(core.claim_lane, [&](sql::Connection& connection, const Attempt& attempt) {
+        std::vector<ClaimedWorkflow> workflows;
+        // An earlier attempt may have committed, as a whole or its first statement.
+        if (attempt.number > 0 && begun) workflows = claimed_with_token(connection, request, since);
+        begun = true;
+        if (workflows.empty()) workflows = Claim(core, request).run(connection);
+        order_for_dispatch(workflows, request.queues);
+        load_histories(connection, workflows);
+        return workflows;
+    });
+}
+
+void SystemDatabase::scan_from_head(std::span<const std::string> queues) {
+    if (queues.empty()) {
+        core_->claims->forget_all();
+    } else {
+        core_->claims->forget(queues);
+    }
+}
+
+}  // namespace dbos::sysdb

@@ -1,0 +1,105 @@
+// Application versions (queues-and-schedules.md 6; system-database.md 4). Names are unique today, but the shared schema may
+// drop that in favour of one row per application and name: no statement here infers a unique constraint.
+#include "sysdb/claim_sql.hpp"
+#include "sysdb/database.hpp"
+#include "value/uuid.hpp"
+
+namespace dbos::sysdb {
+
+namespace {
+
+constexpr sql::Statement kAdopt{
+    "version_adopt",
+    "UPDATE @application_versions SET application_name = CAST($2 AS TEXT)"
+    " WHERE version_name = CAST($1 AS TEXT) AND application_name IS NULL AND NOT EXISTS ("
+    "  SELECT 1 FROM @application_versions v WHERE v.version_name = CAST($1 AS TEXT)"
+    "   AND v.application_name = CAST($2 AS TEXT))"};
+
+constexpr Dialects kInsert{
+    {"version_insert",
+     "INSERT INTO @application_versions (version_id, version_name, version_timestamp, created_at, application_name)"
+     " SELECT $1::text, $2::text, t.now, t.now, $3::text FROM (SELECT " DBOS_CLOCK_PG " AS now) t"
+     " WHERE NOT EXISTS (SELECT 1 FROM @application_versions WHERE version_name = $2::text"
+     "  AND ($3::text IS NULL OR application_name = $3::text)) ON CONFLICT DO NOTHING"},
+    {"version_insert",
+     "INSERT INTO application_versions (version_id, version_name, version_timestamp, created_at, application_name)"
+     " SELECT $1, $2, $4, $4, $3"
+     " WHERE NOT EXISTS (SELECT 1 FROM application_versions WHERE version_name = $2"
+     "  AND ($3 IS NULL OR application_name = $3)) ON CONFLICT DO NOTHING"}};
+
+constexpr sql::Statement kOwners{
+    "version_owners", "SELECT application_name FROM @application_versions WHERE version_name = CAST($1 AS TEXT)",
+    sql::Access::read};
+
+constexpr sql::Statement kLatest{
+    "version_latest",
+    "SELECT version_name FROM @application_versions"
+    " WHERE CAST($1 AS TEXT) IS NULL OR application_name = CAST($1 AS TEXT) OR application_name IS NULL"
+    " ORDER BY version_timestamp DESC LIMIT 1",
+    sql::Access::read};
+
+// One branch per status, each by its own partial index.
+#define DBOS_ACTIVE(status_condition)                                                                               \
+    "SELECT application_version AS version, count(*) AS n FROM @workflow_status WHERE " status_condition            \
+    " AND application_version IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR application_name = CAST($1 AS TEXT)"     \
+    " OR application_name IS NULL) GROUP BY application_version"
+constexpr sql::Statement kActive{
+    "version_active",
+    "SELECT a.version, sum(a.n) FROM (" DBOS_ACTIVE("status = 'PENDING'") " UNION ALL " DBOS_ACTIVE(
+        "status = 'ENQUEUED' AND status IN ('ENQUEUED', 'PENDING')") " UNION ALL " DBOS_ACTIVE("status = 'DELAYED'") ") a"
+    " GROUP BY a.version ORDER BY a.version",
+    sql::Access::read};
+
+}  // namespace
+
+void SystemDatabase::register_version(const std::string& version, const Text& application_name) {
+    Core& core = *core_;
+    const std::string id = uuid4();
+    core.with_connection([&](sql::Connection& connection) {
+        sql::Transaction transaction(connection);
+        if (application_name) {
+            connection.execute(kAdopt, {std::string_view(version), std::string_view(*application_name)});
+        }
+        sql::Params params{std::string_view(id), std::string_view(version), sql::opt(application_name)};
+        if (core.backend == sql::Backend::sqlite) params.emplace_back(core.clock.now_ms());
+        connection.execute(kInsert.on(core.backend), params);
+        const sql::Result owners = connection.execute(kOwners, {std::string_view(version)});
+        bool ours = !application_name;
+        Text other;
+        for (std::size_t row = 0; row < owners.size(); ++row) {
+            const Text owner = owners.at(row, 0).optional_text();
+            if (owner == application_name) ours = true;
+            if (owner != application_name) other = owner;
+        }
+        if (!ours) {
+            throw ConfigError("version \"" + version + "\" cannot be registered by application \"" + *application_name +
+                              "\": it belongs to application \"" + other.value_or("") +
+                              "\". Set another application_version, for instance \"" + *application_name + "-" + version +
+                              "\"");
+        }
+        transaction.commit();
+        return true;
+    });
+    core.claims->forget_all();
+}
+
+Text SystemDatabase::latest_version(const Text& application_name) {
+    return core_->with_connection([&](sql::Connection& connection) -> Text {
+        const sql::Result found = connection.execute(kLatest, {sql::opt(application_name)});
+        return found.empty() ? std::nullopt : found.at(0, 0).optional_text();
+    });
+}
+
+std::vector<std::pair<std::string, std::int64_t>> SystemDatabase::active_versions(const Text& application_name) {
+    Core& core = *core_;
+    return core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+        const sql::Result found = connection.execute(kActive, {sql::opt(application_name)});
+        std::vector<std::pair<std::string, std::int64_t>> versions;
+        for (std::size_t row = 0; row < found.size(); ++row) {
+            versions.emplace_back(found.at(row, 0).string(), found.at(row, 1).integer());
+        }
+        return versions;
+    });
+}
+
+}  // namespace dbos::sysdb
