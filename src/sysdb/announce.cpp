@@ -51,6 +51,7 @@ void tell_after_commit(SystemDatabase::Core& core, const Announcement& what) {
     if (core.options.local_wake.ended) {
         for (const std::string& id : what.ended) core.options.local_wake.ended(id);
     }
+    if (core.options.notify && core.wake_file && !(what.queues.empty() && what.ended.empty())) core.wake_file->signal();
 }
 
 }  // namespace dbos::sysdb

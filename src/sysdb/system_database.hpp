@@ -189,6 +189,7 @@ class SystemDatabase {
 
     // --- the tick (tick.cpp)
     /// One read-only statement (SQLite: one read transaction) that says what is worth a write. Also measures the clock.
+    /// A failure is thrown, not repeated: the next tick is the repetition, and whoever judges leases must know.
     TickReport tick(const TickRequest& request);
 
     /// The state shared by the files above; defined in database.hpp.

@@ -373,8 +373,17 @@ TickReport SystemDatabase::tick(const TickRequest& request) {
                         .latest = request.is_latest_version,
                         .application_name = request.application_name,
                         .names = request.workflow_names});
-    return core.with_lane(core.tick_lane,
-                          [&](sql::Connection& connection) { return Tick(core, request).run(connection); });
+    std::exception_ptr failed;
+    TickReport report = core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+        try {
+            return Tick(core, request).run(connection);
+        } catch (...) {
+            failed = std::current_exception();
+            return TickReport{};
+        }
+    });
+    if (failed) std::rethrow_exception(failed);
+    return report;
 }
 
 }  // namespace dbos::sysdb
