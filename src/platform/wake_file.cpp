@@ -96,9 +96,15 @@ struct WakeFile::Impl {
         std::lock_guard lock(mutex);
         struct stat info{};
         if (side_fd < 0 || ::fstat(side_fd, &info) != 0) return false;
-        const bool signalled = missed || info.st_size - seen != own;  // a smaller file was emptied by a peer
-        missed = false;
+        bool signalled = missed || info.st_size - seen != own;  // a smaller file was emptied by a peer
         seen = info.st_size;
+        if (info.st_nlink == 0) {  // deleted: peers write, or will make, another one
+            close_descriptor(side_fd);
+            open_side();
+            watches_side = false;
+            signalled = true;
+        }
+        missed = false;
         own = 0;
         return signalled;
     }
@@ -112,8 +118,7 @@ struct WakeFile::Impl {
                 std::lock_guard lock(mutex);
                 open_side();
             }
-            watches_side = ::inotify_add_watch(side_watch, side_path().c_str(),
-                                               IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF) >= 0;
+            watches_side = ::inotify_add_watch(side_watch, side_path().c_str(), IN_MODIFY | IN_ATTRIB) >= 0;
         }
         if (!watches_log && log_watch >= 0) {
             const std::uint32_t mask = IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF;
@@ -122,14 +127,6 @@ struct WakeFile::Impl {
             found.wal = watches_log;
         }
         return found;
-    }
-
-    /// A side file that was deleted or moved: peers will make another one.
-    bool replace_side() {
-        std::lock_guard lock(mutex);
-        close_descriptor(side_fd);
-        watches_side = false;
-        return true;
     }
 };
 
@@ -205,8 +202,9 @@ WakeFile::Event WakeFile::wait(Duration timeout) {
             event.woken = ::read(impl.event_fd, &drained, sizeof drained) > 0;
         }
         if (entries[1].revents != 0) {
-            const bool gone = drain(impl.side_watch).gone;
-            event.signalled = impl.look() || (gone && impl.replace_side());
+            drain(impl.side_watch);
+            event.signalled = impl.look();
+            if (!impl.watches_side) impl.watch();
         }
         if (entries[2].revents != 0) {
             const Drained drained = drain(impl.log_watch);

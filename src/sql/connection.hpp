@@ -235,15 +235,21 @@ class Pool {
 /// LISTEN on PostgreSQL: one connection, re-subscribed after a loss. SQLite has none (seam::WakeFile).
 class Listener {
    public:
+    /// Called on the listener's thread; must not throw, must not wait for long.
     struct Handler {
         std::function<void(std::string_view channel, std::string_view payload)> notified;
-        std::function<void()> reconnected;  // everything may have been missed: check all once
+        /// After each subscription, the first included: everything before may have been missed, so check all once.
+        std::function<void()> reconnected;
     };
+    /// Returns at once; connects, and reconnects after 0.1 s to 5 s, on its own thread.
     Listener(OpenOptions options, std::vector<std::string> channels, Handler handler);
     ~Listener();  // stops the thread; calls no handler afterwards
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
     bool connected() const noexcept;
+    /// Whether a notification sent by another connection arrives within `timeout`. False behind transaction poolers, which
+    /// drop LISTEN without a word. Throws DatabaseError if that other connection fails.
+    bool self_test(seam::Duration timeout);
 
    private:
     struct Impl;

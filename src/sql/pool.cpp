@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sql/open.hpp"
+#include "sql/postgres/connection.hpp"
 
 namespace dbos::sql {
 
@@ -23,11 +24,39 @@ struct Pool::Impl {
         : options(std::move(given)), size(std::max<std::size_t>(limit, 1)) {}
 
     std::unique_ptr<Connection> connect(bool pinned_plans) {
-        if (options.url.backend == Backend::sqlite && options.url.path == kMemoryPath)
+        if (options.url.backend == Backend::sqlite && options.url.path == kMemoryPath) {
             return memory_database().connect();
+        }
         OpenOptions chosen = options;
         chosen.pinned_plans = pinned_plans;
         return open(chosen);
+    }
+
+    /// Registers what close() has to interrupt.
+    void lend(Connection* connection) {
+        const std::lock_guard lock(mutex);
+        if (closed) throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
+        leased.push_back(connection);
+    }
+
+    /// A new connection, registered; on PostgreSQL already while it connects.
+    std::unique_ptr<Connection> connect_lent() {
+        if (options.url.backend == Backend::sqlite) {
+            auto connection = connect(false);
+            lend(connection.get());
+            return connection;
+        }
+        auto connection = std::make_unique<postgres::PostgresConnection>(options);
+        lend(connection.get());
+        try {
+            connection->connect(options);
+        } catch (...) {
+            const std::lock_guard lock(mutex);
+            std::erase(leased, connection.get());
+            if (closed) throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
+            throw;
+        }
+        return connection;
     }
 
     sqlite::MemoryDatabase& memory_database() {
@@ -109,11 +138,11 @@ Pool::Lease Pool::acquire() {
         impl.forget_one();
     }
     try {
-        if (!found) found = impl.connect(impl.options.pinned_plans);
-        const std::lock_guard lock(impl.mutex);
-        if (impl.closed)
-            throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
-        impl.leased.push_back(found.get());
+        if (found) {
+            impl.lend(found.get());
+        } else {
+            found = impl.connect_lent();
+        }
     } catch (...) {
         impl.forget_one();
         throw;

@@ -24,8 +24,8 @@ std::string mask(const std::string& text) {
     std::string masked = text;
     const std::size_t scheme = masked.find("://");
     const std::size_t at = masked.rfind('@');
-    if (scheme != std::string::npos && at != std::string::npos && at > scheme) {
-        const std::size_t colon = masked.find(':', scheme + 3);
+    if (at != std::string::npos) {
+        const std::size_t colon = masked.find(':', scheme == std::string::npos ? 0 : scheme + 3);
         if (colon < at) masked.replace(colon + 1, at - colon - 1, "***");
     }
     const bool query = scheme != std::string::npos;
@@ -120,13 +120,23 @@ bool known_parameter(std::string_view key) {
     return key == "ssl";  // JDBC's ssl=true, which libpq translates
 }
 
+/// Whether a character of the password that is not encoded has cut the URL at another place than meant; libpq may accept
+/// that, and take a part of the password for the host.
+bool cut_by_password(std::string_view rest) {
+    const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
+    const auto ats = std::ranges::count(authority, '@');
+    if (ats > 1) return true;
+    const std::string_view path = rest.substr(0, rest.find('?'));
+    if (ats == 1 || rest.find('@') == std::string_view::npos) return false;
+    const std::size_t colon = authority.rfind(':');
+    const bool odd_port = colon != std::string_view::npos &&
+                          authority.find(']', colon) == std::string_view::npos &&
+                          authority.find_first_not_of("0123456789,", colon + 1) != std::string_view::npos;
+    return odd_port || path.find('@') != std::string_view::npos;
+}
+
 /// What is wrong with a PostgreSQL URL that libpq refuses. libpq's own message may quote the password.
 std::string diagnose(std::string_view rest) {
-    const std::string_view authority = rest.substr(0, rest.find_first_of("/?"));
-    if (std::ranges::count(rest, '@') > 1 ||
-        (authority.find('@') == std::string_view::npos && rest.find('@') != rest.npos)) {
-        return "user name and password must be percent-encoded (@ as %40, / as %2F, : as %3A, % as %25)";
-    }
     if (!percent_decoded(rest))
         return "a % must be followed by two hexadecimal digits; write %25 for a percent sign";
     if (const std::size_t query = rest.find('?'); query != std::string_view::npos) {
@@ -145,6 +155,11 @@ std::string diagnose(std::string_view rest) {
 }
 
 Url postgres_url(const std::string& text, const std::string& conninfo, std::string_view rest, bool is_url) {
+    if (is_url && cut_by_password(rest)) {
+        refuse(text,
+               "user name and password must be percent-encoded (@ as %40, / as %2F, ? as %3F, : as %3A, % as "
+               "%25)");
+    }
     char* message = nullptr;
     const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
         PQconninfoParse(conninfo.c_str(), &message), &PQconninfoFree);

@@ -78,7 +78,9 @@ bool is_ok(const PGresult* result) {
 }  // namespace
 
 PostgresConnection::PostgresConnection(const OpenOptions& options)
-    : schema_(options.schema), printable_(options.url.printable), by_text_(kCachedTexts) {
+    : schema_(options.schema), printable_(options.url.printable), by_text_(kCachedTexts) {}
+
+void PostgresConnection::connect(const OpenOptions& options) {
     if (seam::db_call(seam::DbOp::open) != seam::DbFault::none) {
         throw DatabaseError(DatabaseErrorKind::connection, "cannot connect to " + printable_);
     }
@@ -431,7 +433,9 @@ bool PostgresConnection::in_transaction() const noexcept {
 bool PostgresConnection::usable() const noexcept { return seam::process_id() == pid_ && link_.alive(); }
 
 std::unique_ptr<Connection> open_postgres(const OpenOptions& options) {
-    return std::make_unique<PostgresConnection>(options);
+    auto connection = std::make_unique<PostgresConnection>(options);
+    connection->connect(options);
+    return connection;
 }
 
 }  // namespace dbos::sql::postgres

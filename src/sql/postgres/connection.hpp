@@ -23,6 +23,8 @@ class PostgresConnection final : public Connection {
    public:
     explicit PostgresConnection(const OpenOptions& options);
     ~PostgresConnection() override;
+    /// Must come first.
+    void connect(const OpenOptions& options);
 
     Backend backend() const noexcept override { return Backend::postgres; }
     Result execute(const Statement& statement, const Params& params) override;

@@ -1,5 +1,8 @@
 #include "sql/postgres/link.hpp"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -189,9 +192,29 @@ bool Link::alive() noexcept {
     }
 }
 
+/// A statement that nobody waits for any more should not keep its locks and snapshot. libpq can only ask for that with a
+/// blocking connection, so only a server on this machine is asked.
+void Link::cancel_local() noexcept {
+    if (connection_ == nullptr || PQtransactionStatus(connection_) != PQTRANS_ACTIVE) return;
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(PQsocket(connection_), reinterpret_cast<sockaddr*>(&peer), &size) != 0) return;
+    const bool loopback = (peer.ss_family == AF_INET &&
+                           ntohl(reinterpret_cast<sockaddr_in&>(peer).sin_addr.s_addr) >> 24 == 127) ||
+                          (peer.ss_family == AF_INET6 &&
+                           IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<sockaddr_in6&>(peer).sin6_addr));
+    if (peer.ss_family != AF_UNIX && !loopback) return;
+    const std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> cancel(PQgetCancel(connection_), &PQfreeCancel);
+    char message[256];
+    if (cancel) PQcancel(cancel.get(), message, sizeof message);
+}
+
 bool Link::wait_socket(bool for_write, seam::Duration timeout) {
     const seam::Waker::Why why = waker_.wait(PQsocket(connection_), for_write, timeout);
-    if (interrupted_.load()) throw LinkLost{"the call was interrupted"};
+    if (interrupted_.load()) {
+        cancel_local();
+        throw LinkLost{"the call was interrupted"};
+    }
     return why != seam::Waker::Why::timeout;
 }
 
@@ -208,6 +231,7 @@ ResultPtr Link::next() {
     if (connection_ == nullptr) throw LinkLost{"the connection is closed"};
     while (PQisBusy(connection_) != 0) {
         if (!wait_input(reply_timeout_)) {
+            cancel_local();
             throw LinkLost{"no reply within " + std::to_string(reply_timeout_ / 1ms) + " ms"};
         }
     }

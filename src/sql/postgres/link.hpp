@@ -68,6 +68,7 @@ class Link {
     void attempt(const OpenOptions& options, std::string_view database, bool pin);
     void poll_connect(const OpenOptions& options, seam::Duration timeout);
     [[noreturn]] void refuse(const OpenOptions& options);
+    void cancel_local() noexcept;
     bool wait_socket(bool for_write, seam::Duration timeout);
 
     PGconn* connection_ = nullptr;

@@ -95,6 +95,7 @@ SqliteConnection::~SqliteConnection() {
     if (seam::process_id() != pid_) {  // the file's locks belong to the parent: touch nothing
         for (auto& [key, prepared] : by_statement_) (void)prepared->statement.release();
         by_text_.each([](Prepared& prepared) { (void)prepared.statement.release(); });
+        (void)turn_.release();
         return;
     }
     seam::db_call(seam::DbOp::close);
