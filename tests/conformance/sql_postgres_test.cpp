@@ -208,12 +208,14 @@ class SilentServer {
     void stop() {
         if (fd_ >= 0) ::close(fd_);
         fd_ = -1;
+        for (const int client : clients) ::close(client);
+        clients.clear();
     }
     std::string url(const std::string& more = {}) const {
         return "postgresql://ann:hunter2@127.0.0.1:" + std::to_string(port_) + "/jobs" + more;
     }
     void await_client() const {
-        const int client = ::accept(fd_, nullptr, nullptr);
+        const int client = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
         EXPECT_GE(client, 0);
         clients.push_back(client);
     }

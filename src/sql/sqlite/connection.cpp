@@ -117,8 +117,10 @@ void SqliteConnection::check(std::string_view what) const {
 
 void SqliteConnection::take_turn() {
     busy_since_ = seam::steady_now();
+    counting_ = true;
     if (turn_) {
         if (!turn_->lock(kLongestWait, [this] { return interrupted_.load(); })) {
+            counting_ = false;
             check("waiting for the turn to write");
             throw DatabaseError(
                 DatabaseErrorKind::busy,
@@ -134,15 +136,14 @@ void SqliteConnection::take_turn() {
 void SqliteConnection::release_turn() noexcept {
     if (has_turn_ && turn_) turn_->unlock();
     has_turn_ = false;
-    busy_since_.reset();
+    counting_ = false;
 }
 
 int SqliteConnection::on_busy(void* self, int count) noexcept {
     auto& connection = *static_cast<SqliteConnection*>(self);
     if (connection.interrupted_.load()) return 0;
-    if (count == 0 && !connection.has_turn_) connection.busy_since_ = seam::steady_now();
-    if (!connection.busy_since_) connection.busy_since_ = seam::steady_now();
-    if (seam::steady_now() - *connection.busy_since_ >= kLongestWait) return 0;
+    if (count == 0 && !connection.counting_) connection.busy_since_ = seam::steady_now();
+    if (seam::steady_now() - connection.busy_since_ >= kLongestWait) return 0;
     // Short and jittered, so that no waiter is late for ever; locks are held for about one fsync.
     const auto base = count < 4 ? 500us : count < 20 ? 2ms : 10ms;
     const auto jitter =
@@ -344,10 +345,11 @@ void SqliteConnection::begin(Isolation isolation) {
         simple(writes ? "BEGIN IMMEDIATE" : "BEGIN", "begin");
         seam::db_return(seam::DbOp::begin);
     } catch (...) {
-        if (sqlite3_get_autocommit(db_) == 0) simple("ROLLBACK", "rollback");
+        if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
         release_turn();
         throw;
     }
+    counting_ = false;  // later waits in this transaction count anew
     in_transaction_ = true;
     failed_ = false;
 }

@@ -82,8 +82,9 @@ class SqliteConnection final : public Connection {
     std::unique_ptr<seam::TurnFile> turn_;
     bool has_turn_ = false;
     bool in_transaction_ = false;
-    bool failed_ = false;  // a statement of the transaction failed: only rollback() is left
-    std::optional<seam::SteadyTime> busy_since_;
+    bool failed_ = false;            // a statement of the transaction failed: only rollback() is left
+    seam::SteadyTime busy_since_{};  // when the current act began to wait for others
+    bool counting_ = false;          // the wait for the turn and the one for the lock count together
     seam::Atomic<bool> interrupted_{false};
 };
 
