@@ -53,6 +53,9 @@ class Local {
         return value;
     }
 };
+/// Identifies the calling thread among the living ones.
+inline std::thread::id thread_id() noexcept { return std::this_thread::get_id(); }
+using ThreadId = std::thread::id;
 
 SteadyTime steady_now() noexcept;
 WallTime wall_now() noexcept;

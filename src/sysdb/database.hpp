@@ -20,6 +20,7 @@
 namespace dbos::sysdb {
 
 class Committer;
+class WakeListener;
 class ClaimState;  // cursors and the like of the claims; thread-safe (claim_state.hpp)
 std::shared_ptr<ClaimState> make_claim_state();
 
@@ -72,6 +73,11 @@ struct SystemDatabase::Core {
     /// Tells who waits, here and elsewhere, that these workflows have ended. After the commit; on PostgreSQL in a statement
     /// of its own. Failures are dropped: it is a hint.
     void announce_ended(sql::Connection& connection, const std::vector<std::string>& ids) noexcept;
+    /// Who listens for wake-ups of other processes; lives as long as somebody subscribes.
+    std::shared_ptr<WakeListener> wake_listener();
+    /// When the committer of this object last committed (SQLite: to tell own changes of the log from foreign ones).
+    seam::SteadyTime last_commit() const noexcept { return seam::SteadyTime(seam::Duration(last_commit_ns_.load(std::memory_order_relaxed))); }
+    void committed() noexcept { last_commit_ns_.store(seam::steady_now().time_since_epoch().count(), std::memory_order_relaxed); }
     /// Interrupts and fails everything in progress on pool and lanes.
     void interrupt_all() noexcept;
     /// As SystemDatabase::close.
@@ -107,6 +113,10 @@ struct SystemDatabase::Core {
         }
     }
     sql::Connection& lane_connection(Lane& lane);
+
+    seam::Mutex wake_mutex_;
+    std::weak_ptr<WakeListener> wake_listener_;
+    seam::Atomic<std::int64_t> last_commit_ns_{0};
 
     seam::Mutex mutex_;  // guards what follows
     std::optional<Layout> layout_;

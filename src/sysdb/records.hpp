@@ -14,38 +14,38 @@ using Millis = std::int64_t;
 
 /// A run of a workflow: the pair that every fenced write compares, row by row (never two independent sets).
 struct Fence {
-    std::string workflow_id;
-    std::string token;  // owner_xid of the execution
+    std::string workflow_id = {};
+    std::string token = {};  // owner_xid of the execution
     friend auto operator<=>(const Fence&, const Fence&) = default;
 };
 
 /// A row to insert into workflow_status and workflow_input.
 struct NewWorkflow {
-    std::string workflow_id;
-    std::string token;   // creator_xid; also owner_xid of a PENDING row. Made before any retry loop.
-    std::string status;  // PENDING, ENQUEUED or DELAYED
-    std::string name;
-    Text class_name;     // NULL, never ''
-    Text config_name;    // NULL, never ''
-    std::string inputs;
-    std::string serialization;
-    Text executor_id;
-    Text application_version;
-    Text application_id;
-    Text application_name;
-    Text authenticated_user;
-    Text assumed_role;
-    Text authenticated_roles;  // JSON array text
-    Text queue_name;
-    Text queue_partition_key;
-    Text deduplication_id;
+    std::string workflow_id = {};
+    std::string token = {};   // creator_xid; also owner_xid of a PENDING row. Made before any retry loop.
+    std::string status = {};  // PENDING, ENQUEUED or DELAYED
+    std::string name = {};
+    Text class_name = {};     // NULL, never ''
+    Text config_name = {};    // NULL, never ''
+    std::string inputs = {};
+    std::string serialization = {};
+    Text executor_id = {};
+    Text application_version = {};
+    Text application_id = {};
+    Text application_name = {};
+    Text authenticated_user = {};
+    Text assumed_role = {};
+    Text authenticated_roles = {};  // JSON array text
+    Text queue_name = {};
+    Text queue_partition_key = {};
+    Text deduplication_id = {};
     std::int32_t priority = 0;
-    std::optional<Millis> timeout_ms;
-    std::optional<Millis> deadline_ms;
-    std::optional<Millis> delay_until_ms;
-    Text parent_workflow_id;
-    Text attributes;  // JSON object text
-    Text schedule_name;
+    std::optional<Millis> timeout_ms = {};
+    std::optional<Millis> deadline_ms = {};
+    std::optional<Millis> delay_until_ms = {};
+    Text parent_workflow_id = {};
+    Text attributes = {};  // JSON object text
+    Text schedule_name = {};
 };
 
 /// What became of a start or enqueue.
@@ -57,29 +57,29 @@ struct StartResult {
     };
     Kind kind = Kind::created;
     // The row as it stands. created: as inserted, unless a peer has taken it over meanwhile.
-    std::string status;
-    std::string name;
-    Text class_name;
-    Text config_name;
-    Text queue_name;
-    Text serialization;
-    Text owner_xid;
+    std::string status = {};
+    std::string name = {};
+    Text class_name = {};
+    Text config_name = {};
+    Text queue_name = {};
+    Text serialization = {};
+    Text owner_xid = {};
     std::int64_t recovery_attempts = 0;
-    std::optional<Millis> deadline_ms;
-    std::string holder;  // deduplicated: the workflow that holds the deduplication id
+    std::optional<Millis> deadline_ms = {};
+    std::string holder = {};  // deduplicated: the workflow that holds the deduplication id
 };
 
 /// A row of operation_outputs.
 struct StepRecord {
     std::int32_t function_id = 0;
-    std::string function_name;
-    Text output;
-    Text error;
-    Text child_workflow_id;
-    std::optional<Millis> started_at_ms;
-    std::optional<Millis> completed_at_ms;  // computed once: the identity of the record in a retry
-    Text serialization;
-    Text application_name;
+    std::string function_name = {};
+    Text output = {};
+    Text error = {};
+    Text child_workflow_id = {};
+    std::optional<Millis> started_at_ms = {};
+    std::optional<Millis> completed_at_ms = {};  // computed once: the identity of the record in a retry
+    Text serialization = {};
+    Text application_name = {};
 };
 
 /// What a checkpoint does if the number is already recorded.
@@ -95,71 +95,71 @@ struct StepResult {
         other      // somebody else's record stands there (`stored`)
     };
     Kind kind = Kind::recorded;
-    StepRecord stored;  // first_wins: what stands there; other: the foreign record
+    StepRecord stored = {};  // first_wins: what stands there; other: the foreign record
 };
 
 /// A child start: the child's row and the parent's checkpoint in one transaction.
 struct ChildStart {
-    Fence parent;
-    StepRecord checkpoint;  // child_workflow_id is set
-    NewWorkflow child;
+    Fence parent = {};
+    StepRecord checkpoint = {};  // child_workflow_id is set
+    NewWorkflow child = {};
 };
 
 struct ChildResult {
     StepResult::Kind checkpoint = StepResult::Kind::recorded;  // recorded, lost or other
-    StepRecord stored;                                         // other: what is recorded at that number
-    StartResult start;  // valid when recorded. `deduplicated` or a name mismatch: the checkpoint was NOT written; the caller
+    StepRecord stored = {};                                         // other: what is recorded at that number
+    StartResult start = {};  // valid when recorded. `deduplicated` or a name mismatch: the checkpoint was NOT written; the caller
                         // records the refusal as the step's error
 };
 
 struct Outcome {
-    Fence fence;
+    Fence fence = {};
     bool success = true;
-    std::string payload;  // output or error text in the row's format
-    Text queue_name;      // of a queue with a limit that all processes share: its slot is free for others
+    std::string payload = {};  // output or error text in the row's format
+    Text queue_name = {};      // of a queue with a limit that all processes share: its slot is free for others
 };
 
 enum class OutcomeResult : std::uint8_t { recorded, lost };
 
 /// A workflow claimed from a queue, ready for dispatch.
 struct ClaimedWorkflow {
-    std::string workflow_id;
-    std::string token;
-    std::string name;
-    Text class_name;
-    Text config_name;
-    std::string queue_name;
-    Text queue_partition_key;
-    Text inputs;  // nullopt with inputs_deferred: larger than 64 KiB, or not in workflow_input: read at dispatch
+    std::string workflow_id = {};
+    std::string token = {};
+    std::string name = {};
+    Text class_name = {};
+    Text config_name = {};
+    std::string queue_name = {};
+    Text queue_partition_key = {};
+    Text inputs = {};  // nullopt with inputs_deferred: larger than 64 KiB, or not in workflow_input: read at dispatch
     bool inputs_deferred = false;
-    Text serialization;
+    Text serialization = {};
     std::int64_t recovery_attempts = 0;
-    std::optional<Millis> deadline_ms;
+    std::optional<Millis> deadline_ms = {};
     std::int32_t priority = 0;
     Millis created_at = 0;
-    Text authenticated_user;
-    Text assumed_role;
-    Text authenticated_roles;
-    Text attributes;
-    Text application_name;
-    std::vector<StepRecord> history;  // ordered by function_id; read after the claim committed
+    Text authenticated_user = {};
+    Text assumed_role = {};
+    Text authenticated_roles = {};
+    Text attributes = {};
+    Text application_name = {};
+    std::vector<StepRecord> history = {};  // ordered by function_id; read after the claim committed
 };
 
 /// One queue in a claim.
 struct ClaimQueue {
-    std::string name;
+    std::string name = {};
     std::int32_t limit = 0;  // free slots here
 };
 
 struct ClaimRequest {
-    std::vector<ClaimQueue> queues;       // without a shared limit
+    std::vector<ClaimQueue> queues = {};       // without a shared limit
     std::int32_t max_rows = 200;          // in all
-    std::string token;                    // made before the retry loop, fresh for each claim
-    std::string executor_id;
-    std::string application_version;
-    Text application_name;
+    std::string token = {};                    // made before the retry loop, fresh for each claim
+    std::string executor_id = {};
+    std::string application_version = {};
+    Text application_name = {};
     bool is_latest_version = false;       // rows without a version are then claimed too
-    std::vector<std::string> workflow_names;  // implemented here; others are left alone
+    std::vector<std::string> workflow_names = {};  // implemented here; others are left alone
 };
 
 /// A queue with a limit that all processes share; claimed alone.
@@ -169,39 +169,39 @@ struct SharedClaimRequest {
 };
 
 struct SharedClaimResult {
-    std::vector<ClaimedWorkflow> workflows;
+    std::vector<ClaimedWorkflow> workflows = {};
     bool contended = false;  // somebody holds a lock on the queue's head: nothing was claimed, try again later
     bool no_budget = false;  // the limit was reached: not worth a try before a slot is freed
 };
 
 /// A row of `queues`.
 struct QueueRow {
-    std::string name;
-    std::optional<std::int32_t> concurrency;
-    std::optional<std::int32_t> worker_concurrency;
-    std::optional<std::int32_t> rate_limit_max;
-    std::optional<double> rate_limit_period_sec;
+    std::string name = {};
+    std::optional<std::int32_t> concurrency = {};
+    std::optional<std::int32_t> worker_concurrency = {};
+    std::optional<std::int32_t> rate_limit_max = {};
+    std::optional<double> rate_limit_period_sec = {};
     bool priority_enabled = false;
     bool partition_queue = false;
     double polling_interval_sec = 1.0;
-    Text application_name;
-    std::optional<std::int32_t> partition_concurrency;
-    std::optional<std::int32_t> partition_worker_concurrency;
-    std::optional<std::int32_t> partition_rate_limit_max;
-    std::optional<double> partition_rate_limit_period_sec;
+    Text application_name = {};
+    std::optional<std::int32_t> partition_concurrency = {};
+    std::optional<std::int32_t> partition_worker_concurrency = {};
+    std::optional<std::int32_t> partition_rate_limit_max = {};
+    std::optional<double> partition_rate_limit_period_sec = {};
     friend bool operator==(const QueueRow&, const QueueRow&) = default;
 };
 
 /// A row of dbos_cpp_executors.
 struct LeaseRow {
-    std::string application_name;
-    std::string executor_id;
-    std::string incarnation;  // random, one per launch
-    std::string version;      // application version
+    std::string application_name = {};
+    std::string executor_id = {};
+    std::string incarnation = {};  // random, one per launch
+    std::string version = {};      // application version
     std::int64_t counter = 0;
     Millis expires_at = 0;    // database clock
     Millis lease_ms = 0;      // how long the counter must be seen unchanged; written by take and renew from `duration`
-    Text host_key;            // equal keys: pids can be compared; NULL equals nothing
+    Text host_key = {};            // equal keys: pids can be compared; NULL equals nothing
     std::int32_t pid = 0;
     std::int64_t process_start = 0;
 };
@@ -216,12 +216,12 @@ enum class LeaseRenewal : std::uint8_t {
 /// What the tick asks, once a second.
 struct TickRequest {
     Millis now_ms = 0;  // durable now
-    Text application_name;
-    std::string application_version;
+    Text application_name = {};
+    std::string application_version = {};
     bool is_latest_version = false;
-    std::vector<std::string> workflow_names;
-    std::vector<Fence> running;            // to learn of cancelled, deleted or taken runs
-    std::vector<std::string> queues;       // to probe for claimable rows
+    std::vector<std::string> workflow_names = {};
+    std::vector<Fence> running = {};            // to learn of cancelled, deleted or taken runs
+    std::vector<std::string> queues = {};       // to probe for claimable rows
 };
 
 struct TickReport {
@@ -229,23 +229,23 @@ struct TickReport {
     bool due_delays = false;
     bool passed_deadlines = false;
     struct Lost {
-        Fence fence;
-        std::string status;  // empty: the row is gone
+        Fence fence = {};
+        std::string status = {};  // empty: the row is gone
     };
-    std::vector<Lost> lost;
-    std::string queues_fingerprint;  // changes when a row of `queues` in scope changes
-    Text latest_version;
-    std::vector<std::string> queues_with_work;
-    std::vector<LeaseRow> leases;    // of this application
+    std::vector<Lost> lost = {};
+    std::string queues_fingerprint = {};  // changes when a row of `queues` in scope changes
+    Text latest_version = {};
+    std::vector<std::string> queues_with_work = {};
+    std::vector<LeaseRow> leases = {};    // of this application
 };
 
 /// status and payload of one workflow in one snapshot.
 struct ResultRow {
-    std::string workflow_id;
-    std::string status;
-    Text output;
-    Text error;
-    Text serialization;
+    std::string workflow_id = {};
+    std::string status = {};
+    Text output = {};
+    Text error = {};
+    Text serialization = {};
 };
 
 }  // namespace dbos::sysdb

@@ -146,6 +146,11 @@ class SystemDatabase {
     /// Owner resolution, insert or update (queues-and-schedules.md 1.2). Returns whether it was inserted. Throws ConfigError
     /// if another application owns the name.
     bool upsert_queue(const QueueRow& row, bool update_existing);
+    /// (workflow, queue) of rows at the heads of these queues whose name is not among `implemented`; a few examples. For a
+    /// warning (unknown_names.cpp).
+    std::vector<std::pair<std::string, std::string>> unknown_names(std::span<const std::string> queues,
+                                                                   std::span<const std::string> implemented,
+                                                                   const Text& application_name);
     /// DELAYED rows that are due become ENQUEUED; returns their queues.
     std::vector<std::string> enqueue_due(Millis now_ms, const Text& application_name);
     /// Cancels rows past their deadline, oldest first, 1000 at a time until none is left. Returns how many.

@@ -1,0 +1,346 @@
+// What a body does with other workflows, and sleep: each a recorded operation.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+
+#include "client/core.hpp"
+#include "client/marks.hpp"
+#include "core/durations.hpp"
+#include "core/options.hpp"
+#include "runtime/executor.hpp"
+#include "runtime/run.hpp"
+
+namespace dbos {
+
+namespace runtime {
+
+void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error) {
+    const Serializer& format = run.executor().serializer();
+    record.output.reset();
+    record.error = format.encode_error(describe(error, run.errors()));
+    record.serialization = std::string(format.name());
+    record.completed_at_ms = run.executor().durable_now();
+    const auto stored = run.record(record, sysdb::OnConflict::report);
+    static_cast<void>(deliver(run, stored, record.function_name));
+    throw StepNondeterminism(run.id(), record.function_id, "the refusal of a call was recorded as a value");
+}
+
+namespace {
+
+constexpr const char* kGetResult = "DBOS.getResult";  // names of the Python SDK (dbos/_core.py)
+constexpr const char* kSleep = "DBOS.sleep";
+constexpr const char* kGetStatus = "DBOS.getStatus";
+
+/// Integer milliseconds in portable JSON: only this library reads it back (Python writes seconds there).
+sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, bool is_sleep) {
+    const auto now = run.executor().durable_now();
+    const sysdb::StepRecord record{.function_id = id,
+                                   .function_name = kSleep,
+                                   .output = std::to_string(wake),
+                                   .started_at_ms = now,
+                                   .completed_at_ms = is_sleep ? wake : now,
+                                   .serialization = "portable_json",
+                                   .application_name = run.executor().application_name()};
+    const auto stored = run.record(record, sysdb::OnConflict::first_wins);
+    return stored.output ? std::stoll(*stored.output) : wake;
+}
+
+sysdb::Millis instant_of(Run& run, const sysdb::StepRecord& record) {
+    try {
+        return std::stoll(record.output.value_or(""));
+    } catch (const std::exception&) {
+        run.fail_for_good(std::make_exception_ptr(
+            StepNondeterminism(run.id(), record.function_id, "its record holds no instant: " + record.output.value_or("NULL"))));
+    }
+}
+
+/// A workflow that a body started: its waits are recorded operations of that body.
+class ChildHandle final : public detail::HandleState {
+   public:
+    ChildHandle(Run& run, std::string workflow_id) : run_(run.shared_from_this()), workflow_id_(std::move(workflow_id)) {}
+
+    const std::string& workflow_id() const noexcept override { return workflow_id_; }
+    Value await(const GetResultOptions& options, std::span<const ErrorType> errors) override {
+        core::check_get_result(options);
+        return await_workflow(*run_, workflow_id_, options.timeout, errors);
+    }
+    void await_async(const GetResultOptions&, std::span<const ErrorType>, const std::shared_ptr<detail::FutureCore>&,
+                     AwaitDone) override {
+        refuse("get_result_async");
+    }
+    WorkflowStatus status() override;
+    Future<WorkflowStatus> status_async() override { refuse("get_status_async"); }
+    const std::shared_ptr<detail::CallbackQueue>& callbacks() const noexcept override { return run_->executor().callbacks(); }
+
+   private:
+    [[noreturn]] void refuse(const char* operation) const {
+        throw UsageError(std::string(operation) +
+                             " was called on a handle that a workflow's body made: a body waits with get_result(), which is recorded",
+                         run_->id());
+    }
+    const std::shared_ptr<Run> run_;
+    const std::string workflow_id_;
+};
+
+Value status_value(const WorkflowStatus& status) {
+    Object fields;
+    const auto set = [&](const char* name, Value value) { fields.emplace_back(name, std::move(value)); };
+    const auto text = [](const std::optional<std::string>& v) { return v ? Value(*v) : Value(); };
+    const auto number = [](const std::optional<std::int64_t>& v) { return v ? Value(*v) : Value(); };
+    set("workflow_id", status.workflow_id);
+    set("status", status.status);
+    set("name", status.name);
+    set("class_name", text(status.class_name));
+    set("config_name", text(status.config_name));
+    set("authenticated_user", text(status.authenticated_user));
+    set("queue_name", text(status.queue_name));
+    set("executor_id", text(status.executor_id));
+    set("app_version", text(status.app_version));
+    set("application_name", text(status.application_name));
+    set("parent_workflow_id", text(status.parent_workflow_id));
+    set("deduplication_id", text(status.deduplication_id));
+    set("priority", status.priority);
+    set("created_at", status.created_at);
+    set("updated_at", status.updated_at);
+    set("dequeued_at", number(status.dequeued_at));
+    set("completed_at", number(status.completed_at));
+    set("workflow_timeout_ms", number(status.workflow_timeout_ms));
+    set("workflow_deadline_epoch_ms", number(status.workflow_deadline_epoch_ms));
+    set("delay_until_epoch_ms", number(status.delay_until_epoch_ms));
+    set("recovery_attempts", status.recovery_attempts);
+    set("serialization", text(status.serialization));
+    return fields;
+}
+
+WorkflowStatus status_from(const Value& fields) {
+    WorkflowStatus status;
+    const auto text = [&](const char* name) -> std::optional<std::string> {
+        const Value* v = fields.find(name);
+        return v && !v->is_null() ? std::optional(v->as_string()) : std::nullopt;
+    };
+    const auto number = [&](const char* name) -> std::optional<std::int64_t> {
+        const Value* v = fields.find(name);
+        return v && !v->is_null() ? std::optional(v->as_int()) : std::nullopt;
+    };
+    status.workflow_id = text("workflow_id").value_or("");
+    status.status = text("status").value_or("");
+    status.name = text("name").value_or("");
+    status.class_name = text("class_name");
+    status.config_name = text("config_name");
+    status.authenticated_user = text("authenticated_user");
+    status.queue_name = text("queue_name");
+    status.executor_id = text("executor_id");
+    status.app_version = text("app_version");
+    status.application_name = text("application_name");
+    status.parent_workflow_id = text("parent_workflow_id");
+    status.deduplication_id = text("deduplication_id");
+    status.priority = number("priority").value_or(0);
+    status.created_at = number("created_at").value_or(0);
+    status.updated_at = number("updated_at").value_or(0);
+    status.dequeued_at = number("dequeued_at");
+    status.completed_at = number("completed_at");
+    status.workflow_timeout_ms = number("workflow_timeout_ms");
+    status.workflow_deadline_epoch_ms = number("workflow_deadline_epoch_ms");
+    status.delay_until_epoch_ms = number("delay_until_epoch_ms");
+    status.recovery_attempts = number("recovery_attempts").value_or(0);
+    status.serialization = text("serialization");
+    return status;
+}
+
+WorkflowStatus ChildHandle::status() {
+    run_->enter("get_status");
+    const std::int32_t id = run_->reserve();
+    if (const auto* record = run_->recorded(id, kGetStatus)) return status_from(deliver(*run_, *record, kGetStatus));
+    Executor& executor = run_->executor();
+    sysdb::StepRecord record{.function_id = id,
+                             .function_name = kGetStatus,
+                             .started_at_ms = executor.durable_now(),
+                             .application_name = executor.application_name()};
+    const Serializer& format = executor.serializer();
+    WorkflowStatus status;
+    try {
+        const client::BodyMarkLifted lifted;
+        status = executor.client().retrieve_workflow(workflow_id_).get_status();
+    } catch (const NonexistentWorkflow&) {
+        record_error(*run_, std::move(record), std::current_exception());
+    }
+    record.output = format.encode(status_value(status));
+    record.serialization = std::string(format.name());
+    record.completed_at_ms = executor.durable_now();
+    return status_from(deliver(*run_, run_->record(record, sysdb::OnConflict::report), kGetStatus));
+}
+
+/// What an ended workflow's row says, as a record of DBOS.getResult in the application's own format.
+void fill_result(Run& run, const sysdb::ResultRow& row, sysdb::StepRecord& record, std::span<const ErrorType> errors) {
+    Executor& executor = run.executor();
+    const Serializer& format = executor.serializer();
+    std::optional<Failure> failure;
+    if (row.status == "SUCCESS") {
+        try {
+            record.output = row.output ? format.encode(executor.format_of(row.serialization).decode(*row.output)) : "null";
+        } catch (const Error&) {  // undecodable here, or not storable in our format: the same on every replay
+            failure = describe(std::current_exception(), errors);
+        }
+    } else if (row.status == "ERROR") {
+        const Serializer* format_of_row = nullptr;
+        try {
+            format_of_row = &executor.format_of(row.serialization);
+        } catch (const DecodeError&) {  // read_failure recognises by shape
+        }
+        failure = read_failure(row.error.value_or(""), format_of_row);
+    } else if (row.status == "CANCELLED") {
+        failure = describe(std::make_exception_ptr(AwaitedWorkflowCancelled(row.workflow_id)));
+    } else {
+        failure = describe(std::make_exception_ptr(AwaitedWorkflowMaxRecovery(row.workflow_id)));
+    }
+    if (failure) record.error = format.encode_error(*failure);
+    record.serialization = std::string(format.name());
+}
+
+/// Delivers a DBOS.getResult record: what the awaited workflow failed with is thrown by the awaited contract's types, what the
+/// wait itself met (cancelled, dead-lettered, deleted, timed out) as the library's own errors.
+Value deliver_result(Run& run, const sysdb::StepRecord& record, const std::string& workflow_id, std::span<const ErrorType> errors) {
+    const Serializer& format = run.executor().format_of(record.serialization);
+    if (!record.error || record.error->empty()) return record.output ? format.decode(*record.output) : Value();
+    const Failure failure = read_failure(*record.error, &format);
+    const auto is = [&](const std::exception_ptr& own) { return describe(own).type_name == failure.type_name; };
+    if (is(std::make_exception_ptr(AwaitedWorkflowCancelled(workflow_id)))) throw AwaitedWorkflowCancelled(workflow_id);
+    if (is(std::make_exception_ptr(AwaitedWorkflowMaxRecovery(workflow_id)))) throw AwaitedWorkflowMaxRecovery(workflow_id);
+    if (is(std::make_exception_ptr(NonexistentWorkflow(workflow_id)))) throw NonexistentWorkflow(workflow_id);
+    if (is(std::make_exception_ptr(Timeout("")))) throw Timeout(failure.message, workflow_id);
+    raise_workflow(failure, errors, workflow_id);
+}
+
+}  // namespace
+
+Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout, std::span<const ErrorType> errors) {
+    run.enter("get_result");
+    Executor& executor = run.executor();
+    // With a timeout two numbers, as in TypeScript: first the durable deadline, then the result.
+    std::optional<sysdb::Millis> until;
+    if (timeout) {
+        const std::int32_t deadline_id = run.reserve();
+        if (const auto* record = run.recorded(deadline_id, kSleep)) {
+            until = instant_of(run, *record);
+        } else {
+            until = durable_instant(run, deadline_id, executor.durable_now() + core::to_millis(*timeout), false);
+        }
+    }
+    const std::int32_t id = run.reserve();
+    if (const auto* record = run.recorded(id, kGetResult)) return deliver_result(run, *record, workflow_id, errors);
+
+    sysdb::StepRecord record{.function_id = id,
+                             .function_name = kGetResult,
+                             .child_workflow_id = workflow_id,
+                             .started_at_ms = executor.durable_now(),
+                             .application_name = executor.application_name()};
+    struct Arrived {
+        seam::Mutex mutex;
+        std::optional<sysdb::ResultRow> row;
+        std::exception_ptr error;
+    };
+    auto arrived = std::make_shared<Arrived>();
+    // Registered before the first look, and withdrawn however this ends.
+    struct Registered {
+        client::WaiterHub& hub;
+        client::WaiterHub::WaitId id;
+        ~Registered() { hub.withdraw(id); }
+    };
+    const Registered registered{
+        executor.hub(),
+        executor.hub().add(workflow_id, {.seen = true},
+                           [arrived, weak = run.weak_from_this()](sysdb::ResultRow row, std::exception_ptr error) {
+                               {
+                                   std::lock_guard lock(arrived->mutex);
+                                   arrived->row = std::move(row);
+                                   arrived->error = std::move(error);
+                               }
+                               if (const auto waiting = weak.lock()) waiting->notify();
+                           })};
+    const auto ready = [arrived] {
+        std::lock_guard lock(arrived->mutex);
+        return arrived->row.has_value() || arrived->error;
+    };
+    const Woken woken = run.wait({.until = until, .ready = ready});
+    std::lock_guard lock(arrived->mutex);
+    try {
+        if (woken == Woken::due) {
+            throw Timeout("workflow \"" + workflow_id + "\" did not end within " + std::to_string(timeout->count()) + " s", workflow_id);
+        }
+        if (arrived->error) std::rethrow_exception(arrived->error);
+        fill_result(run, *arrived->row, record, errors);
+    } catch (const NonexistentWorkflow&) {
+        record.error = executor.serializer().encode_error(describe(std::current_exception()));
+        record.serialization = std::string(executor.serializer().name());
+    } catch (const Timeout&) {
+        record.error = executor.serializer().encode_error(describe(std::current_exception()));
+        record.serialization = std::string(executor.serializer().name());
+    } catch (const ClientClosed&) {
+        throw Interrupt(Interrupt::Reason::shutdown, run.id());
+    }
+    record.completed_at_ms = executor.durable_now();
+    return deliver_result(run, run.record(record, sysdb::OnConflict::first_wins), workflow_id, errors);
+}
+
+}  // namespace runtime
+
+namespace detail {
+
+std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target, EnqueueOptions options, Arguments arguments) {
+    using runtime::ChildHandle;
+    run.enter("ctx.start_workflow");
+    runtime::Executor& executor = run.executor();
+    const detail::Implementation* implementation = nullptr;
+    const bool own_timeout = options.workflow_timeout.has_value();
+    const bool own_id = options.workflow_id.has_value();
+    // Refused before a number is taken: what is wrong with the call is wrong on every run.
+    client::PreparedStart start = executor.prepare(target, std::move(options), std::move(arguments), implementation);
+    sysdb::NewWorkflow& child = start.row;
+    const std::int32_t id = run.reserve();
+    if (!own_id) child.workflow_id = run.id() + "-" + std::to_string(id);
+    if (const auto* record = run.recorded(id, child.name)) {
+        if (record->error && !record->error->empty()) static_cast<void>(runtime::deliver(run, *record, child.name));
+        return std::make_shared<ChildHandle>(run, record->child_workflow_id.value_or(child.workflow_id));
+    }
+    child.parent_workflow_id = run.id();
+    if (!child.authenticated_user) {
+        child.authenticated_user = run.birth().authenticated_user;
+        child.authenticated_roles = run.birth().authenticated_roles;
+    }
+    if (!own_timeout) child.deadline_ms = run.birth().deadline_ms;
+    const auto now = executor.durable_now();
+    sysdb::StepRecord checkpoint{.function_id = id,
+                                 .function_name = child.name,
+                                 .child_workflow_id = child.workflow_id,
+                                 .started_at_ms = now,
+                                 .completed_at_ms = now,
+                                 .application_name = executor.application_name()};
+    const auto child_id = executor.start_child(run, std::move(checkpoint), std::move(start), implementation);
+    return std::make_shared<ChildHandle>(run, child_id);
+}
+
+}  // namespace detail
+
+void Context::sleep(Duration duration) {
+    run_.enter("ctx.sleep");
+    if (!(duration.count() >= 0)) {
+        throw UsageError("ctx.sleep: expected 0 or a positive duration, got " + std::to_string(duration.count()) + " s", run_.id());
+    }
+    const std::int32_t id = run_.reserve();
+    runtime::Executor& executor = run_.executor();
+    sysdb::Millis wake = 0;
+    if (const auto* record = run_.recorded(id, runtime::kSleep)) {
+        wake = runtime::instant_of(run_, *record);
+    } else {
+        wake = runtime::durable_instant(run_, id, executor.durable_now() + core::to_millis(duration), true);
+    }
+    run_.wait({.until = wake});
+}
+
+const std::string& Context::workflow_id() const noexcept { return run_.id(); }
+const std::string& Context::executor_id() const noexcept { return run_.executor().executor_id(); }
+const std::string& Context::application_version() const noexcept { return run_.executor().application_version(); }
+bool Context::interrupted() const noexcept { return run_.interrupted(); }
+
+}  // namespace dbos

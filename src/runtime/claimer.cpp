@@ -1,0 +1,267 @@
+#include "runtime/claimer.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/log.hpp"
+#include "runtime/executor.hpp"
+#include "sysdb/database.hpp"
+
+namespace dbos::runtime {
+
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr std::int32_t kMaxRows = 200;
+constexpr auto kAfterContention = milliseconds(20);
+constexpr auto kAfterFailure = std::chrono::seconds(1);
+
+/// Whether this version can keep every limit of the queue.
+bool supported(const sysdb::QueueRow& row) {
+    return !row.rate_limit_max && !row.partition_queue && !row.partition_concurrency && !row.partition_worker_concurrency &&
+           !row.partition_rate_limit_max;
+}
+
+}  // namespace
+
+Claimer::Claimer(Executor& executor) : executor_(executor) {}
+
+Claimer::~Claimer() { stop(); }
+
+void Claimer::start() {
+    thread_ = seam::spawn("dbos-claim", [this] { run(); });
+}
+
+void Claimer::stop() noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+        changed_.notify_all();
+    }
+    if (thread_.joinable()) thread_.join();
+}
+
+void Claimer::set_queues(const std::vector<sysdb::QueueRow>& rows) {
+    std::lock_guard lock(mutex_);
+    for (auto& [name, queue] : queues_) queue.served = false;
+    auto serve = [&](const sysdb::QueueRow& row) {
+        auto [at, added] = queues_.try_emplace(row.name);
+        Queue& queue = at->second;
+        if (added) queue.hash = sysdb::wake_hash(row.name);
+        if (added || !(queue.row == row)) queue.work = true;
+        queue.row = row;
+        queue.served = supported(row);
+        if (!queue.served && warned_.insert(row.name).second) {
+            log_to(executor_.log(), LogLevel::warn,
+                   "a queue is not served: it has a rate limit or partitions, which this version does not implement",
+                   {{"queue", row.name}});
+        }
+    };
+    sysdb::QueueRow internal;
+    internal.name = kInternalQueue;
+    serve(internal);
+    for (const auto& row : rows) {
+        if (row.name != kInternalQueue) serve(row);
+    }
+    std::erase_if(queues_, [](const auto& entry) { return !entry.second.served && entry.second.running == 0; });
+    poked_ = true;
+    changed_.notify_all();
+}
+
+bool Claimer::serves(const std::string& queue) const {
+    std::lock_guard lock(mutex_);
+    const auto found = queues_.find(queue);
+    return found != queues_.end() && found->second.served;
+}
+
+std::vector<std::string> Claimer::queues() const {
+    std::lock_guard lock(mutex_);
+    std::vector<std::string> names;
+    for (const auto& [name, queue] : queues_) {
+        if (queue.served) names.push_back(name);
+    }
+    return names;
+}
+
+bool Claimer::has_shared_limit(const std::string& name) const {
+    std::lock_guard lock(mutex_);
+    const auto found = queues_.find(name);
+    return found != queues_.end() && found->second.row.concurrency.has_value();
+}
+
+void Claimer::has_work(const std::string& name) noexcept {
+    std::lock_guard lock(mutex_);
+    const auto found = queues_.find(name);
+    if (found == queues_.end()) return;
+    found->second.work = true;
+    ++found->second.signals;
+    poked_ = true;
+    changed_.notify_all();
+}
+
+void Claimer::have_work(std::span<const std::uint32_t> hashes, bool all) noexcept {
+    std::lock_guard lock(mutex_);
+    bool any = false;
+    for (auto& [name, queue] : queues_) {
+        if (!all && std::find(hashes.begin(), hashes.end(), queue.hash) == hashes.end()) continue;
+        queue.work = true;
+        ++queue.signals;
+        any = true;
+    }
+    if (!any) return;
+    poked_ = true;
+    changed_.notify_all();
+}
+
+void Claimer::slot_freed(const std::string& name) noexcept {
+    std::lock_guard lock(mutex_);
+    const auto found = queues_.find(name);
+    if (found == queues_.end()) return;
+    Queue& queue = found->second;
+    --queue.running;
+    if (queue.row.concurrency) {  // the last claim may have found the shared limit used up
+        queue.work = true;
+        ++queue.signals;
+    }
+    if (!queue.work) return;
+    poked_ = true;
+    changed_.notify_all();
+}
+
+void Claimer::check_orphans() noexcept {
+    std::lock_guard lock(mutex_);
+    orphans_due_.store(true);
+    poked_ = true;
+    changed_.notify_all();
+}
+
+void Claimer::look_again() noexcept {
+    if (!starved_.load()) return;
+    std::lock_guard lock(mutex_);
+    poked_ = true;
+    changed_.notify_all();
+}
+
+std::int32_t Claimer::free_slots(const Queue& queue) {
+    if (!queue.row.worker_concurrency) return kMaxRows;
+    return std::clamp(*queue.row.worker_concurrency - queue.running, 0, kMaxRows);
+}
+
+Claimer::Round Claimer::next_round(std::int32_t room, seam::SteadyTime& wake_at) {
+    Round round;
+    if (room <= 0) return round;
+    const auto now = seam::steady_now();
+    auto take_shared = [&] {
+        for (auto& [name, queue] : queues_) {
+            if (!queue.served || !queue.work || !queue.row.concurrency || free_slots(queue) == 0) continue;
+            if (queue.not_before > now) {
+                wake_at = std::min(wake_at, queue.not_before);
+                continue;
+            }
+            round.shared = name;
+            round.shared_claim = {name, std::min(free_slots(queue), room)};
+            round.concurrency = *queue.row.concurrency;
+            round.signals[name] = queue.signals;
+            // The next round begins behind it: no queue waits for the others to run dry.
+            queue.not_before = now + milliseconds(1);
+            return true;
+        }
+        return false;
+    };
+    auto take_plain = [&] {
+        for (const auto& [name, queue] : queues_) {
+            if (!queue.served || !queue.work || queue.row.concurrency || queue.not_before > now) continue;
+            const auto free = std::min(free_slots(queue), room);
+            if (free == 0) continue;
+            round.plain.push_back({name, free});
+            round.signals[name] = queue.signals;
+        }
+        return !round.plain.empty();
+    };
+    // Both kinds in turn.
+    if (last_was_shared_ ? (take_plain() || take_shared()) : (take_shared() || take_plain())) last_was_shared_ = !round.shared.empty();
+    return round;
+}
+
+void Claimer::run() {
+    for (;;) {
+        Round round;
+        std::int32_t room = 0;
+        {
+            std::unique_lock lock(mutex_);
+            for (;;) {
+                if (stopping_) return;
+                poked_ = false;
+                auto wake_at = seam::steady_now() + std::chrono::seconds(1);
+                starved_.store(true);  // before the look, so that room made meanwhile is told
+                room = executor_.claim_room();
+                if (room > 0) starved_.store(false);
+                round = next_round(std::min(room, kMaxRows), wake_at);
+                if (!round.empty() || orphans_due_.load()) break;
+                changed_.wait_until(lock, wake_at, [&] { return stopping_ || poked_; });
+            }
+        }
+        // Between claims, when everything that this process has claimed is registered.
+        if (orphans_due_.exchange(false)) executor_.guarded("looking for workflows that no run holds", [&] { executor_.hand_back_orphans(); });
+        if (round.empty()) continue;
+        // No claim under a lapsed lease: a peer may be handing our rows back.
+        if (!executor_.lease().wait_until_not_expired(milliseconds(200))) continue;
+        claim(round, std::min(room, kMaxRows));
+    }
+}
+
+void Claimer::claim(const Round& round, std::int32_t room) {
+    sysdb::ClaimRequest request{.queues = round.plain,
+                                .max_rows = room,
+                                .token = executor_.new_token(),
+                                .executor_id = executor_.executor_id(),
+                                .application_version = executor_.application_version(),
+                                .application_name = executor_.application_name(),
+                                .is_latest_version = is_latest(),
+                                .workflow_names = executor_.workflow_names()};
+    const std::uint32_t lapse = executor_.lease().lapse_number();
+    std::vector<sysdb::ClaimedWorkflow> rows;
+    bool contended = false;
+    try {
+        if (round.shared.empty()) {
+            rows = executor_.database().claim(request);
+        } else {
+            request.queues = {round.shared_claim};
+            auto result = executor_.database().claim_shared({std::move(request), round.concurrency});
+            rows = std::move(result.workflows);
+            contended = result.contended;
+        }
+    } catch (const std::exception& error) {
+        log_to(executor_.log(), LogLevel::error, "a claim failed; trying again", {{"error", error.what()}});
+        std::lock_guard lock(mutex_);
+        for (const auto& [name, signals] : round.signals) {
+            if (const auto found = queues_.find(name); found != queues_.end()) {
+                found->second.not_before = seam::steady_now() + kAfterFailure;
+            }
+        }
+        return;
+    }
+    settle(round, rows, static_cast<std::int32_t>(rows.size()) >= room, contended);
+    for (auto& row : rows) executor_.dispatch(std::move(row), lapse);
+}
+
+void Claimer::settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full, bool contended) {
+    std::map<std::string, std::int32_t> claimed;
+    for (const auto& row : rows) ++claimed[row.queue_name];
+    std::lock_guard lock(mutex_);
+    for (const auto& [name, count] : claimed) queues_[name].running += count;
+    const auto now = seam::steady_now();
+    auto settle_one = [&](const sysdb::ClaimQueue& asked) {
+        const auto found = queues_.find(asked.name);
+        if (found == queues_.end()) return;
+        Queue& queue = found->second;
+        if (contended) queue.not_before = now + kAfterContention;
+        if (contended || full || claimed[asked.name] >= asked.limit) return;  // there may be more
+        if (queue.signals == round.signals.at(asked.name)) queue.work = false;
+    };
+    for (const auto& asked : round.plain) settle_one(asked);
+    if (!round.shared.empty()) settle_one(round.shared_claim);
+}
+
+}  // namespace dbos::runtime

@@ -1,0 +1,90 @@
+// The queue runner: one thread that claims for all queues. Nothing polls per queue; a queue is looked at when something says
+// that it has work (an enqueue here, a wake-up, the tick), when a slot frees while it had more, and then only while slots are free.
+//
+// Wake-ups are level-triggered: one that arrives during a claim makes the queue be claimed again.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "platform/seam.hpp"
+#include "sysdb/records.hpp"
+
+namespace dbos::runtime {
+
+class Executor;
+
+class Claimer {
+   public:
+    explicit Claimer(Executor& executor);
+    /// stop().
+    ~Claimer();
+    Claimer(const Claimer&) = delete;
+    Claimer& operator=(const Claimer&) = delete;
+
+    void start();
+    /// After it has returned nothing is claimed any more.
+    void stop() noexcept;
+
+    /// The queues to serve (the internal one is added). Queues with limits that this version does not know are not served.
+    void set_queues(const std::vector<sysdb::QueueRow>& rows);
+    bool serves(const std::string& queue) const;
+    std::vector<std::string> queues() const;
+    /// Whether an outcome on this queue frees a slot that other processes wait for.
+    bool has_shared_limit(const std::string& queue) const;
+    void set_latest(bool is_latest) noexcept { is_latest_.store(is_latest); }
+    bool is_latest() const noexcept { return is_latest_.load(); }
+
+    // Any thread, quick:
+    void has_work(const std::string& queue) noexcept;
+    void have_work(std::span<const std::uint32_t> hashes, bool all) noexcept;
+    /// A workflow of the queue has ended, was lost, or was not begun.
+    void slot_freed(const std::string& queue) noexcept;
+    /// Hands back, between two claims, what this executor holds in the database and no run here.
+    void check_orphans() noexcept;
+    /// Something that bounds all claims has changed (a body began or ended, outcomes were committed).
+    void look_again() noexcept;
+
+   private:
+    struct Queue {
+        sysdb::QueueRow row;
+        std::uint32_t hash = 0;
+        std::int32_t running = 0;      // claimed and not ended
+        bool work = true;              // may have rows
+        std::uint64_t signals = 0;     // counts has_work, so that one during a claim is not lost
+        seam::SteadyTime not_before{};  // after a lost race for the shared limit
+        bool served = true;
+    };
+    struct Round {
+        std::vector<sysdb::ClaimQueue> plain;
+        std::map<std::string, std::uint64_t> signals;
+        std::string shared;  // or one queue with a shared limit
+        sysdb::ClaimQueue shared_claim;
+        std::int32_t concurrency = 0;
+        bool empty() const { return plain.empty() && shared.empty(); }
+    };
+    void run();
+    Round next_round(std::int32_t room, seam::SteadyTime& wake_at);
+    static std::int32_t free_slots(const Queue& queue);
+    void claim(const Round& round, std::int32_t room);
+    void settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full, bool contended);
+
+    Executor& executor_;
+    mutable seam::Mutex mutex_;
+    seam::CondVar changed_;
+    std::map<std::string, Queue> queues_;
+    std::set<std::string> warned_;
+    bool poked_ = false;
+    bool stopping_ = false;
+    seam::Atomic<bool> orphans_due_{false};
+    bool last_was_shared_ = false;
+    seam::Atomic<bool> is_latest_{false};
+    seam::Atomic<bool> starved_{false};  // claims wait for room
+    seam::Thread thread_;
+};
+
+}  // namespace dbos::runtime

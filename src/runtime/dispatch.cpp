@@ -1,0 +1,279 @@
+// Runs of an executor: taking over claimed and started rows, running bodies, recording outcomes, losing ownership.
+#include <algorithm>
+#include <cxxabi.h>
+#include <utility>
+
+#include "client/marks.hpp"
+#include "core/log.hpp"
+#include "runtime/executor.hpp"
+
+namespace dbos::runtime {
+
+namespace {
+
+constexpr std::int32_t kNotBegunMax = 400;       // two claim batches
+constexpr std::size_t kOutcomesPendingMax = 4096;
+constexpr std::size_t kRunningMax = 4096;        // bodies that claims fill up to, waits not counted
+
+}  // namespace
+
+std::int32_t Executor::claim_room() {
+    std::lock_guard lock(mutex_);
+    if (ending_ || outcomes_pending_ >= kOutcomesPendingMax) return 0;
+    const std::size_t bound = permits_.limit() == 0 ? kRunningMax : std::min(permits_.limit(), kRunningMax);
+    const std::size_t wanted = permits_.demand() + not_begun_;
+    if (wanted >= bound) return 0;
+    return std::min(static_cast<std::int32_t>(bound - wanted), std::max(0, kNotBegunMax - static_cast<std::int32_t>(not_begun_)));
+}
+
+void Executor::reserve(const sysdb::Fence& fence) {
+    std::lock_guard birth(birth_mutex_);
+    std::lock_guard lock(mutex_);
+    reserved_.insert(fence);
+}
+
+void Executor::unreserve(const sysdb::Fence& fence) noexcept {
+    std::lock_guard lock(mutex_);
+    reserved_.erase(fence);
+    changed_.notify_all();
+}
+
+std::vector<sysdb::Fence> Executor::running() const {
+    std::lock_guard lock(mutex_);
+    std::vector<sysdb::Fence> fences;
+    fences.reserve(runs_.size());
+    for (const auto& [fence, run] : runs_) fences.push_back(fence);
+    return fences;
+}
+
+void Executor::hand_back_orphans() {
+    // No birth while it looks: a row inserted after `held` was read would look like one that nobody holds.
+    std::lock_guard birth(birth_mutex_);
+    const auto now = durable_now();
+    std::vector<sysdb::Fence> fences = running();
+    {
+        std::lock_guard lock(mutex_);
+        fences.insert(fences.end(), reserved_.begin(), reserved_.end());
+    }
+    const auto queues = database().hand_back_orphans(executor_id_, fences, names_, orphans_since_ - 5'000);
+    orphans_since_ = now;
+    for (const auto& queue : queues) {
+        log_to(log(), LogLevel::warn, "workflows that no run held were handed back to their queue", {{"queue", queue}});
+        claimer_.has_work(queue);
+    }
+}
+
+void Executor::add_run(const std::shared_ptr<Run>& run) {
+    std::lock_guard lock(mutex_);
+    runs_.emplace(run->fence(), run);
+    reserved_.erase(run->fence());
+    ++not_begun_;
+}
+
+void Executor::run_body(const std::shared_ptr<Run>& run) {
+    submit([this, run] {
+        {
+            std::lock_guard lock(mutex_);
+            --not_begun_;
+        }
+        execute(run);
+        claimer_.look_again();
+    });
+}
+
+void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
+    const detail::Implementation* implementation = find_implementation(row.name);
+    const sysdb::Fence fence{row.workflow_id, row.token};
+    const auto limit = implementation ? implementation->options.max_recovery_attempts : 0;
+    if (!implementation) {
+        // A row met all the same stays PENDING, as in the other SDKs, until somebody who implements it recovers it.
+        log_to(log(), LogLevel::error, "a claimed workflow has no body here; it stays PENDING", {{"workflow_id", row.workflow_id}, {"workflow", row.name}});
+        claimer_.slot_freed(row.queue_name);
+        return;
+    }
+    if (limit > 0 && row.recovery_attempts > limit + 1) {
+        guarded("dead-lettering a workflow", [&] {
+            if (database().dead_letter(fence, row.recovery_attempts)) {
+                log_to(log(), LogLevel::error, "a workflow was taken up too often and is given up (MAX_RECOVERY_ATTEMPTS_EXCEEDED)",
+                       {{"workflow_id", row.workflow_id}, {"attempts", std::to_string(row.recovery_attempts)}});
+            }
+        });
+        claimer_.slot_freed(row.queue_name);
+        return;
+    }
+    if (row.inputs_deferred) {
+        if (!guarded("reading the inputs of a claimed workflow", [&] { row.inputs = database().inputs(row.workflow_id); })) {
+            claimer_.slot_freed(row.queue_name);  // the orphan check hands it back
+            return;
+        }
+    }
+    Run::Birth birth{.fence = fence,
+                     .implementation = implementation,
+                     .inputs = row.inputs.value_or(""),
+                     .serialization = row.serialization.value_or(""),
+                     .deadline_ms = row.deadline_ms,
+                     .queue_name = row.queue_name,
+                     .authenticated_user = row.authenticated_user,
+                     .authenticated_roles = row.authenticated_roles,
+                     .history = std::move(row.history),
+                     .lapse = lapse};
+    auto run = std::make_shared<Run>(*this, std::move(birth));
+    add_run(run);
+    run_body(run);
+}
+
+void Executor::begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation, std::uint32_t lapse) {
+    Run::Birth birth{.fence = {row.workflow_id, row.token},
+                     .implementation = &implementation,
+                     .inputs = row.inputs,
+                     .serialization = row.serialization,
+                     .deadline_ms = row.deadline_ms,
+                     .queue_name = {},
+                     .authenticated_user = row.authenticated_user,
+                     .authenticated_roles = row.authenticated_roles,
+                     .history = {},
+                     .lapse = lapse};
+    auto run = std::make_shared<Run>(*this, std::move(birth));
+    add_run(run);
+    run_body(run);
+}
+
+const Serializer& Executor::format_of(const sysdb::Text& name) const {
+    if (!name || name->empty() || *name == options_.serializer->name()) return *options_.serializer;
+    if (const Serializer* found = find_serializer(*name)) return *found;
+    throw DecodeError("$", "a format that this version reads (portable_json)", "\"" + *name + "\"", "unknown_format", *name);
+}
+
+void Executor::execute(const std::shared_ptr<Run>& run) {
+    permits_.acquire();
+    struct Permit {
+        Permits& permits;
+        ~Permit() { permits.release(); }
+    } permit{permits_};
+
+    const Serializer* format = &serializer();
+    std::exception_ptr error;
+    Value result;
+    bool interrupted = false;
+    run->body_begins();
+    try {
+        // An empty id can never be awaited or recovered: it ends at once (runtime protocol 1.7).
+        if (run->id().find_first_not_of(" \t\r\n") == std::string::npos) throw UsageError("a workflow id must not be blank");
+        format = &format_of(run->birth().serialization);
+        const Arguments arguments = run->birth().inputs.empty() ? Arguments() : format->decode_inputs(run->birth().inputs);
+        Context context(*run);
+        const client::BodyMark mark(core_->database_key());
+        result = run->birth().implementation->body(context, arguments);
+    } catch (const Interrupt&) {
+        interrupted = true;
+    } catch (abi::__forced_unwind&) {
+        throw;
+    } catch (...) {
+        error = std::current_exception();
+    }
+    run->body_ended();
+    run->join_async_steps();
+    if (run->interrupted() || interrupted) {
+        // Parked for good: the outcome is somebody else's to write. Handles read it from the database.
+        if (run->interrupt_reason() != Interrupt::Reason::shutdown) {
+            log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over", {{"workflow_id", run->id()}});
+        }
+        release(run->fence(), run->birth().queue_name);
+        return;
+    }
+    if (auto sticky = run->sticky_error()) error = sticky;
+    if (!error) {
+        try {
+            std::string payload = format->encode(result);
+            return finish(run, true, std::move(payload));
+        } catch (const std::exception&) {  // a result that cannot be stored is the workflow's error
+            error = std::current_exception();
+        }
+    }
+    Failure failure = describe(error, run->errors());
+    std::string payload;
+    try {
+        payload = format->encode_error(failure);
+    } catch (const std::exception& problem) {
+        failure.data = {};
+        failure.message += std::string(" (its data could not be stored: ") + problem.what() + ")";
+        payload = format->encode_error(failure);
+    }
+    finish(run, false, std::move(payload));
+}
+
+void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string payload) {
+    {
+        std::lock_guard lock(mutex_);
+        ++outcomes_pending_;
+    }
+    sysdb::Outcome outcome{.fence = run->fence(), .success = success, .payload = std::move(payload), .queue_name = {}};
+    if (run->birth().queue_name && claimer_.has_shared_limit(*run->birth().queue_name)) outcome.queue_name = run->birth().queue_name;
+    // The body's thread is free at once; the slot only when the outcome has been committed.
+    database().record_outcome_async(std::move(outcome), [this, run](sysdb::OutcomeResult result, std::exception_ptr error) {
+        if (error) {
+            log_to(log(), LogLevel::error, "an outcome could not be recorded; the workflow will be recovered", {{"workflow_id", run->id()}});
+        } else if (result == sysdb::OutcomeResult::lost) {
+            log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over", {{"workflow_id", run->id()}});
+        }
+        {
+            std::lock_guard lock(mutex_);
+            --outcomes_pending_;
+        }
+        release(run->fence(), run->birth().queue_name);
+    });
+}
+
+void Executor::release(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept {
+    if (queue) claimer_.slot_freed(*queue);
+    std::lock_guard lock(mutex_);
+    runs_.erase(fence);
+    if (ending_) changed_.notify_all();
+}
+
+void Executor::run_lost(const sysdb::Fence& fence, const std::string& status) {
+    std::shared_ptr<Run> run;
+    {
+        std::lock_guard lock(mutex_);
+        const auto found = runs_.find(fence);
+        if (found == runs_.end()) return;
+        run = found->second;
+    }
+    run->interrupt(status == "CANCELLED" ? Interrupt::Reason::cancelled : Interrupt::Reason::lost_ownership);
+}
+
+void Executor::explain_loss(Run& run) {
+    auto reason = Interrupt::Reason::lost_ownership;
+    guarded("reading the status of a workflow that was taken from us", [&] {
+        const std::string ids[] = {run.id()};
+        for (const auto& [id, status] : database().statuses(ids)) {
+            if (status == "CANCELLED") reason = Interrupt::Reason::cancelled;
+        }
+    });
+    run.interrupt(reason);
+}
+
+void Executor::recheck_ownership() {
+    std::lock_guard one_at_a_time(recheck_mutex_);
+    // The number is read before the question: a lapse during it is checked again.
+    const std::uint32_t lapse = lease_->lapse_number();
+    std::vector<std::shared_ptr<Run>> runs;
+    std::vector<sysdb::Fence> fences;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& [fence, run] : runs_) {
+            runs.push_back(run);
+            fences.push_back(fence);
+        }
+    }
+    const auto owned = database().still_owned(fences);
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+        if (owned[i]) {
+            runs[i]->set_checked_lapse(lapse);
+        } else {
+            runs[i]->interrupt(Interrupt::Reason::lost_ownership);
+        }
+    }
+}
+
+}  // namespace dbos::runtime

@@ -1,0 +1,343 @@
+// Launch, shutdown and identity of an executor. What it does with runs is in dispatch.cpp, starts in starts.cpp.
+#include "runtime/executor.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "core/durations.hpp"
+#include "core/log.hpp"
+#include "core/options.hpp"
+#include "platform/host.hpp"
+#include "sysdb/schema/migrate.hpp"
+#include "value/uuid.hpp"
+
+namespace dbos::runtime {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr std::size_t kSmallestThreadBound = 64;
+
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): read once, while one thread configures
+    return value ? value : "";
+}
+
+AppOptions with_defaults(AppOptions options) {
+    core::check_app(options);
+    if (options.system_database_url.empty()) {
+        std::string file = options.name;
+        std::replace(file.begin(), file.end(), '-', '_');
+        options.system_database_url = "sqlite:///" + file + ".sqlite";
+    }
+    if (!options.serializer) options.serializer = serializers::portable_json();
+    if (!options.log_sink) options.log_sink = stderr_log_sink();
+    if (options.application_version.empty()) options.application_version = environment("DBOS__APPVERSION");
+    if (options.application_version.empty()) options.application_version = options.name + "-1";
+    if (options.executor_id.empty()) options.executor_id = environment("DBOS__VMID");
+    if (options.max_threads == 0) {
+        options.max_threads = static_cast<std::int64_t>(std::max(kSmallestThreadBound, seam::map_count_limit() / 4));
+    }
+    return options;
+}
+
+}  // namespace
+
+Executor::Executor(AppOptions options)
+    : options_(with_defaults(std::move(options))),
+      executor_id_(options_.executor_id),
+      configured_id_(!options_.executor_id.empty()),
+      version_(options_.application_version),
+      application_id_(environment("DBOS__APPID")),
+      permits_(static_cast<std::size_t>(options_.max_running)),
+      claimer_(*this),
+      ticker_(*this) {
+    static_cast<void>(sql::Url::parse(options_.system_database_url));  // a malformed one is refused here, not at launch
+    // Unique per process by default: host, process, and a random part for the next process of the same number.
+    if (executor_id_.empty()) {
+        executor_id_ = seam::host_name() + "-" + std::to_string(seam::process_id()) + "-" + uuid4().substr(0, 8);
+    }
+}
+
+Executor::~Executor() {
+    if (phase_.load() == Phase::configuring) return;
+    for (;;) {
+        const auto left = shutdown(Duration(0), Duration(10));
+        if (left.empty()) break;
+        for (const auto& step : left) {
+            log_to(log(), LogLevel::warn, "the application waits for a step that does not end; it must heed its stop_token()", {{"step", step}});
+        }
+    }
+}
+
+void Executor::implement(detail::Implementation implementation) {
+    if (phase_.load() != Phase::configuring) {
+        throw UsageError("implement(\"" + implementation.name + "\") was called after launch(): implement every workflow before it");
+    }
+    const std::string name = implementation.name;
+    if (!implementations_.emplace(name, std::move(implementation)).second) {
+        throw UsageError("a body for workflow \"" + name + "\" is implemented already: one application implements a name once");
+    }
+    names_.push_back(name);
+    std::sort(names_.begin(), names_.end());
+}
+
+const detail::Implementation* Executor::find_implementation(std::string_view name) const {
+    const auto found = implementations_.find(name);
+    return found == implementations_.end() ? nullptr : &found->second;
+}
+
+void Executor::register_queue(const QueueOptions& options) {
+    core::check_queue(options);
+    for (const auto& known : queue_options_) {
+        if (known.name == options.name) {
+            throw UsageError("queue \"" + options.name + "\" is registered already in this application: register it once");
+        }
+    }
+    queue_options_.push_back(options);
+    if (launched()) {
+        register_queues();
+        reload_queues();
+    }
+}
+
+void Executor::register_queues() {
+    for (const auto& queue : queue_options_) {
+        sysdb::QueueRow row;
+        row.name = queue.name;
+        if (queue.concurrency) row.concurrency = static_cast<std::int32_t>(*queue.concurrency);
+        if (queue.worker_concurrency) row.worker_concurrency = static_cast<std::int32_t>(*queue.worker_concurrency);
+        row.priority_enabled = true;
+        row.polling_interval_sec = queue.polling_interval.count();
+        row.application_name = options_.name;
+        database().upsert_queue(row, queue.on_conflict == QueueConflict::update);
+    }
+}
+
+void Executor::reload_queues() { claimer_.set_queues(database().list_queues(options_.name)); }
+
+void Executor::check_queue(const std::string& queue) {
+    if (queue.empty() || claimer_.serves(queue)) return;
+    if (queue == kInternalQueue || database().find_queue(queue)) return;
+    throw UsageError("queue \"" + queue + "\" is not known: call register_queue({.name = \"" + queue +
+                     "\"}), or check the spelling; nothing was enqueued");
+}
+
+seam::Duration Executor::lease_duration() const { return core::to_nanos(options_.lease_duration); }
+
+std::string Executor::new_token() const { return uuid4(); }
+
+void Executor::open_database() {
+    sql::OpenOptions open;
+    open.url = sql::Url::parse(options_.system_database_url);
+    open.schema = options_.dbos_system_schema;
+    open.application_name = "dbos_cpp_" + executor_id_;
+    if (options_.run_migrations) sysdb::migrate(open, {.log = log()});
+
+    sysdb::DatabaseOptions database;
+    database.open = open;
+    database.pool_size = static_cast<std::size_t>(options_.system_database_pool_size);
+    database.retry_connection_errors = options_.retry_connection_errors;
+    database.log = log();
+    database.local_wake.enqueued = [this](const std::string& queue) { claimer_.has_work(queue); };
+    database.local_wake.ended = [this](const std::string& id) {
+        if (client::Core* core = local_core_.load()) core->hub().notify_ended(id);
+    };
+    database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
+    database_->open();
+    sysdb::require_app_floor(database_->layout());
+    core_ = std::make_shared<client::Core>(database_, client::CoreOptions{.database_key = open.url.printable + " " + open.schema,
+                                                                          .application_name = options_.name,
+                                                                          .serializer = options_.serializer,
+                                                                          .log = log(),
+                                                                          .executor = options_.executor,
+                                                                          .wakeups = options_.use_listen_notify.value_or(true),
+                                                                          .retry_connection_errors = options_.retry_connection_errors,
+                                                                          .query_timeout = options_.observability_query_timeout});
+    local_core_.store(core_.get());
+    client_ = client::make_client(core_);
+}
+
+Client& Executor::client() {
+    check_serving("client()");
+    return *client_;
+}
+
+const std::shared_ptr<detail::CallbackQueue>& Executor::callbacks() const {
+    check_serving("start_workflow_async");
+    return core_->callbacks();
+}
+
+void Executor::take_lease() {
+    sysdb::LeaseRow row;
+    row.application_name = options_.name;
+    row.executor_id = executor_id_;
+    row.incarnation = uuid4();
+    row.version = version_;
+    const std::string host = seam::host_key();
+    if (!host.empty()) row.host_key = host;
+    row.pid = seam::process_id();
+    row.process_start = static_cast<std::int64_t>(seam::process_start(row.pid));
+    lease_ = std::make_unique<LeaseKeeper>(database(), std::move(row),
+                                           LeaseKeeper::Options{.lease = lease_duration(),
+                                                                .renew_every = core::to_nanos(options_.lease_renewal),
+                                                                .check_pid = options_.check_pid,
+                                                                .log = log(),
+                                                                .replaced = [this] { lost_lease(); }});
+    lease_->take([this] { return phase_.load() == Phase::launching; });
+}
+
+void Executor::launch() {
+    Phase configuring = Phase::configuring;
+    if (!phase_.compare_exchange_strong(configuring, Phase::launching)) {
+        throw UsageError("launch() was called twice: an App is launched once; make another App to launch again");
+    }
+    try {
+        open_database();
+        take_lease();
+        // Before anything is started or claimed here: what an earlier process under this id left behind.
+        if (configured_id_) database().recover_own(executor_id_, options_.name, version_);
+        lease_->start();
+        timers_ = std::make_unique<Timers>();
+        pool_ = std::make_unique<ThreadPool>(static_cast<std::size_t>(options_.max_threads));
+        register_queues();
+        reload_queues();
+        orphans_since_ = durable_now();
+        wakeups_ = std::make_unique<sysdb::Wakeups>(database(), [this](const sysdb::Wakeups::Event& event) {
+            claimer_.have_work(event.queue_hashes, event.all || event.all_queues);
+        });
+        phase_.store(Phase::serving);
+        claimer_.start();
+        // A version is registered by a process that can claim: else the latest version might have nobody to run it.
+        database().register_version(version_, options_.name);
+        const auto latest = database().latest_version(options_.name);
+        claimer_.set_latest(!latest || *latest == version_);
+        if (latest && *latest != version_) {
+            log_to(log(), LogLevel::warn, "this is not the latest version of the application: workflows without a version are left to the latest",
+                   {{"version", version_}, {"latest", *latest}});
+        }
+        ticker_.start();
+        warn_of_stranded_versions();
+    } catch (...) {
+        stop_services();
+        phase_.store(Phase::stopped);
+        throw;
+    }
+}
+
+void Executor::warn_of_stranded_versions() {
+    const auto leases = database().list_leases(options_.name);
+    for (const auto& [version, count] : database().active_versions(options_.name)) {
+        if (version == version_) continue;
+        const bool alive = std::any_of(leases.begin(), leases.end(), [&](const sysdb::LeaseRow& row) {
+            return row.version == version && row.expires_at > durable_now();
+        });
+        if (alive) continue;
+        log_to(log(), LogLevel::warn, "workflows wait for an application version that no executor of this library runs",
+               {{"version", version}, {"workflows", std::to_string(count)}});
+    }
+}
+
+void Executor::lost_lease() {
+    log_to(log(), LogLevel::error, "another process holds this executor's id: nothing is started or claimed here any more",
+           {{"executor_id", executor_id_}});
+    std::vector<std::shared_ptr<Run>> runs;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& [fence, run] : runs_) runs.push_back(run);
+    }
+    for (const auto& run : runs) run->interrupt(Interrupt::Reason::lost_ownership);
+}
+
+std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duration step_timeout) {
+    {
+        std::lock_guard lock(mutex_);
+        ending_ = true;
+        changed_.notify_all();
+    }
+    std::lock_guard one_at_a_time(shutdown_mutex_);
+    if (phase_.load() == Phase::stopped || phase_.load() == Phase::configuring) {
+        phase_.store(Phase::stopped);
+        return {};
+    }
+    claimer_.stop();
+    auto idle = [&] { return runs_.empty() && outcomes_pending_ == 0 && reserved_.empty(); };
+    if (phase_.load() == Phase::serving) {
+        std::unique_lock lock(mutex_);
+        changed_.wait_until(lock, seam::steady_now() + core::to_nanos(completion_timeout), idle);
+        lock.unlock();
+        phase_.store(Phase::stopping);
+    }
+    std::vector<std::shared_ptr<Run>> runs;
+    {
+        std::lock_guard lock(mutex_);
+        for (const auto& [fence, run] : runs_) runs.push_back(run);
+    }
+    for (const auto& run : runs) run->interrupt(Interrupt::Reason::shutdown);
+    runs.clear();
+    std::vector<std::string> running;
+    {
+        // The lease and the committer live until the last step has ended: its result is still recorded.
+        std::unique_lock lock(mutex_);
+        if (!changed_.wait_until(lock, seam::steady_now() + core::to_nanos(step_timeout), idle)) {
+            for (const auto& [fence, run] : runs_) {
+                const auto steps = run->steps_running();
+                for (const auto& step : steps) running.push_back(run->id() + ": " + step);
+                if (steps.empty()) running.push_back(run->id() + ": (the body, between its steps)");
+            }
+            if (running.empty()) running.emplace_back("(writes that the database has not acknowledged)");
+            return running;
+        }
+    }
+    stop_services();
+    phase_.store(Phase::stopped);
+    return {};
+}
+
+void Executor::stop_services() noexcept {
+    claimer_.stop();
+    ticker_.stop();
+    wakeups_.reset();
+    pool_.reset();
+    timers_.reset();
+    if (lease_) lease_->stop();
+    if (core_) core_->close();
+}
+
+void Executor::wait_for_end() {
+    seam::TerminationSignals signals;
+    for (;;) {
+        if (signals.arrived()) return;
+        std::unique_lock lock(mutex_);
+        if (ending_) return;
+        lock.unlock();
+        signals.wait(milliseconds(200));
+    }
+}
+
+bool Executor::guarded(const char* what, const std::function<void()>& work) noexcept {
+    try {
+        work();
+        return true;
+    } catch (const std::exception& error) {
+        if (phase_.load() <= Phase::serving) {
+            log_to(log(), LogLevel::warn, "upkeep failed; it is tried again", {{"what", what}, {"error", error.what()}});
+        }
+        return false;
+    }
+}
+
+void Executor::check_serving(const char* operation) const {
+    switch (phase_.load()) {
+        case Phase::serving: return;
+        case Phase::configuring:
+        case Phase::launching: throw UsageError(std::string(operation) + " was called before launch(): launch the App first");
+        case Phase::stopping:
+        case Phase::stopped: throw UsageError(std::string(operation) + " was called after shutdown(): nothing was started");
+    }
+}
+
+}  // namespace dbos::runtime

@@ -1,0 +1,169 @@
+// The engine of one App: everything that runs workflows, wired together. The parts are in files of their own (claimer, ticker,
+// lease_keeper, run, steps, children); this class starts and stops them in order and keeps the runs.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/callbacks.hpp"
+#include "client/core.hpp"
+#include "client/hub.hpp"
+#include "dbos/app.hpp"
+#include "runtime/claimer.hpp"
+#include "runtime/lease_keeper.hpp"
+#include "runtime/permits.hpp"
+#include "runtime/run.hpp"
+#include "runtime/thread_pool.hpp"
+#include "runtime/ticker.hpp"
+#include "runtime/timers.hpp"
+#include "sysdb/system_database.hpp"
+
+namespace dbos::runtime {
+
+/// Queue of resumes, forks and recovered direct starts; every process serves it (py: dbos/_queue.py).
+inline constexpr const char* kInternalQueue = "_dbos_internal_queue";
+
+class Executor {
+   public:
+    explicit Executor(AppOptions options);
+    ~Executor();
+    Executor(const Executor&) = delete;
+    Executor& operator=(const Executor&) = delete;
+
+    void implement(detail::Implementation implementation);
+    void register_queue(const QueueOptions& options);
+    void launch();
+    std::vector<std::string> shutdown(Duration completion_timeout, Duration step_timeout);
+    /// Blocks until shutdown() was called or a termination signal came.
+    void wait_for_end();
+    bool launched() const noexcept { return phase_.load() == Phase::serving; }
+
+    std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments);
+    void start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments, detail::HandleDone done);
+    Client& client();
+    const std::shared_ptr<detail::CallbackQueue>& callbacks() const;
+
+    // --- for bodies
+    /// The row of a start, with what this executor adds to it. `implementation` is set if its body is here.
+    client::PreparedStart prepare(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
+                                  const detail::Implementation*& implementation);
+    /// Commits a child and the parent's checkpoint, and runs the child here if it is a direct one. Returns the id to watch;
+    /// a refusal is recorded as the checkpoint's error and thrown.
+    std::string start_child(Run& run, sysdb::StepRecord checkpoint, client::PreparedStart child,
+                            const detail::Implementation* implementation);
+
+    // --- for the parts
+    const AppOptions& options() const noexcept { return options_; }
+    const LogSink& log() const noexcept { return options_.log_sink; }
+    const std::string& executor_id() const noexcept { return executor_id_; }
+    const std::string& application_version() const noexcept { return version_; }
+    const std::string& application_name() const noexcept { return options_.name; }
+    seam::Duration lease_duration() const;
+    const std::vector<std::string>& workflow_names() const noexcept { return names_; }
+    const detail::Implementation* find_implementation(std::string_view name) const;
+    const Serializer& serializer() const noexcept { return *options_.serializer; }
+    /// The format of a row; the application's own for NULL and ''. Throws DecodeError for one that is not known.
+    const Serializer& format_of(const sysdb::Text& name) const;
+    sysdb::SystemDatabase& database() noexcept { return *database_; }
+    client::WaiterHub& hub() noexcept { return core_->hub(); }
+    client::Core& core() noexcept { return *core_; }
+    LeaseKeeper& lease() noexcept { return *lease_; }
+    Claimer& claimer() noexcept { return claimer_; }
+    Permits& permits() noexcept { return permits_; }
+    Timers& timers() noexcept { return *timers_; }
+    sysdb::Millis durable_now() const noexcept { return database_->clock().now_ms(); }
+    std::string new_token() const;
+
+    /// Runs a job on the pool: a body or a step.
+    void submit(std::function<void()> job) { pool_->submit(std::move(job)); }
+    /// Runs something short on the pool, off the calling thread.
+    void post(std::function<void()> job) { pool_->submit(std::move(job)); }
+    /// Runs `work`; logs what it throws. False if it threw.
+    bool guarded(const char* what, const std::function<void()>& work) noexcept;
+
+    // --- runs
+    /// Rows that a claim may take now.
+    std::int32_t claim_room();
+    /// Takes over a claimed row: registers it, and runs it on the pool.
+    void dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse);
+    /// A row that is about to become ours (a direct start): counted as held from now on.
+    void reserve(const sysdb::Fence& fence);
+    void unreserve(const sysdb::Fence& fence) noexcept;
+    /// Runs a row that this process has just inserted as PENDING. It was reserved.
+    void begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation, std::uint32_t lapse);
+    /// The runs whose rows are ours.
+    std::vector<sysdb::Fence> running() const;
+    /// The tick found that a run is over for us: `status` empty = the row is gone.
+    void run_lost(const sysdb::Fence& fence, const std::string& status);
+    /// Why a fence was lost: interrupts the run accordingly.
+    void explain_loss(Run& run);
+    /// After a lapse of the lease: asks which runs are still ours, interrupts the others.
+    void recheck_ownership();
+    void reload_queues();
+    /// Throws UsageError if nobody has registered the queue.
+    void check_queue(const std::string& queue);
+    void hand_back_orphans();
+
+   private:
+    enum class Phase : std::uint8_t { configuring, launching, serving, stopping, stopped };
+
+    void open_database();
+    void take_lease();
+    void register_queues();
+    void warn_of_stranded_versions();
+    void check_serving(const char* operation) const;
+    void run_body(const std::shared_ptr<Run>& run);
+    void execute(const std::shared_ptr<Run>& run);
+    void finish(const std::shared_ptr<Run>& run, bool success, std::string payload);
+    void fail_claimed(const sysdb::ClaimedWorkflow& row, const std::exception_ptr& error);
+    void release(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept;
+    void add_run(const std::shared_ptr<Run>& run);
+    void lost_lease();
+    void stop_services() noexcept;
+    std::shared_ptr<detail::HandleState> started(const client::PreparedStart& start, const sysdb::StartResult& result,
+                                                 const detail::Implementation* implementation, std::uint32_t lapse);
+
+    AppOptions options_;
+    std::string executor_id_;
+    bool configured_id_ = false;
+    std::string version_;
+    std::string application_id_;
+    std::map<std::string, detail::Implementation, std::less<>> implementations_;
+    std::vector<std::string> names_;
+    std::vector<QueueOptions> queue_options_;
+    seam::Atomic<Phase> phase_{Phase::configuring};
+
+    // In the order in which they are made; destroyed the other way round.
+    std::shared_ptr<sysdb::SystemDatabase> database_;
+    std::shared_ptr<client::Core> core_;
+    seam::Atomic<client::Core*> local_core_{nullptr};  // core_, for the committer's thread
+    std::unique_ptr<Client> client_;
+    std::unique_ptr<LeaseKeeper> lease_;
+    std::unique_ptr<Timers> timers_;
+    Permits permits_;
+    std::unique_ptr<ThreadPool> pool_;
+    Claimer claimer_;
+    Ticker ticker_;
+    std::unique_ptr<sysdb::Wakeups> wakeups_;
+
+    mutable seam::Mutex mutex_;  // guards what follows
+    seam::CondVar changed_;
+    std::map<sysdb::Fence, std::shared_ptr<Run>> runs_;
+    std::set<sysdb::Fence> reserved_;
+    std::size_t not_begun_ = 0;          // dispatched, its body not begun
+    std::size_t outcomes_pending_ = 0;   // submitted, not committed
+    bool ending_ = false;                // shutdown was asked for
+    seam::Mutex birth_mutex_;            // a reservation waits while orphans are looked for
+    seam::Mutex recheck_mutex_;
+    seam::Mutex shutdown_mutex_;
+    sysdb::Millis orphans_since_ = 0;
+};
+
+}  // namespace dbos::runtime

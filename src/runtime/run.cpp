@@ -1,0 +1,234 @@
+#include "runtime/run.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "core/log.hpp"
+#include "runtime/executor.hpp"
+
+namespace dbos::runtime {
+
+using std::chrono::milliseconds;
+
+Run::Run(Executor& executor, Birth birth) : executor_(executor), birth_(std::move(birth)), checked_lapse_(birth_.lapse) {}
+
+void Run::body_begins() {
+    body_thread_ = seam::thread_id();
+    uncaught_at_entry_ = std::uncaught_exceptions();
+}
+
+void Run::body_ended() noexcept { ended_.store(true); }
+
+void Run::enter(const char* operation) {
+    const auto refuse = [&](const std::string& cure) {
+        throw UsageError(std::string(operation) + " was called " + cure, id());
+    };
+    if (ended()) refuse("after the body of workflow \"" + id() + "\" had ended; take results in the body");
+    if (in_step()) refuse("inside a step of workflow \"" + id() + "\"; a step only does its work: call it in the body, before or after the step");
+    if (seam::thread_id() != body_thread_) {
+        refuse("on a thread that does not run the body of workflow \"" + id() + "\"; use ctx.async_step for work on other threads");
+    }
+    if (std::uncaught_exceptions() > uncaught_at_entry_) {
+        log_to(executor_.log(), LogLevel::error,
+               "a durable call was made while the body is being unwound (from a destructor); move it out of the destructor",
+               {{"workflow_id", id()}, {"operation", operation}});
+    }
+    if (interrupted() || sticky_error()) {
+        if (++throws_ >= 3) {
+            log_to(executor_.log(), LogLevel::warn,
+                   "the body goes on after its interrupt or error was thrown; let dbos::Interrupt pass and end the body",
+                   {{"workflow_id", id()}, {"operation", operation}});
+            seam::sleep_for(std::min<seam::Duration>(milliseconds(10) * (1LL << std::min(throws_ - 3, 7)), std::chrono::seconds(1)));
+        }
+    }
+    throw_if_interrupted();
+    if (auto error = sticky_error()) std::rethrow_exception(error);
+}
+
+const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string& name) {
+    const auto& history = birth_.history;
+    const auto found = std::lower_bound(history.begin(), history.end(), id_wanted,
+                                        [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
+    if (found == history.end() || found->function_id != id_wanted) return nullptr;
+    if (found->function_name != name) {
+        fail_for_good(std::make_exception_ptr(UnexpectedStep(id(), id_wanted, name, found->function_name)));
+    }
+    return &*found;
+}
+
+void Run::fail_for_good(std::exception_ptr error) {
+    {
+        std::lock_guard lock(mutex_);
+        if (!sticky_) sticky_ = error;
+        error = sticky_;
+    }
+    ++throws_;
+    std::rethrow_exception(error);
+}
+
+std::exception_ptr Run::sticky_error() const {
+    std::lock_guard lock(mutex_);
+    return sticky_;
+}
+
+std::optional<Interrupt::Reason> Run::interrupt_reason() const noexcept {
+    const int stop = stop_.load();
+    if (stop == kGoing) return std::nullopt;
+    return static_cast<Interrupt::Reason>(stop);
+}
+
+void Run::throw_if_interrupted() {
+    if (const auto reason = interrupt_reason()) throw Interrupt(*reason, id());
+}
+
+void Run::interrupt(Interrupt::Reason reason) noexcept {
+    int going = kGoing;
+    if (!stop_.compare_exchange_strong(going, static_cast<int>(reason))) {
+        // A shutdown may turn out to be a loss; the first reason stays otherwise.
+        int shutdown = static_cast<int>(Interrupt::Reason::shutdown);
+        if (reason == Interrupt::Reason::shutdown || !stop_.compare_exchange_strong(shutdown, static_cast<int>(reason))) return;
+    }
+    std::vector<std::stop_source> sources;
+    {
+        std::lock_guard lock(mutex_);
+        sources = stop_sources_;
+        woken_.notify_all();
+    }
+    // Stop callbacks are user code: never on the thread that found the reason.
+    if (!sources.empty()) {
+        executor_.post([sources = std::move(sources)]() mutable {
+            for (std::stop_source& source : sources) source.request_stop();
+        });
+    }
+}
+
+void Run::notify() noexcept {
+    std::lock_guard lock(mutex_);
+    woken_.notify_all();
+}
+
+Woken Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec) {
+    for (;;) {
+        if (const auto reason = interrupt_reason()) {
+            lock.unlock();
+            throw Interrupt(*reason, id());
+        }
+        if (spec.ready && spec.ready()) return Woken::ready;
+        // The durable clock may be corrected while we wait, so no nap is longer than 10 s.
+        milliseconds nap = std::chrono::seconds(10);
+        if (spec.until) {
+            const auto left = *spec.until - executor_.durable_now();
+            if (left <= 0) return Woken::due;
+            nap = std::min(nap, milliseconds(left));
+        }
+        woken_.wait_until(lock, seam::steady_now() + nap);
+    }
+}
+
+Woken Run::wait(const WakeSpec& spec) {
+    executor_.permits().release();
+    struct Back {
+        Permits& permits;
+        ~Back() { permits.acquire(); }
+    } back{executor_.permits()};
+    std::unique_lock lock(mutex_);
+    return wait_locked(lock, spec);
+}
+
+Woken Run::wait_in_step(const WakeSpec& spec) {
+    std::unique_lock lock(mutex_);
+    return wait_locked(lock, spec);
+}
+
+bool Run::in_step() const {
+    std::lock_guard lock(mutex_);
+    return step_threads_.contains(seam::thread_id());
+}
+
+void Run::step_begins() {
+    std::lock_guard lock(mutex_);
+    step_threads_.insert(seam::thread_id());
+}
+
+void Run::step_ended() noexcept {
+    std::lock_guard lock(mutex_);
+    const auto mine = step_threads_.find(seam::thread_id());
+    if (mine != step_threads_.end()) step_threads_.erase(mine);
+}
+
+void Run::ensure_owned() {
+    LeaseKeeper& lease = executor_.lease();
+    for (;;) {
+        throw_if_interrupted();
+        // The check is one word and then the clock; nothing stands between it and the step's body.
+        if (lease.fresh(checked_lapse_.load())) return;
+        if (lease.expired()) {
+            lease.wait_until_not_expired(milliseconds(500));
+        } else {
+            executor_.recheck_ownership();
+        }
+    }
+}
+
+sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict) {
+    sysdb::StepResult result = executor_.database().record_step(fence(), step, on_conflict);
+    switch (result.kind) {
+        case sysdb::StepResult::Kind::recorded:
+            return on_conflict == sysdb::OnConflict::first_wins && !result.stored.function_name.empty()
+                       ? std::move(result.stored)
+                       : step;
+        case sysdb::StepResult::Kind::lost: break;
+        case sysdb::StepResult::Kind::other:
+            if (on_conflict == sysdb::OnConflict::first_wins) return std::move(result.stored);
+            fail_for_good(std::make_exception_ptr(StepNondeterminism(
+                id(), step.function_id,
+                "it was recorded by this execution already as \"" + result.stored.function_name + "\", this call is \"" + step.function_name + "\"")));
+    }
+    executor_.explain_loss(*this);
+    throw_if_interrupted();
+    throw Interrupt(Interrupt::Reason::lost_ownership, id());
+}
+
+void Run::add_stop_source(std::stop_source source) {
+    {
+        std::lock_guard lock(mutex_);
+        stop_sources_.push_back(source);
+    }
+    if (interrupted()) source.request_stop();
+}
+
+void Run::remove_stop_source(const std::stop_source& source) noexcept {
+    std::lock_guard lock(mutex_);
+    std::erase(stop_sources_, source);
+}
+
+void Run::async_step_added(const std::string& name) {
+    std::lock_guard lock(mutex_);
+    async_steps_.insert(name);
+}
+
+void Run::async_step_ended(const std::string& name) noexcept {
+    std::lock_guard lock(mutex_);
+    async_steps_.erase(async_steps_.find(name));
+    woken_.notify_all();
+}
+
+void Run::join_async_steps() {
+    std::unique_lock lock(mutex_);
+    woken_.wait(lock, [&] { return async_steps_.empty(); });
+}
+
+void Run::name_step(const std::string& name) {
+    std::lock_guard lock(mutex_);
+    body_step_ = name;
+}
+
+std::vector<std::string> Run::steps_running() const {
+    std::lock_guard lock(mutex_);
+    std::vector<std::string> names(async_steps_.begin(), async_steps_.end());
+    if (!body_step_.empty()) names.push_back(body_step_);
+    return names;
+}
+
+}  // namespace dbos::runtime

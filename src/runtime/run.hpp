@@ -1,0 +1,158 @@
+// One execution of a workflow's body: its fence, its history, its step numbers, and the one place where it waits.
+//
+// Keyed by (workflow, token): two runs of one workflow may be in the process, the stale one stops at its next fenced write.
+// The body's thread numbers and waits; any thread may interrupt.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "dbos/app.hpp"
+#include "dbos/context.hpp"
+#include "platform/seam.hpp"
+#include "sysdb/records.hpp"
+
+namespace dbos::runtime {
+
+class Executor;
+
+/// What a durable wait waits for: a durable instant, a condition of this process, or both.
+struct WakeSpec {
+    std::optional<sysdb::Millis> until = {};
+    /// Asked under the run's lock, after every Run::notify(). Empty = only the instant.
+    std::function<bool()> ready = {};
+};
+enum class Woken : std::uint8_t { ready, due };
+
+class Run : public std::enable_shared_from_this<Run> {
+   public:
+    struct Birth {
+        sysdb::Fence fence;
+        const detail::Implementation* implementation = nullptr;
+        std::string inputs;
+        std::string serialization;
+        std::optional<sysdb::Millis> deadline_ms;
+        sysdb::Text queue_name;
+        sysdb::Text authenticated_user;
+        sysdb::Text authenticated_roles;
+        std::vector<sysdb::StepRecord> history;  // complete and ordered: empty on a first execution
+        std::uint32_t lapse = 0;                 // the lease's lapse number before the row became ours
+    };
+    Run(Executor& executor, Birth birth);
+
+    Executor& executor() const noexcept { return executor_; }
+    const Birth& birth() const noexcept { return birth_; }
+    const std::string& id() const noexcept { return birth_.fence.workflow_id; }
+    const sysdb::Fence& fence() const noexcept { return birth_.fence; }
+    std::span<const ErrorType> errors() const noexcept { return birth_.implementation->errors; }
+
+    // --- the body's thread
+    void body_begins();
+    void body_ended() noexcept;
+    /// Every durable call begins here: right thread, not unwinding, not interrupted, no sticky error.
+    void enter(const char* operation);
+    /// The next step number. After enter().
+    std::int32_t reserve() noexcept { return ++last_id_; }
+    /// The record of a number, or null. Throws UnexpectedStep (sticky) if another operation is recorded there.
+    const sysdb::StepRecord* recorded(std::int32_t id, const std::string& name);
+    /// The one wait. Gives the run permit back while it blocks; throws Interrupt.
+    Woken wait(const WakeSpec& spec);
+    /// The same for a thread that runs a step: holds no permit.
+    Woken wait_in_step(const WakeSpec& spec);
+    /// Throws `error` now and at every later durable call; it will be the outcome.
+    [[noreturn]] void fail_for_good(std::exception_ptr error);
+
+    // --- steps
+    /// Whether the calling thread runs a step of this run (then durable calls are refused, nested steps run plainly).
+    bool in_step() const;
+    void step_begins();
+    void step_ended() noexcept;
+    /// Blocks until the lease is fresh and the run was owned since its last lapse. Throws Interrupt.
+    void ensure_owned();
+    /// Commits a checkpoint of this run. Throws Interrupt when the fence is lost, StepNondeterminism (sticky) on a foreign record.
+    sysdb::StepRecord record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict);
+    /// Registers a stop source that an interrupt stops; stopped at once if the run is interrupted.
+    void add_stop_source(std::stop_source source);
+    void remove_stop_source(const std::stop_source& source) noexcept;
+    /// Asynchronous steps that have begun or wait to begin.
+    void async_step_added(const std::string& name);
+    void async_step_ended(const std::string& name) noexcept;
+    void join_async_steps();
+    std::vector<std::string> steps_running() const;
+    void name_step(const std::string& name);  // the step that the body's thread runs; empty = none
+
+    // --- any thread
+    void interrupt(Interrupt::Reason reason) noexcept;
+    bool interrupted() const noexcept { return stop_.load() != kGoing; }
+    std::optional<Interrupt::Reason> interrupt_reason() const noexcept;
+    void throw_if_interrupted();
+    /// A wait's condition may hold now.
+    void notify() noexcept;
+    std::exception_ptr sticky_error() const;
+    bool ended() const noexcept { return ended_.load(); }
+    void set_checked_lapse(std::uint32_t lapse) noexcept { checked_lapse_.store(lapse); }
+
+   private:
+    static constexpr int kGoing = -1;
+    Woken wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec);
+
+    Executor& executor_;
+    const Birth birth_;
+    std::int32_t last_id_ = 0;
+    int uncaught_at_entry_ = 0;
+    int throws_ = 0;  // how often an interrupt or sticky error was thrown into this stack
+    seam::ThreadId body_thread_{};
+    seam::Atomic<int> stop_{kGoing};  // an Interrupt::Reason
+    seam::Atomic<std::uint32_t> checked_lapse_;
+    seam::Atomic<bool> ended_{false};
+
+    mutable seam::Mutex mutex_;
+    seam::CondVar woken_;
+    std::exception_ptr sticky_;
+    std::multiset<seam::ThreadId> step_threads_;
+    std::vector<std::stop_source> stop_sources_;
+    std::multiset<std::string> async_steps_;
+    std::string body_step_;
+};
+
+/// Runs a step's attempts and commits its record; used by both forms of step.
+class StepAttempts {
+   public:
+    StepAttempts(Run& run, std::int32_t id, std::string name, const StepOptions& options, bool on_body_thread)
+        : run_(run), id_(id), name_(std::move(name)), options_(options), on_body_thread_(on_body_thread) {}
+    /// The record that was committed. Throws Interrupt, or a sticky error; never the step's own error.
+    sysdb::StepRecord run(const std::function<Value(StepContext&)>& call, std::stop_source& stop);
+
+   private:
+    struct Attempt {
+        Value value = {};
+        std::exception_ptr error = {};
+    };
+    Attempt attempt_once(const std::function<Value(StepContext&)>& call, int number, const std::stop_source& stop);
+    bool should_retry(const std::exception_ptr& error);
+    void back_off(int failed_attempts, const std::stop_source& stop);
+
+    Run& run_;
+    const std::int32_t id_;
+    const std::string name_;
+    const StepOptions& options_;
+    const bool on_body_thread_;
+};
+
+/// The value of a record, or its error thrown as the contract says.
+Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step_name);
+
+/// Records an error as the result of an operation and throws what the record decodes to.
+[[noreturn]] void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error);
+
+/// Waits for a workflow durably (DBOS.getResult), from the body.
+Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout, std::span<const ErrorType> errors);
+
+}  // namespace dbos::runtime

@@ -1,0 +1,329 @@
+// Steps: attempts, time-outs, back-off, records; and the asynchronous form.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cxxabi.h>
+#include <utility>
+
+#include "client/marks.hpp"
+#include "core/log.hpp"
+#include "core/options.hpp"
+#include "runtime/executor.hpp"
+#include "runtime/run.hpp"
+
+namespace dbos {
+
+namespace runtime {
+
+namespace {
+
+constexpr double kLongestBackOffSeconds = 3600;  // the cap of the Python and TypeScript SDKs
+
+std::string describe_briefly(const std::exception_ptr& error) {
+    const Failure failure = describe(error);
+    return failure.type_name + ": " + failure.message;
+}
+
+/// Marks the calling thread as one that runs a step, and lifts the mark of a body meanwhile.
+class InStep {
+   public:
+    explicit InStep(Run& run) : run_(run) { run_.step_begins(); }
+    ~InStep() { run_.step_ended(); }
+    InStep(const InStep&) = delete;
+    InStep& operator=(const InStep&) = delete;
+
+   private:
+    Run& run_;
+    const client::BodyMarkLifted lifted_;
+};
+
+/// Requests stop when the timeout passes; afterwards says whether it did.
+class StepTimer {
+   public:
+    StepTimer(Run& run, const std::optional<Duration>& timeout, std::stop_source stop) : timers_(run.executor().timers()) {
+        if (!timeout || timeout->count() > 1e9) return;
+        state_ = std::make_shared<State>();
+        state_->stop = std::move(stop);
+        id_ = timers_.at(seam::steady_now() + std::chrono::duration_cast<seam::Duration>(*timeout),
+                         [state = state_, &executor = run.executor()] {
+                             state->fired.store(true);
+                             executor.post([state] { state->stop.request_stop(); });
+                         });
+    }
+    ~StepTimer() {
+        if (state_) timers_.cancel(id_);
+    }
+    bool fired() const noexcept { return state_ && state_->fired.load(); }
+
+   private:
+    struct State {
+        std::stop_source stop;
+        seam::Atomic<bool> fired{false};
+    };
+    Timers& timers_;
+    std::shared_ptr<State> state_;
+    Timers::Id id_{};
+};
+
+}  // namespace
+
+StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepContext&)>& call, int number,
+                                                 const std::stop_source& outer) {
+    Attempt attempt;
+    // Each attempt has a stop source of its own: a timeout ends the attempt, not the step.
+    std::stop_source stop;
+    std::stop_callback forward(outer.get_token(), [&stop] { stop.request_stop(); });
+    StepContext context(run_.id(), id_, number, static_cast<int>(options_.max_attempts), stop.get_token());
+    const StepTimer timer(run_, options_.timeout, stop);
+    {
+        const InStep in_step(run_);
+        try {
+            attempt.value = call(context);
+        } catch (const Interrupt&) {
+            throw;
+        } catch (abi::__forced_unwind&) {
+            throw;
+        } catch (...) {
+            attempt.error = std::current_exception();
+        }
+    }
+    if (timer.fired()) {
+        attempt.error = std::make_exception_ptr(StepTimeout(run_.id(), name_, options_.timeout->count()));
+    }
+    return attempt;
+}
+
+bool StepAttempts::should_retry(const std::exception_ptr& error) {
+    if (!options_.should_retry) return true;
+    const InStep in_step(run_);
+    try {
+        std::rethrow_exception(error);
+    } catch (const std::exception& exception) {
+        return options_.should_retry(exception);
+    } catch (...) {
+        return true;  // not a std::exception: nothing that the predicate could look at
+    }
+}
+
+void StepAttempts::back_off(int failed_attempts, const std::stop_source& stop) {
+    const double seconds =
+        std::min(options_.interval.count() * std::pow(options_.backoff_rate, failed_attempts - 1), kLongestBackOffSeconds);
+    const WakeSpec spec{.until = run_.executor().durable_now() + static_cast<sysdb::Millis>(std::ceil(seconds * 1000)),
+                        .ready = [&stop] { return stop.stop_requested(); }};
+    if (on_body_thread_) {
+        run_.wait(spec);
+    } else {
+        run_.wait_in_step(spec);
+    }
+}
+
+sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& call, std::stop_source& stop) {
+    Executor& executor = run_.executor();
+    const Serializer& format = executor.serializer();
+    sysdb::StepRecord record{.function_id = id_,
+                             .function_name = name_,
+                             .started_at_ms = executor.durable_now(),
+                             .serialization = std::string(format.name()),
+                             .application_name = executor.application_name()};
+    std::vector<std::string> errors;
+    std::exception_ptr error;
+    for (int number = 1;; ++number) {
+        run_.ensure_owned();
+        Attempt attempt = attempt_once(call, number, stop);
+        error = attempt.error;
+        if (!error) {
+            try {
+                record.output = format.encode(attempt.value);
+            } catch (const std::exception&) {  // what cannot be stored is the step's recorded error; trying again would not help
+                error = std::current_exception();
+            }
+            break;
+        }
+        errors.push_back(describe_briefly(error));
+        bool retry = false;
+        try {
+            retry = should_retry(error);
+        } catch (...) {  // a failing predicate's failure becomes the step's error
+            error = std::current_exception();
+            break;
+        }
+        if (!retry || options_.max_attempts == 1) break;
+        if (number >= options_.max_attempts) {
+            error = std::make_exception_ptr(StepRetriesExhausted(run_.id(), name_, options_.max_attempts, errors));
+            break;
+        }
+        log_to(executor.log(), LogLevel::warn, "a step failed and will be tried again",
+               {{"workflow_id", run_.id()}, {"step", name_}, {"attempt", std::to_string(number)}, {"error", errors.back()}});
+        back_off(number, stop);
+        if (stop.stop_requested() && !run_.interrupted()) break;  // its Pending was destroyed: no further attempt
+    }
+    if (error) {
+        Failure failure = describe(error, run_.errors());
+        try {
+            record.error = format.encode_error(failure);
+        } catch (const std::exception& problem) {
+            failure.data = {};
+            failure.message += std::string(" (its data could not be stored: ") + problem.what() + ")";
+            record.error = format.encode_error(failure);
+        }
+        record.output.reset();
+    }
+    record.completed_at_ms = executor.durable_now();
+    return run_.record(record, sysdb::OnConflict::report);
+}
+
+Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step_name) {
+    const Serializer& format = run.executor().format_of(record.serialization);
+    if (record.error && !record.error->empty()) {
+        raise_step(read_failure(*record.error, &format), run.errors(), run.id(), step_name);
+    }
+    return record.output ? format.decode(*record.output) : Value();
+}
+
+/// An asynchronous step: the callable is owned here, runs on a pool thread, and is joined before the body's stack unwinds.
+class AsyncStep final : public detail::PendingStep, public std::enable_shared_from_this<AsyncStep> {
+   public:
+    AsyncStep(Run& run, std::int32_t id, std::string name, std::unique_ptr<detail::StepFunction> function, StepOptions options)
+        : run_(run.shared_from_this()), id_(id), name_(std::move(name)), function_(std::move(function)), options_(std::move(options)) {}
+
+    void start() {
+        run_->async_step_added(name_);
+        run_->executor().submit([self = shared_from_this()] { self->work(); });
+    }
+    /// A step that is recorded already.
+    void resolve(sysdb::StepRecord record) { finish_with(std::move(record), nullptr); }
+
+    Value get() override {
+        run_->enter("Pending::get");
+        if (taken_) throw UsageError("get() of the step \"" + name_ + "\" was called twice: keep the value instead", run_->id());
+        if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
+        taken_ = true;
+        if (error_) std::rethrow_exception(error_);
+        return deliver(*run_, record_, name_);
+    }
+    bool ready() const override { return done_.load(); }
+
+    void finish() noexcept override {
+        if (done_.load()) return;
+        stop_.request_stop();
+        // The body's own wait, but deaf to interrupts: the callable refers to the stack that is about to go.
+        run_->executor().permits().release();
+        {
+            std::unique_lock lock(mutex_);
+            finished_.wait(lock, [&] { return done_.load(); });
+        }
+        run_->executor().permits().acquire();
+    }
+
+   private:
+    void work() noexcept {
+        sysdb::StepRecord record;
+        std::exception_ptr error;
+        run_->add_stop_source(stop_);
+        try {
+            if (stop_.stop_requested() && !run_->interrupted()) {
+                record = record_abandoned();
+            } else {
+                StepAttempts attempts(*run_, id_, name_, options_, false);
+                record = attempts.run([this](StepContext& context) { return (*function_)(context); }, stop_);
+            }
+        } catch (...) {  // an interrupt or a sticky error: the body meets it at its next durable call
+            error = std::current_exception();
+        }
+        run_->remove_stop_source(stop_);
+        function_.reset();
+        finish_with(std::move(record), error);
+        run_->async_step_ended(name_);
+    }
+
+    sysdb::StepRecord record_abandoned() {
+        Executor& executor = run_->executor();
+        const auto now = executor.durable_now();
+        const Serializer& format = executor.serializer();
+        return run_->record({.function_id = id_,
+                             .function_name = name_,
+                             .error = format.encode_error(describe(std::make_exception_ptr(StepAbandoned(run_->id(), name_)))),
+                             .started_at_ms = now,
+                             .completed_at_ms = now,
+                             .serialization = std::string(format.name()),
+                             .application_name = executor.application_name()},
+                            sysdb::OnConflict::report);
+    }
+
+    void finish_with(sysdb::StepRecord record, std::exception_ptr error) noexcept {
+        {
+            std::lock_guard lock(mutex_);
+            record_ = std::move(record);
+            error_ = std::move(error);
+            done_.store(true);
+            finished_.notify_all();
+        }
+        run_->notify();
+    }
+
+    const std::shared_ptr<Run> run_;
+    const std::int32_t id_;
+    const std::string name_;
+    std::unique_ptr<detail::StepFunction> function_;
+    const StepOptions options_;
+    std::stop_source stop_;
+    seam::Mutex mutex_;
+    seam::CondVar finished_;
+    seam::Atomic<bool> done_{false};
+    sysdb::StepRecord record_;
+    std::exception_ptr error_;
+    bool taken_ = false;
+};
+
+}  // namespace runtime
+
+namespace detail {
+
+PendingStep::~PendingStep() = default;
+
+Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOptions& options) {
+    if (run.in_step()) {
+        // A step called from a step is a plain function: no number, no record, no retries (the outer step has them).
+        StepContext context(run.id(), 0, 1, 1, {});
+        return call.invoke(call.object, context);
+    }
+    run.enter("ctx.step");
+    core::check_step(options, name.text());
+    const std::int32_t id = run.reserve();
+    const std::string step_name = name.string();
+    if (const auto* record = run.recorded(id, step_name)) return runtime::deliver(run, *record, step_name);
+
+    std::stop_source stop;
+    run.add_stop_source(stop);
+    run.name_step(step_name);
+    struct Done {
+        runtime::Run& run;
+        std::stop_source& stop;
+        ~Done() {
+            run.remove_stop_source(stop);
+            run.name_step({});
+        }
+    } done{run, stop};
+    runtime::StepAttempts attempts(run, id, step_name, options, true);
+    const auto record = attempts.run([&](StepContext& context) { return call.invoke(call.object, context); }, stop);
+    return runtime::deliver(run, record, step_name);
+}
+
+std::shared_ptr<PendingStep> start_step(runtime::Run& run, const Name& name, std::unique_ptr<StepFunction> function,
+                                        const StepOptions& options) {
+    run.enter("ctx.async_step");
+    core::check_step(options, name.text());
+    const std::int32_t id = run.reserve();
+    const auto* record = run.recorded(id, name.string());
+    auto step = std::make_shared<runtime::AsyncStep>(run, id, name.string(), std::move(function), options);
+    if (record) {
+        step->resolve(*record);
+    } else {
+        step->start();
+    }
+    return step;
+}
+
+}  // namespace detail
+
+}  // namespace dbos

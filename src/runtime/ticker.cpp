@@ -1,0 +1,236 @@
+#include "runtime/ticker.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/log.hpp"
+#include "runtime/executor.hpp"
+
+namespace dbos::runtime {
+
+using std::chrono::seconds;
+
+namespace {
+constexpr auto kTick = seconds(1);
+constexpr auto kOrphans = seconds(30);
+constexpr auto kNames = seconds(5);
+}  // namespace
+
+Maintenance::Maintenance() : thread_(seam::spawn("dbos-upkeep", [this] { run(); })) {}
+
+Maintenance::~Maintenance() { stop(); }
+
+void Maintenance::stop() noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+        jobs_.clear();
+        changed_.notify_all();
+    }
+    if (thread_.joinable()) thread_.join();
+}
+
+void Maintenance::add(const std::string& name, std::function<void()> job) {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    for (const auto& [waiting, ignored] : jobs_) {
+        if (waiting == name) return;
+    }
+    jobs_.emplace_back(name, std::move(job));
+    changed_.notify_all();
+}
+
+void Maintenance::run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+        if (stopping_) return;
+        const auto job = std::move(jobs_.front().second);
+        jobs_.pop_front();
+        lock.unlock();
+        job();
+        lock.lock();
+    }
+}
+
+Ticker::Ticker(Executor& executor) : executor_(executor) {}
+
+Ticker::~Ticker() { stop(); }
+
+void Ticker::start() {
+    const sysdb::LeaseRow& mine = executor_.lease().row();
+    core::LapseOptions options;
+    options.executor_id = mine.executor_id;
+    options.incarnation = mine.incarnation;
+    options.host_key = mine.host_key.value_or("");
+    options.lease = executor_.lease_duration();
+    options.check_processes = executor_.options().check_pid;
+    judge_ = std::make_unique<core::LapseJudge>(std::move(options));
+    next_orphans_ = seam::steady_now() + kOrphans;
+    next_names_ = seam::steady_now() + kTick;
+    thread_ = seam::spawn("dbos-tick", [this] { run(); });
+}
+
+void Ticker::stop() noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+        changed_.notify_all();
+    }
+    if (thread_.joinable()) thread_.join();
+    maintenance_.stop();
+}
+
+void Ticker::poke() noexcept {
+    std::lock_guard lock(mutex_);
+    poked_ = true;
+    changed_.notify_all();
+}
+
+void Ticker::run() {
+    auto next = seam::steady_now();
+    for (;;) {
+        {
+            std::unique_lock lock(mutex_);
+            changed_.wait_until(lock, next, [&] { return stopping_ || poked_; });
+            if (stopping_) return;
+            poked_ = false;
+        }
+        // A lapse is judged over several ticks, so a short lease needs a faster one.
+        next = seam::steady_now() + std::min<seam::Duration>(kTick, executor_.lease_duration() / 5);
+        tick();
+        if (seam::steady_now() >= next_orphans_) {
+            next_orphans_ = seam::steady_now() + kOrphans;
+            executor_.claimer().check_orphans();
+        }
+        if (seam::steady_now() >= next_names_) {
+            next_names_ = seam::steady_now() + kNames;
+            maintenance_.add("names", [this] {
+                executor_.guarded("looking for workflows that nobody implements", [&] { warn_of_unknown_names(); });
+            });
+        }
+    }
+}
+
+void Ticker::tick() {
+    sysdb::TickRequest request{.now_ms = executor_.durable_now(),
+                               .application_name = executor_.application_name(),
+                               .application_version = executor_.application_version(),
+                               .is_latest_version = executor_.claimer().is_latest(),
+                               .workflow_names = executor_.workflow_names(),
+                               .running = executor_.running(),
+                               .queues = executor_.claimer().queues()};
+    const auto sent = seam::boot_now();
+    try {
+        const auto report = executor_.database().tick(request);
+        const auto received = seam::boot_now();
+        failing_ = false;
+        act(report, sent, received);
+    } catch (const std::exception& error) {
+        {
+            std::lock_guard lock(judge_mutex_);
+            judge_->tick_failed();
+        }
+        bool stopping = false;
+        {
+            std::lock_guard lock(mutex_);
+            stopping = stopping_;
+        }
+        if (!failing_ && !stopping) log_to(executor_.log(), LogLevel::warn, "the tick failed; trying again every second", {{"error", error.what()}});
+        failing_ = true;
+    }
+}
+
+void Ticker::act(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received) {
+    for (const auto& lost : report.lost) executor_.run_lost(lost.fence, lost.status);
+    executor_.claimer().set_latest(!report.latest_version || *report.latest_version == executor_.application_version());
+    for (const auto& queue : report.queues_with_work) executor_.claimer().has_work(queue);
+    if (queues_stale_.exchange(false) || report.queues_fingerprint != queues_fingerprint_) {
+        maintenance_.add("queues", [this] {
+            if (!executor_.guarded("reading the queues", [&] { executor_.reload_queues(); })) queues_stale_.store(true);
+        });
+        queues_fingerprint_ = report.queues_fingerprint;
+    }
+    if (report.due_delays) {
+        maintenance_.add("delays", [this] {
+            executor_.guarded("moving due workflows to their queues", [&] {
+                for (const auto& queue : executor_.database().enqueue_due(executor_.durable_now(), executor_.application_name())) {
+                    executor_.claimer().has_work(queue);
+                }
+            });
+        });
+    }
+    if (report.passed_deadlines) {
+        maintenance_.add("deadlines", [this] {
+            executor_.guarded("cancelling workflows past their deadline", [&] {
+                executor_.database().cancel_overdue(executor_.durable_now(), executor_.application_name());
+                poke();  // the next tick tells which of our runs were among them
+            });
+        });
+    }
+    judge(report, sent, received);
+}
+
+void Ticker::judge(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received) {
+    std::vector<core::ObservedLease> observed;
+    observed.reserve(report.leases.size());
+    for (const auto& row : report.leases) {
+        observed.push_back({.executor_id = row.executor_id,
+                            .incarnation = row.incarnation,
+                            .counter = row.counter,
+                            .expires_at_ms = row.expires_at,
+                            .lease_ms = row.lease_ms,
+                            .host_key = row.host_key,
+                            .pid = row.pid,
+                            .process_start = static_cast<std::uint64_t>(row.process_start)});
+    }
+    core::LapseJudge::Verdict verdict;
+    {
+        std::lock_guard lock(judge_mutex_);
+        if (executor_.lease().last_renewal().count() > 0) judge_->renewed(executor_.lease().last_renewal());
+        verdict = judge_->tick(observed, report.database_now_ms, sent, received);
+    }
+    auto sweep_all = [&](const std::vector<core::ObservedLease>& found, bool first_time) {
+        for (const auto& lease : found) {
+            for (const auto& row : report.leases) {
+                if (row.executor_id != lease.executor_id || row.incarnation != lease.incarnation) continue;
+                if (first_time) {
+                    log_to(executor_.log(), LogLevel::info, "an executor is dead; its workflows go back to their queues",
+                           {{"executor_id", row.executor_id}});
+                }
+                maintenance_.add("sweep " + row.executor_id, [this, row] { sweep(row); });
+            }
+        }
+    };
+    sweep_all(verdict.dead, true);
+    sweep_all(verdict.again, false);
+}
+
+void Ticker::sweep(const sysdb::LeaseRow& dead) {
+    executor_.guarded("handing back the workflows of a dead executor", [&] {
+        const auto result = executor_.database().sweep(dead, executor_.application_name(), executor_.application_version());
+        if (result.judged_wrong) {
+            std::lock_guard lock(judge_mutex_);
+            judge_->acquit(dead.executor_id, dead.incarnation);
+            return;
+        }
+        if (result.handed_back > 0) {
+            log_to(executor_.log(), LogLevel::info, "workflows of a dead executor were handed back",
+                   {{"executor_id", dead.executor_id}, {"count", std::to_string(result.handed_back)}});
+        }
+        for (const auto& queue : result.queues) executor_.claimer().has_work(queue);
+        if (result.more) maintenance_.add("sweep " + dead.executor_id, [this, dead] { sweep(dead); });
+    });
+}
+
+void Ticker::warn_of_unknown_names() {
+    for (const auto& [name, queue] : executor_.database().unknown_names(executor_.claimer().queues(), executor_.workflow_names(),
+                                                                       executor_.application_name())) {
+        if (!warned_names_.insert(name).second) continue;
+        log_to(executor_.log(), LogLevel::warn,
+               "a queued workflow stays ENQUEUED: no body is implemented here under its name; implement it, or start a process that does",
+               {{"workflow", name}, {"queue", queue}});
+    }
+}
+
+}  // namespace dbos::runtime

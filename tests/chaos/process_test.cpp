@@ -1,0 +1,215 @@
+// Real processes: killed, stopped and continued, on both databases. This program is the test and, with --worker, the worker.
+//
+// A worker logs `begin STEP ID PID` before and `end STEP ID PID` after the work of a step, in an append-only file. The invariants
+// are read off that file and the database: every workflow ends, and no step begins after its record was committed.
+#include <atomic>
+#include <map>
+
+#include "support/app.hpp"
+#include "support/process.hpp"
+
+using namespace std::chrono_literals;
+using dbos::test::Process;
+using dbos::test::SideLog;
+using dbos::test::eventually;
+
+namespace {
+
+inline constexpr auto Job = dbos::workflow<int(int, int)>("job");  // steps, milliseconds a step
+
+int job(dbos::Context& ctx, int steps, int ms, const SideLog& side) {
+    const std::string me = ctx.workflow_id();
+    int sum = 0;
+    for (int i = 1; i <= steps; ++i) {
+        sum += ctx.step("work", [&] {
+            const std::string tail = std::to_string(i) + " " + me + " " + std::to_string(getpid());
+            side.write("begin " + tail);
+            std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+            side.write("end " + tail);
+            return i;
+        });
+    }
+    return sum;
+}
+
+int work(const std::vector<std::string>& arguments) {
+    dbos::AppOptions options;
+    options.name = "chaos";
+    options.system_database_url = arguments.at(1);
+    options.dbos_system_schema = arguments.at(2);
+    const SideLog side(arguments.at(3));
+    options.check_pid = arguments.at(4) == "pid";
+    options.lease_duration = std::chrono::milliseconds(std::stoi(arguments.at(5)));
+    options.lease_renewal = options.lease_duration / 4;
+    dbos::App app(options);
+    app.implement(Job, [&](dbos::Context& ctx, int steps, int ms) { return job(ctx, steps, ms, side); });
+    app.register_queue({.name = "q", .worker_concurrency = 4});
+    app.launch();
+    side.write("up " + app.executor_id() + " " + std::to_string(getpid()));
+    app.wait();
+    side.write("down " + std::to_string(getpid()));
+    return 0;
+}
+
+class Processes : public dbos::test::AppTest {
+   public:
+    Process worker(bool check_pid, int lease_ms) {
+        const std::size_t before = side.count("up ");
+        Process process({"--worker", database().url(), database().schema(), side_path(), check_pid ? "pid" : "no-pid", std::to_string(lease_ms)});
+        EXPECT_TRUE(eventually([&] { return side.count("up ") > before; }, 60));
+        return process;
+    }
+    std::string side_path() const { return (directory_.path() / "side.log").string(); }
+    dbos::ClientOptions client_options() {
+        dbos::ClientOptions options;
+        options.system_database_url = database().url();
+        options.dbos_system_schema = database().schema();
+        options.application_name = "chaos";
+        options.log_sink = log.sink();
+        return options;
+    }
+    /// No step ran again after its record, and none twice but for what was in flight at a death.
+    void verify(dbos::Client& client, std::size_t workflows, int steps, std::size_t repeats_allowed) {
+        std::map<std::string, int> begun, ended;
+        for (const auto& line : side.lines()) {
+            const std::string key = line.substr(line.find(' ') + 1, line.rfind(' ') - line.find(' ') - 1);
+            if (line.starts_with("begin ")) ++begun[key];
+            if (line.starts_with("end ")) ++ended[key];
+        }
+        std::size_t repeats = 0;
+        for (const auto& [key, times] : begun) repeats += static_cast<std::size_t>(times - 1);
+        EXPECT_EQ(begun.size(), workflows * static_cast<std::size_t>(steps));
+        EXPECT_LE(repeats, repeats_allowed);
+        EXPECT_EQ(client.list_workflows({.status = dbos::Status::success, .load_input = false, .load_output = false}).size(), workflows);
+    }
+
+   protected:
+    dbos::test::TemporaryDirectory directory_;
+    SideLog side{side_path()};
+};
+DBOS_FOR_EVERY_DATABASE(Processes);
+
+std::vector<dbos::WorkflowHandle<int>> enqueue(dbos::Client& client, int count, int steps, int ms) {
+    std::vector<dbos::WorkflowHandle<int>> handles;
+    for (int i = 0; i < count; ++i) handles.push_back(client.enqueue(Job, {.queue_name = "q", .workflow_id = "w" + std::to_string(i)}, steps, ms));
+    return handles;
+}
+
+TEST_P(Processes, a_killed_worker_that_never_comes_back_is_taken_over) {
+    for (const bool check_pid : {true, false}) {
+        Process first = worker(check_pid, 2000), second = worker(check_pid, 2000);
+        dbos::Client client(client_options());
+        std::vector<dbos::WorkflowHandle<int>> handles;
+        for (int i = 0; i < 8; ++i) {
+            handles.push_back(client.enqueue(Job, {.queue_name = "q", .workflow_id = (check_pid ? "p" : "n") + std::to_string(i)}, 6, 100));
+        }
+        const std::string victim = std::to_string(first.pid());
+        ASSERT_TRUE(eventually([&] { return side.count(" " + victim) > 4; }));
+        first.kill(SIGKILL);
+        const auto killed = std::chrono::steady_clock::now();
+        for (auto& handle : handles) EXPECT_EQ(handle.get_result({.timeout = 60s}), 21);
+        const auto took = std::chrono::steady_clock::now() - killed;
+        std::printf("all of it done %.1f s after the kill (pid check %s)\n", std::chrono::duration<double>(took).count(), check_pid ? "on" : "off");
+        verify(client, check_pid ? 8 : 16, 6, check_pid ? 4 : 8);
+        second.kill(SIGTERM);
+        EXPECT_EQ(second.reap(), 0);
+    }
+}
+
+TEST_P(Processes, kills_at_any_moment_lose_nothing) {
+    std::vector<Process> workers;
+    for (int i = 0; i < 3; ++i) workers.push_back(worker(true, 2000));
+    dbos::Client client(client_options());
+    auto handles = enqueue(client, 30, 5, 20);
+    std::size_t kills = 0;
+    for (std::size_t round = 0; round < 6; ++round) {
+        const std::size_t ends = side.count("end ");
+        if (!eventually([&] { return side.count("end ") >= ends + 8; }, 10)) break;
+        workers[round % 3].kill(SIGKILL);
+        workers[round % 3].reap();
+        ++kills;
+        workers[round % 3] = worker(true, 2000);
+    }
+    for (auto& handle : handles) EXPECT_EQ(handle.get_result({.timeout = 60s}), 15);
+    EXPECT_GE(kills, 3u);
+    verify(client, 30, 5, kills * 4);
+}
+
+TEST_P(Processes, a_stopped_worker_that_goes_on_repeats_nothing_that_a_peer_has_finished) {
+    Process stopped = worker(true, 1500);
+    dbos::Client client(client_options());
+    auto handle = client.enqueue(Job, {.queue_name = "q", .workflow_id = "w"}, 8, 150);
+    const std::string pid = std::to_string(stopped.pid());
+    ASSERT_TRUE(eventually([&] { return side.count("begin 3 w " + pid) == 1; }));
+    stopped.kill(SIGSTOP);
+    Process peer = worker(true, 1500);
+    EXPECT_EQ(handle.get_result({.timeout = 60s}), 36);
+    const auto steps_before = client.list_workflow_steps("w");
+    const auto lines_before = side.lines().size();
+    stopped.kill(SIGCONT);
+    // It has to notice before it may start anything: give it a workflow to show that it is alive again.
+    std::vector<dbos::WorkflowHandle<int>> more;
+    for (int i = 0; i < 12; ++i) more.push_back(client.enqueue(Job, {.queue_name = "q", .workflow_id = "m" + std::to_string(i)}, 1, 50));
+    for (auto& one : more) EXPECT_EQ(one.get_result({.timeout = 60s}), 1);
+    ASSERT_TRUE(eventually([&] { return side.count("end 1 m") >= 12; }));
+    std::size_t of_w = 0;
+    const auto lines = side.lines();
+    for (std::size_t i = lines_before; i < lines.size(); ++i) {
+        // The step that was in flight may end; none may begin.
+        if (lines[i].starts_with("begin ") && lines[i].find(" w " + pid) != std::string::npos) ++of_w;
+    }
+    EXPECT_EQ(of_w, 0u);
+    const auto steps_after = client.list_workflow_steps("w");
+    ASSERT_EQ(steps_after.size(), steps_before.size());
+    for (std::size_t i = 0; i < steps_after.size(); ++i) {
+        EXPECT_EQ(steps_after[i].completed_at_epoch_ms, steps_before[i].completed_at_epoch_ms);
+    }
+    stopped.kill(SIGTERM);
+    EXPECT_EQ(stopped.reap(), 0);
+}
+
+TEST_P(Processes, sigterm_shuts_down_and_a_peer_finishes) {
+    Process first = worker(true, 1500);
+    dbos::Client client(client_options());
+    auto handles = enqueue(client, 4, 10, 50);
+    ASSERT_TRUE(eventually([&] { return side.count("begin ") >= 6; }));
+    first.kill(SIGTERM);
+    EXPECT_EQ(first.reap(), 0);
+    EXPECT_EQ(side.count("down "), 1u);
+    Process second = worker(true, 1500);
+    for (auto& handle : handles) EXPECT_EQ(handle.get_result({.timeout = 60s}), 55);
+    verify(client, 4, 10, 0);  // what was in flight was still recorded
+}
+
+TEST_P(Processes, a_database_that_is_blocked_for_longer_than_a_lease_robs_nobody) {
+    Process first = worker(false, 1500), second = worker(false, 1500);
+    dbos::Client client(client_options());
+    auto handles = enqueue(client, 6, 6, 100);
+    ASSERT_TRUE(eventually([&] { return side.count("end ") >= 6; }));
+    {
+        // Nobody can renew: the leases' table is locked (PostgreSQL), or the file's writer lock is held (SQLite).
+        auto blocker = open();
+        blocker->begin();
+        blocker->query(postgres() ? "LOCK TABLE @dbos_cpp_executors IN ACCESS EXCLUSIVE MODE" : "UPDATE @dbos_cpp_executors SET pid = pid", {}, dbos::sql::Access::write);
+        std::this_thread::sleep_for(4s);
+        blocker->rollback();
+    }
+    for (auto& handle : handles) EXPECT_EQ(handle.get_result({.timeout = 60s}), 21);
+    verify(client, 6, 6, 0);
+    EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE recovery_attempts <> 1"), "0");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc > 1 && std::string(argv[1]) == "--worker") {
+        try {
+            return work(std::vector<std::string>(argv + 1, argv + argc));
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, "worker: %s\n", error.what());
+            return 1;
+        }
+    }
+    testing::InitGoogleTest(&argc, argv);
+    return RUN_ALL_TESTS();
+}
