@@ -1,0 +1,4 @@
+// expect: a result must own its data
+#include "dbos/failure.hpp"
+
+static_assert(dbos::detail::require_result<const std::string&>());
