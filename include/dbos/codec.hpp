@@ -21,7 +21,6 @@
 
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -146,6 +145,8 @@ DBOS_EXPORT std::chrono::system_clock::time_point decode_time(const Value& value
 [[noreturn]] DBOS_EXPORT void fail_variant(const Path& path, const std::vector<std::string>& reasons);
 [[noreturn]] DBOS_EXPORT void fail_ambiguous_variant(std::size_t held, std::size_t earlier);
 [[noreturn]] DBOS_EXPORT void fail_duration();
+/// std::round; <cmath> is dear to include.
+DBOS_EXPORT double round_to_integer(double value) noexcept;
 
 template <class T>
 inline constexpr bool is_optional = false;
@@ -326,7 +327,7 @@ struct Codec<std::chrono::duration<R, P>> {
         } else {
             const double seconds = std::chrono::duration<double>(value).count();
             if constexpr (std::integral<R>) {
-                if (!(std::fabs(seconds) < limit()) || from_seconds(seconds) != value)
+                if (!(seconds < limit() && seconds > -limit()) || from_seconds(seconds) != value)
                     detail::fail_duration();
             }
             return seconds;
@@ -335,7 +336,7 @@ struct Codec<std::chrono::duration<R, P>> {
     static T decode(const Value& value, const Path& path) {
         const double seconds = detail::decode_seconds(value, path);
         if constexpr (std::integral<R>) {
-            if (!(std::fabs(seconds) < limit()))
+            if (!(seconds < limit() && seconds > -limit()))
                 fail_decode(path, "a duration within the range of its type", value);
         }
         return from_seconds(seconds);
@@ -349,7 +350,7 @@ struct Codec<std::chrono::duration<R, P>> {
     static T from_seconds(double seconds) {
         const double ticks = seconds * static_cast<double>(P::den) / static_cast<double>(P::num);
         if constexpr (std::integral<R>) {
-            return T(static_cast<R>(std::round(ticks)));
+            return T(static_cast<R>(detail::round_to_integer(ticks)));
         } else {
             return T(static_cast<R>(ticks));
         }

@@ -1,5 +1,6 @@
 #include "dbos/codec.hpp"
 
+#include <cmath>
 #include <cstring>
 
 #include "value/text.hpp"
@@ -191,6 +192,8 @@ void fail_duration() {
                       "the duration does not survive as a number of seconds: use a type of coarser ticks "
                       "(milliseconds, seconds)");
 }
+
+double round_to_integer(double value) noexcept { return std::round(value); }
 
 void add_named(Arguments& arguments, Named argument) {
     if (argument.name.empty())
