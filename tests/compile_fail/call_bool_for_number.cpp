@@ -1,0 +1,7 @@
+// expect: dbos: an argument does not convert to the workflow's parameter type
+#include "dbos/client.hpp"
+
+inline constexpr auto Add = dbos::workflow<int(int, double)>("add");
+inline constexpr auto Greet = dbos::workflow<std::string(std::string, bool)>("greet");
+
+void call(dbos::Client& client) { client.enqueue(Add, {}, true, 2.0); }

@@ -1,0 +1,5 @@
+// expect: Name
+#include "dbos/workflow.hpp"
+
+void step(const dbos::Name& name);
+void call(const std::string& text) { step(text); }

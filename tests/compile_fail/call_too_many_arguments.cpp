@@ -1,0 +1,7 @@
+// expect: dbos: wrong number of arguments for this workflow
+#include "dbos/client.hpp"
+
+inline constexpr auto Add = dbos::workflow<int(int, double)>("add");
+inline constexpr auto Greet = dbos::workflow<std::string(std::string, bool)>("greet");
+
+void call(dbos::Client& client) { client.enqueue_async(Add, {}, 1, 2.0, 3); }
