@@ -299,6 +299,15 @@ struct Codec<Bytes> {
 };
 
 template <>
+struct Codec<Object> {
+    static Value encode(const Object& value) { return value; }
+    static Object decode(const Value& value, const Path& path) {
+        Object scratch;
+        return detail::decode_object(value, path, scratch);
+    }
+};
+
+template <>
 struct Codec<Timestamp> {
     static Value encode(const Timestamp& value) { return value; }
     static Timestamp decode(const Value& value, const Path& path) {
