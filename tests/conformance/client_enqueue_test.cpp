@@ -41,7 +41,7 @@ TEST_P(ClientEnqueue, writes_the_row_that_every_sdk_reads) {
     const auto handle =
         client().enqueue(Checkout, {.queue_name = "orders", .workflow_id = "o-17"}, {"o-17", 4200});
     EXPECT_EQ(handle.workflow_id(), "o-17");
-    EXPECT_EQ(inputs("o-17"), R"({"positionalArgs":[{"id":"o-17","cents":4200}]})");
+    EXPECT_EQ(inputs("o-17"), R"({"positionalArgs":[{"id":"o-17","cents":4200}],"namedArgs":{}})");
     EXPECT_EQ(column("o-17", "status"), "ENQUEUED");
     EXPECT_EQ(column("o-17", "name"), "checkout");
     EXPECT_EQ(column("o-17", "queue_name"), "orders");
@@ -149,7 +149,7 @@ TEST_P(ClientEnqueue, an_existing_id_gives_its_workflow) {
     const auto again = client().enqueue(Checkout, {.queue_name = "orders", .workflow_id = "o", .priority = 3},
                                         {"second", 2});
     EXPECT_EQ(again.workflow_id(), "o");
-    EXPECT_EQ(inputs("o"), R"({"positionalArgs":[{"id":"first","cents":1}]})");
+    EXPECT_EQ(inputs("o"), R"({"positionalArgs":[{"id":"first","cents":1}],"namedArgs":{}})");
     EXPECT_EQ(column("o", "priority"), "0");
     EXPECT_EQ(column("o", "updated_at"), updated);
     EXPECT_EQ(log.lines().size(), 0U);
@@ -266,7 +266,7 @@ TEST_P(ClientEnqueue, writes_the_old_layout_too) {
     execute("ALTER TABLE @workflow_status DROP COLUMN creator_xid");
     execute("UPDATE @dbos_migrations SET version = 108");
     client().enqueue(Checkout, {.queue_name = "q", .workflow_id = "o"}, {"o", 1});
-    EXPECT_EQ(column("o", "inputs"), R"({"positionalArgs":[{"id":"o","cents":1}]})");
+    EXPECT_EQ(column("o", "inputs"), R"({"positionalArgs":[{"id":"o","cents":1}],"namedArgs":{}})");
     EXPECT_EQ(column("o", "length(owner_xid)"), "36");
     EXPECT_EQ(client().enqueue(Checkout, {.queue_name = "q", .workflow_id = "o"}, {"o", 2}).workflow_id(),
               "o");

@@ -115,10 +115,10 @@ void ClientTest::end(const std::string& id, const std::string& status,
     const auto text = [](const std::optional<std::string>& value) {
         return value ? literal(Cell(*value)) : "NULL";
     };
-    execute("BEGIN; INSERT INTO @workflow_output (workflow_uuid, output, error) VALUES (" +
-            literal(Cell(id)) + ", " + text(output) + ", " + text(error) +
+    execute("INSERT INTO @workflow_output (workflow_uuid, output, error) VALUES (" + literal(Cell(id)) +
+            ", " + text(output) + ", " + text(error) +
             "); UPDATE @workflow_status SET status = " + literal(Cell(status)) +
-            ", serialization = 'portable_json' WHERE workflow_uuid = " + literal(Cell(id)) + "; COMMIT");
+            ", serialization = 'portable_json' WHERE workflow_uuid = " + literal(Cell(id)));
 }
 
 }  // namespace dbos::test

@@ -29,8 +29,8 @@ class LogLines {
 
 /// A cell: text, number, or NULL.
 struct Cell {
-    Cell(const char* text) : text(text) {}
-    Cell(std::string text) : text(std::move(text)) {}
+    Cell(const char* value) : text(value) {}
+    Cell(std::string value) : text(std::move(value)) {}
     Cell(std::int64_t number) : text(std::to_string(number)), quoted(false) {}
     Cell(int number) : Cell(static_cast<std::int64_t>(number)) {}
     Cell(bool flag) : text(flag ? "true" : "false"), quoted(false) {}
