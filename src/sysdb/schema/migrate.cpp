@@ -87,7 +87,8 @@ std::unique_ptr<sql::Connection> open_or_create(const sql::OpenOptions& open, co
         return sql::open(open);
     } catch (const DatabaseError& error) {
         if (open.url.backend == sql::Backend::sqlite || !options.create_database) throw;
-        // libpq tells no SQLSTATE of a refused connection, so any refusal may mean a missing database.
+        // 3D000: no such database; poolers say 08P01. A server out of reach or a wrong password is not asked twice.
+        if (error.sqlstate() != "3D000" && error.sqlstate() != "08P01") throw;
         const DatabaseError refusal = error;
         try {
             sql::create_database_if_missing(open.url);

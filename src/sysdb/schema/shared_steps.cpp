@@ -6,8 +6,13 @@
 namespace dbos::sysdb::schema {
 namespace {
 
+// Indexes that are not valid, and whether a session builds them at this moment.
 constexpr const char* kInvalidIndexes = R"(
-SELECT x.relname::text FROM pg_catalog.pg_index i
+SELECT x.relname::text,
+       EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index g
+               WHERE g.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+                 AND g.index_relid = i.indexrelid)
+FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -47,6 +52,9 @@ WHERE n.nspname = $1 AND t.relname = ANY($2) AND pg_catalog.pg_has_role(t.relown
                   WHERE x.grantee = h.grantee AND x.privilege_type = h.privilege_type)
 GROUP BY n.nspname, t.relname, h.grantee, r.rolname
 ORDER BY 1)";
+
+// How long an index that a peer builds CONCURRENTLY is left to it (only SDKs without the lock, or after its time-out).
+constexpr seam::Duration kBuildByPeer = std::chrono::minutes(10);
 
 sql::TextArray table_names() {
     sql::TextArray names;
@@ -101,10 +109,20 @@ std::string special_changes(const Job& job, int version, bool payload_functions)
 
 void drop_invalid_indexes(Job& job) {
     if (job.target.cockroach) return;
-    const sql::Result rows =
-        job.connection.query(kInvalidIndexes, {std::string_view(job.target.schema), table_names()});
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        job.connection.script(drop_index(job.target, quote_name(rows.at(i, 0).text()), true));
+    const seam::SteadyTime end = seam::steady_now() + kBuildByPeer;
+    for (;;) {
+        const sql::Result rows =
+            job.connection.query(kInvalidIndexes, {std::string_view(job.target.schema), table_names()});
+        bool being_built = false;
+        for (std::size_t i = 0; i < rows.size(); ++i) being_built = being_built || rows.at(i, 1).boolean();
+        if (being_built && seam::steady_now() < end) {
+            seam::sleep_for(std::chrono::seconds(1));
+            continue;
+        }
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            job.connection.script(drop_index(job.target, quote_name(rows.at(i, 0).text()), true));
+        }
+        return;
     }
 }
 
