@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -274,15 +276,15 @@ TEST_F(PlatformWakeFile, a_turn_that_is_given_up_does_not_stay_taken) {
 }
 
 TEST_F(PlatformWakeFile, writers_in_turn_exclude_each_other) {
-    int inside = 0;
-    int most = 0;
+    std::atomic<int> inside{0};  // atomic because thread sanitizers know nothing of file locks
+    std::atomic<int> most{0};
     std::vector<Thread> threads;
     for (int i = 0; i < 4; ++i) {
         threads.push_back(spawn("turns", [&] {
             TurnFile turn(database());
             for (int round = 0; round < 100; ++round) {
                 if (!turn.lock(20s, {})) return;
-                most = std::max(most, ++inside);
+                most = std::max<int>(most, ++inside);
                 std::this_thread::yield();
                 --inside;
                 turn.unlock();
