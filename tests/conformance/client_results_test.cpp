@@ -358,6 +358,74 @@ TEST_P(WaiterHub, an_end_during_the_check_is_not_lost) {
     }
 }
 
+/// Another process: its commits reach the hub by NOTIFY or the wake file alone.
+class Peer {
+   public:
+    explicit Peer(const dbos::sql::OpenOptions& open) : database_(options(open)) {}
+    void start(const std::string& id) {
+        dbos::sysdb::NewWorkflow row;
+        row.workflow_id = id;
+        row.token = "token-" + id;
+        row.status = "PENDING";
+        row.name = "work";
+        row.inputs = "{}";
+        row.serialization = "portable_json";
+        row.executor_id = "peer";
+        database_.start_workflow(row);
+    }
+    void end(const std::string& id, const std::string& output) {
+        dbos::sysdb::Outcome outcome;
+        outcome.fence = {id, "token-" + id};
+        outcome.payload = output;
+        ASSERT_EQ(database_.record_outcome(outcome), dbos::sysdb::OutcomeResult::recorded);
+    }
+
+   private:
+    static dbos::sysdb::DatabaseOptions options(const dbos::sql::OpenOptions& open) {
+        dbos::sysdb::DatabaseOptions options;
+        options.open = open;
+        return options;
+    }
+    dbos::sysdb::SystemDatabase database_;
+};
+
+TEST_P(WaiterHub, a_peer_wakes_the_wait) {
+    Peer peer(options());
+    for (int i = 0; i < 10; ++i) {
+        const std::string id = "w" + std::to_string(i);
+        peer.start(id);
+        add(id, {.polling_interval = std::chrono::hours(1)});
+        const auto looks = hub().stats().payloads;
+        ASSERT_TRUE(dbos::test::eventually([&] { return hub().stats().payloads > looks || i > 0; }));
+        peer.end(id, std::to_string(i));
+        ASSERT_EQ(told(static_cast<std::size_t>(i) + 1).back(), std::pair(id, std::to_string(i)));
+    }
+}
+
+TEST_P(WaiterHub, a_notification_of_others_causes_no_statement) {
+    if (!postgres()) GTEST_SKIP() << "the wake file says only that something changed";
+    Peer peer(options());
+    for (const char* id : {"first", "mine", "other"}) peer.start(id);
+    add("first", {.polling_interval = std::chrono::hours(1)});
+    peer.end("first", "0");
+    told(1);  // the subscription stands, or its first event has been seen
+    add("mine", {.polling_interval = std::chrono::hours(1)});
+    ASSERT_TRUE(dbos::test::eventually([&] { return hub().stats().payloads >= 2; }));
+    ASSERT_TRUE(dbos::test::eventually([&] {
+        return query_text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%dbos_cpp_wake%'") !=
+               "0";
+    }));
+    const auto before = hub().stats();
+    for (int i = 0; i < 20; ++i) {
+        const std::string id = "noise" + std::to_string(i);
+        peer.start(id);
+        peer.end(id, "1");
+    }
+    peer.end("mine", "2");
+    EXPECT_EQ(told(2).back().second, "2");
+    EXPECT_LE(hub().stats().payloads + hub().stats().checks, before.payloads + before.checks + 2);
+}
+
 TEST_P(WaiterHub, an_unknown_id_is_waited_for_and_may_appear) {
     hub({.wakeups = false});
     add("later", {.polling_interval = 5ms});
