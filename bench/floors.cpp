@@ -77,7 +77,7 @@ std::string create_database(const std::string& server_url, const std::string& na
 void drop_database(const std::string& server_url, const std::string& name) { run(server_url, "DROP DATABASE IF EXISTS " + name + " WITH (FORCE)"); }
 
 void empty_tables(const std::string& url) {
-    run(url, "TRUNCATE dbos.workflow_status, dbos.workflow_input, dbos.workflow_output, dbos.operation_outputs CASCADE");
+    run(url, "SET client_min_messages = warning; TRUNCATE dbos.workflow_status, dbos.workflow_input, dbos.workflow_output, dbos.operation_outputs CASCADE");
     for (const char* table : {"workflow_status", "workflow_input", "workflow_output", "operation_outputs"}) {
         run(url, std::string("VACUUM dbos.") + table);
     }

@@ -124,7 +124,8 @@ Core::Core(std::shared_ptr<sysdb::SystemDatabase> database, CoreOptions options)
       callbacks_(own_callbacks_),
       hub_(*database_, {.log = options_.log,
                         .wakeups = options_.wakeups,
-                        .retry_connection_errors = options_.retry_connection_errors}),
+                        .retry_connection_errors = options_.retry_connection_errors,
+                        .runs_here = options_.runs_here}),
       workers_(kWorkerThreads) {}
 
 Core::~Core() { close(); }

@@ -25,6 +25,8 @@ struct CoreOptions {
     CallbackExecutor executor;
     bool wakeups = true;
     bool retry_connection_errors = true;
+    /// As HubOptions::runs_here.
+    std::function<bool(const std::string& workflow_id)> runs_here = {};
     Duration query_timeout = std::chrono::seconds(30);
     /// Names the twin in errors of calls made in a body: "ctx.".
     const char* body_twin = "ctx.";

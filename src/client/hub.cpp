@@ -42,6 +42,8 @@ WaiterHub::~WaiterHub() {
 
 WaiterHub::WaitId WaiterHub::add(std::string workflow_id, const WaitOptions& options, Done done) {
     database_.core().check_process();
+    WaitId added = 0;
+    std::string watched;
     {
         const Lock lock(mutex_);
         if (!closed_) {
@@ -56,15 +58,25 @@ WaiterHub::WaitId WaiterHub::add(std::string workflow_id, const WaitOptions& opt
             wait.done = std::move(done);
             wait.interval = std::max<seam::Duration>(options.polling_interval, milliseconds(1));
             if (options.timeout) wait.deadline = now + *options.timeout;
-            wait.due = now;
+            // Registered first, looked at afterwards: an end that is delivered meanwhile finds the wait.
+            wait.due = options_.runs_here ? now + wait.interval : now;
             wait.seen = options.seen;
             wait.fail_if_missing = options.fail_if_missing;
-            due_.emplace(now, id);
-            waits_.emplace(id, std::move(wait));
+            due_.emplace(wait.due, id);
+            const std::string& name = waits_.emplace(id, std::move(wait)).first->second.workflow_id;
             waiting_.store(waits_.size());
-            changed_.notify_one();
-            return id;
+            if (!options_.runs_here) {
+                changed_.notify_one();
+                return id;
+            }
+            added = id;
+            watched = name;
+            if (due_.begin()->second == id || options.timeout) changed_.notify_one();
         }
+    }
+    if (added != 0) {
+        if (!options_.runs_here(watched)) notify_ended(watched);
+        return added;
     }
     done({}, std::make_exception_ptr(ClientClosed()));
     return 0;
@@ -110,6 +122,16 @@ void WaiterHub::notify_ended(const std::string& workflow_id) noexcept {
     changed_.notify_one();
 }
 
+void WaiterHub::deliver(const sysdb::ResultRow& row) noexcept {
+    if (waiting_.load() == 0) return;
+    std::vector<Finished> finished;
+    {
+        const Lock lock(mutex_);
+        apply_row(row, finished);
+    }
+    finish(finished);
+}
+
 void WaiterHub::woken(const sysdb::Wakeups::Event& event) noexcept {
     const Lock lock(mutex_);
     const seam::SteadyTime due = std::max(seam::steady_now(), wake_not_before_);
@@ -149,7 +171,7 @@ void WaiterHub::close() noexcept {
         if (connection_) connection_->interrupt();
         changed_.notify_all();
     }
-    deliver(finished);
+    finish(finished);
 }
 
 void WaiterHub::join() noexcept {
@@ -187,7 +209,7 @@ WaiterHub::Wait WaiterHub::take(std::map<WaitId, Wait>::iterator position) {
     return wait;
 }
 
-void WaiterHub::deliver(std::vector<Finished>& finished) noexcept {
+void WaiterHub::finish(std::vector<Finished>& finished) noexcept {
     for (Finished& item : finished) {
         try {
             item.done(std::move(item.row), std::move(item.error));
@@ -348,7 +370,7 @@ void WaiterHub::read_payloads(const std::vector<std::string>& ids, bool& product
         }
     }
     productive = productive || !finished.empty();
-    deliver(finished);
+    finish(finished);
     apply_statuses(ids, statuses);
 }
 
@@ -401,7 +423,7 @@ void WaiterHub::apply_statuses(const std::vector<std::string>& ids,
             }
         }
     }
-    deliver(finished);
+    finish(finished);
 }
 
 void WaiterHub::finish_ids(const std::vector<std::string>& ids, bool only_overdue, std::exception_ptr error,
@@ -441,7 +463,7 @@ void WaiterHub::check_failed(Lock& lock, const std::vector<std::string>& ids, st
         finish_ids(ids, false, error, finished);
     }
     lock.unlock();
-    deliver(finished);
+    finish(finished);
     lock.lock();
 }
 

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,6 +29,8 @@ struct HubOptions {
     LogSink log = {};
     bool wakeups = true;                  // false: polling only
     bool retry_connection_errors = true;  // false: a lost connection fails all waits
+    /// Whether this process runs the workflow now and will deliver() its end: such a wait needs no first look.
+    std::function<bool(const std::string& workflow_id)> runs_here = {};
     seam::Duration idle_close =
         std::chrono::seconds(60);  // connections are closed so long after the last wait
 };
@@ -60,6 +63,10 @@ class WaiterHub {
     sysdb::ResultRow wait(const std::string& workflow_id, const WaitOptions& options);
     /// This process has committed the end of the workflow. Cheap if nobody waits for it. Any thread.
     void notify_ended(const std::string& workflow_id) noexcept;
+
+    /// This process has committed the outcome of a workflow that it ran: its waits end at once, without a query. To be called
+    /// after HubOptions::runs_here has become false for it. Any thread.
+    void deliver(const sysdb::ResultRow& row) noexcept;
 
     /// Fails all waits with ClientClosed and stops the thread, without waiting for it.
     void close() noexcept;
@@ -112,7 +119,7 @@ class WaiterHub {
     void woken(const sysdb::Wakeups::Event& event) noexcept;
     void make_due(WaitId id, Wait& wait, seam::SteadyTime due);
     Wait take(std::map<WaitId, Wait>::iterator position);
-    static void deliver(std::vector<Finished>& finished) noexcept;
+    static void finish(std::vector<Finished>& finished) noexcept;
 
     sysdb::SystemDatabase& database_;
     const HubOptions options_;

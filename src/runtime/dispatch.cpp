@@ -46,6 +46,12 @@ std::vector<sysdb::Fence> Executor::running() const {
     return fences;
 }
 
+bool Executor::runs_here(const std::string& workflow_id) const {
+    std::lock_guard lock(mutex_);
+    const auto found = runs_.lower_bound({workflow_id, ""});
+    return found != runs_.end() && found->first.workflow_id == workflow_id && !found->second->interrupted();
+}
+
 void Executor::hand_back_orphans() {
     // No birth while it looks: a row inserted after `held` was read would look like one that nobody holds.
     std::lock_guard birth(birth_mutex_);
@@ -209,18 +215,30 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
     }
     sysdb::Outcome outcome{.fence = run->fence(), .success = success, .payload = std::move(payload), .queue_name = {}};
     if (run->birth().queue_name && claimer_.has_shared_limit(*run->birth().queue_name)) outcome.queue_name = run->birth().queue_name;
+    // What waits here for the result is told without a query.
+    auto row = std::make_shared<sysdb::ResultRow>(sysdb::ResultRow{.workflow_id = run->id(),
+                                                                   .status = success ? "SUCCESS" : "ERROR",
+                                                                   .output = success ? sysdb::Text(outcome.payload) : sysdb::Text(),
+                                                                   .error = success ? sysdb::Text() : sysdb::Text(outcome.payload),
+                                                                   .serialization = run->birth().serialization});
     // The body's thread is free at once; the slot only when the outcome has been committed.
-    database().record_outcome_async(std::move(outcome), [this, run](sysdb::OutcomeResult result, std::exception_ptr error) {
+    database().record_outcome_async(std::move(outcome), [this, run, row](sysdb::OutcomeResult result, std::exception_ptr error) {
+        const bool recorded = !error && result == sysdb::OutcomeResult::recorded;
         if (error) {
             log_to(log(), LogLevel::error, "an outcome could not be recorded; the workflow will be recovered", {{"workflow_id", run->id()}});
-        } else if (result == sysdb::OutcomeResult::lost) {
+        } else if (!recorded) {
             log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over", {{"workflow_id", run->id()}});
         }
-        {
-            std::lock_guard lock(mutex_);
-            --outcomes_pending_;
-        }
         release(run->fence(), run->birth().queue_name);
+        // After the release: who registers a wait from now on looks at the database.
+        if (recorded) {
+            hub().deliver(*row);
+        } else {
+            hub().notify_ended(run->id());
+        }
+        std::lock_guard lock(mutex_);
+        --outcomes_pending_;
+        if (ending_) changed_.notify_all();
     });
 }
 

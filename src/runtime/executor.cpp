@@ -144,7 +144,9 @@ void Executor::open_database() {
     database.log = log();
     database.local_wake.enqueued = [this](const std::string& queue) { claimer_.has_work(queue); };
     database.local_wake.ended = [this](const std::string& id) {
-        if (client::Core* core = local_core_.load()) core->hub().notify_ended(id);
+        // What this process runs is delivered with its result, in finish().
+        client::Core* core = local_core_.load();
+        if (core && !runs_here(id)) core->hub().notify_ended(id);
     };
     database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
     database_->open();
@@ -156,6 +158,7 @@ void Executor::open_database() {
                                                                           .executor = options_.executor,
                                                                           .wakeups = options_.use_listen_notify.value_or(true),
                                                                           .retry_connection_errors = options_.retry_connection_errors,
+                                                                          .runs_here = [this](const std::string& id) { return runs_here(id); },
                                                                           .query_timeout = options_.observability_query_timeout});
     local_core_.store(core_.get());
     client_ = client::make_client(core_);

@@ -100,6 +100,8 @@ class Executor {
     void begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation, std::uint32_t lapse);
     /// The runs whose rows are ours.
     std::vector<sysdb::Fence> running() const;
+    /// Whether a run of this workflow is going on in this process, its outcome not yet committed.
+    bool runs_here(const std::string& workflow_id) const;
     /// The tick found that a run is over for us: `status` empty = the row is gone.
     void run_lost(const sysdb::Fence& fence, const std::string& status);
     /// Why a fence was lost: interrupts the run accordingly.
