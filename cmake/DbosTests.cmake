@@ -51,6 +51,12 @@ dbos_add_suite(unit)
 dbos_add_suite(conformance SHARDS 4 TIMEOUT 600)
 dbos_add_suite(vectors)
 dbos_add_suite(chaos TIMEOUT 600)
+if(TARGET chaos_tests)
+  # Stops its server, so it has one of its own.
+  add_test(NAME chaos-database-down COMMAND ${PROJECT_SOURCE_DIR}/scripts/with-postgres
+    $<TARGET_FILE:chaos_tests> --gtest_filter=*DatabaseDown*)
+  set_tests_properties(chaos-database-down PROPERTIES LABELS chaos TIMEOUT 300 ENVIRONMENT "DBOS_TEST_OWN_SERVER=1")
+endif()
 if(rapidcheck_FOUND)
   dbos_add_suite(property TIMEOUT 600 LIBRARIES rapidcheck)
 endif()
