@@ -54,7 +54,8 @@ fs::path existing_directory(const fs::path& path) {
 // What exists of the path must be a directory that we may write to; the rest is created later.
 fs::path possible_output(const fs::path& path) {
     const std::string shown = printable(path.native());
-    fs::path existing = fs::weakly_canonical(path);
+    fs::path existing = fs::weakly_canonical(fs::absolute(path));
+    if (!existing.has_filename()) existing = existing.parent_path();  // a slash at the end
     const fs::path result = existing;
     std::error_code ignored;
     while (!fs::exists(existing, ignored) && existing != existing.parent_path())

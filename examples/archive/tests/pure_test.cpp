@@ -313,6 +313,12 @@ TEST_F(CommandLine, IsReadAndRefusedWithASentence) {
     EXPECT_FALSE(options.restart);
     EXPECT_FALSE(fs::exists(root / "deep"));
 
+    const fs::path here = fs::current_path();
+    fs::current_path(root);
+    EXPECT_EQ(parse_options({"in", "not/yet/"}).out, fs::canonical(root) / "not" / "yet");
+    EXPECT_EQ(parse_options({"in/../in/", "./out"}).directory, fs::canonical(in));
+    fs::current_path(here);
+
     const auto refusal = [](const std::vector<std::string>& arguments) -> std::string {
         try {
             parse_options(arguments);
