@@ -88,9 +88,9 @@ class DBOS_EXPORT Client {
     }
     template <class R, class... A, class... E, class... U>
         requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
-    WorkflowHandle<R> enqueue(const Workflow<R(A...), E...>& contract, EnqueueOptions options, U&&... args) {
+    WorkflowHandle<R> enqueue(const Workflow<R(A...), E...>&, const EnqueueOptions&, U&&...) {
         detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
-        return refused(contract, options, args...);
+        return refused<WorkflowHandle<R>>();
     }
     /// The same by name: `options.workflow_name` is required; named() arguments stand last.
     template <class R = Value, class... U>
@@ -108,10 +108,9 @@ class DBOS_EXPORT Client {
     }
     template <class R, class... A, class... E, class... U>
         requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
-    Future<WorkflowHandle<R>> enqueue_async(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
-                                            U&&... args) {
+    Future<WorkflowHandle<R>> enqueue_async(const Workflow<R(A...), E...>&, const EnqueueOptions&, U&&...) {
         detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
-        return refused(contract, options, args...);
+        return refused<Future<WorkflowHandle<R>>>();
     }
     template <class R = Value, class... U>
     Future<WorkflowHandle<R>> enqueue_async(EnqueueOptions options, U&&... args) {
@@ -180,8 +179,8 @@ class DBOS_EXPORT Client {
                         detail::HandleDone done);
     const std::shared_ptr<detail::CallbackQueue>& callbacks() const noexcept;
 
-    template <class R, class... A, class... E, class... U>
-    static WorkflowHandle<R> refused(const Workflow<R(A...), E...>&, U&&...);  // never defined
+    template <class Result>
+    static Result refused();  // never defined: the static_assert before it has spoken
 
     std::unique_ptr<Impl> impl_;
 };

@@ -221,6 +221,7 @@ class Workflow<R(A...), E...> {
     /// The same contract with more error types: what a failed step or the workflow may throw as this type.
     template <class... More>
     consteval Workflow<R(A...), E..., More...> throws() const {
+        (static_cast<void>(error_type<More>()), ...);  // refused here, not where the list is first used
         Workflow<R(A...), E..., More...> copy;
         copy.name_ = name_;
         copy.class_name_ = class_name_;
