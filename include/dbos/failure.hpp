@@ -32,6 +32,9 @@ struct ErrorType {
 
 namespace detail {
 
+/// A field named `code` is also the record's code, if it is an integer or a text.
+DBOS_EXPORT void set_code(Failure& failure, const Value& value);
+
 template <class E>
 struct EncodeErrorField {
     const E& error;
@@ -41,13 +44,9 @@ struct EncodeErrorField {
     void operator()(const char* name, M C::* member) const {
         if constexpr (require_serializable<M>()) {
             Value value = Codec<M>::encode(error.*member);
-            if (std::string_view(name) == "code") set_code(value);
+            if (std::string_view(name) == "code") set_code(failure, value);
             data.emplace_back(name, std::move(value));
         }
-    }
-    void set_code(const Value& value) const {
-        if (value.kind() == Kind::integer) failure.code = value.as_int();
-        if (value.kind() == Kind::string) failure.code = value.as_string();
     }
 };
 

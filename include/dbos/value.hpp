@@ -100,32 +100,34 @@ DBOS_EXPORT const char* to_string(Kind kind) noexcept;
 
 class DBOS_EXPORT Value {
    public:
-    Value() noexcept = default;
-    Value(std::nullptr_t) noexcept {}
+    Value() noexcept;
+    Value(std::nullptr_t) noexcept : Value() {}
     /// Exactly bool: a pointer or an integer never becomes one.
     template <std::same_as<bool> B>
-    Value(B value) noexcept : data_(value) {}
+    Value(B value) noexcept {
+        hold_bool(value);
+    }
     template <detail::integer I>
     Value(I value) {
         if constexpr (std::is_unsigned_v<I> && sizeof(I) >= sizeof(std::int64_t)) {
-            if (value > static_cast<I>(std::numeric_limits<std::int64_t>::max())) {
-                *this = integer(std::to_string(value));
-                return;
-            }
+            hold_unsigned(value);
+        } else {
+            hold_int(value);
         }
-        data_ = static_cast<std::int64_t>(value);
     }
     template <std::floating_point F>
-    Value(F value) noexcept : data_(static_cast<double>(value)) {}
+    Value(F value) noexcept {
+        hold_double(static_cast<double>(value));
+    }
     /// Must not be null.
-    Value(const char* text) : data_(std::string(text)) {}
-    Value(std::string_view text) : data_(std::string(text)) {}
-    Value(std::string text) noexcept : data_(std::move(text)) {}
-    Value(Bytes bytes) noexcept : data_(std::move(bytes)) {}
-    Value(Timestamp time) noexcept : data_(time) {}
-    Value(Array items) noexcept : data_(std::move(items)) {}
-    Value(Object members) noexcept : data_(std::move(members)) {}
-    Value(BigInteger integer) noexcept : data_(std::move(integer)) {}
+    Value(const char* text);
+    Value(std::string_view text);
+    Value(std::string text) noexcept;
+    Value(Bytes bytes) noexcept;
+    Value(Timestamp time) noexcept;
+    Value(Array items) noexcept;
+    Value(Object members) noexcept;
+    Value(BigInteger integer) noexcept;
     Value(Opaque opaque);
     Value(const Value&);
     Value(Value&&) noexcept;
@@ -139,7 +141,7 @@ class DBOS_EXPORT Value {
     /// An annotation of the common value model: Opaque with an empty module.
     static Value annotated(std::string name, Object members);
 
-    Kind kind() const noexcept { return static_cast<Kind>(data_.index()); }
+    Kind kind() const noexcept;
     bool is_null() const noexcept { return kind() == Kind::null; }
     /// The value inside an annotation that holds one (member `value` or `items`); itself otherwise. All
     /// accessors but kind() and as_opaque() look through annotations.
@@ -183,10 +185,16 @@ class DBOS_EXPORT Value {
     std::string dump() const;
 
    private:
-    // The annotation's shared_ptr is immutable, so copies may share it.
-    using Data = std::variant<std::monostate, bool, std::int64_t, BigInteger, double, std::string, Bytes,
-                              Timestamp, Array, Object, std::shared_ptr<const Opaque>>;
-    Data data_;
+    // A std::variant that only value.cpp sees: to instantiate it costs a unit more than the rest of the public headers.
+    struct Data;
+    Data& data() noexcept;
+    const Data& data() const noexcept;
+    void hold_bool(bool value) noexcept;
+    void hold_int(std::int64_t value) noexcept;
+    void hold_unsigned(std::uint64_t value);
+    void hold_double(double value) noexcept;
+
+    alignas(std::max_align_t) std::byte storage_[48];
 };
 
 struct DBOS_EXPORT Opaque {

@@ -9,6 +9,14 @@
 #include "codec/known_errors.hpp"
 
 namespace dbos {
+
+namespace detail {
+void set_code(Failure& failure, const Value& value) {
+    if (value.kind() == Kind::integer) failure.code = value.as_int();
+    if (value.kind() == Kind::string) failure.code = value.as_string();
+}
+}  // namespace detail
+
 namespace {
 
 std::string demangle(const std::type_info& type) {

@@ -4,6 +4,7 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <new>
 
 #include "value/rendering.hpp"
 
@@ -84,12 +85,54 @@ std::chrono::system_clock::time_point Timestamp::time_point() const {
         std::chrono::seconds(seconds) + std::chrono::nanoseconds(nanos)));
 }
 
-Value::Value(Opaque opaque) : data_(std::make_shared<const Opaque>(std::move(opaque))) {}
-Value::Value(const Value&) = default;
-Value::Value(Value&&) noexcept = default;
-Value& Value::operator=(const Value&) = default;
-Value& Value::operator=(Value&&) noexcept = default;
-Value::~Value() = default;
+// The annotation's shared_ptr is immutable, so copies may share it.
+namespace {
+using Variant = std::variant<std::monostate, bool, std::int64_t, BigInteger, double, std::string, Bytes, Timestamp, Array, Object,
+                             std::shared_ptr<const Opaque>>;
+}
+struct Value::Data : Variant {
+    using Variant::Variant;
+};
+
+Value::Data& Value::data() noexcept { return *std::launder(reinterpret_cast<Data*>(storage_)); }
+const Value::Data& Value::data() const noexcept { return *std::launder(reinterpret_cast<const Data*>(storage_)); }
+
+Value::Value() noexcept {
+    static_assert(sizeof(Data) <= sizeof storage_ && alignof(Data) <= alignof(std::max_align_t));
+    ::new (storage_) Data();
+}
+Value::Value(const char* text) { ::new (storage_) Data(std::string(text)); }
+Value::Value(std::string_view text) { ::new (storage_) Data(std::string(text)); }
+Value::Value(std::string text) noexcept { ::new (storage_) Data(std::move(text)); }
+Value::Value(Bytes bytes) noexcept { ::new (storage_) Data(std::move(bytes)); }
+Value::Value(Timestamp time) noexcept { ::new (storage_) Data(time); }
+Value::Value(Array items) noexcept { ::new (storage_) Data(std::move(items)); }
+Value::Value(Object members) noexcept { ::new (storage_) Data(std::move(members)); }
+Value::Value(BigInteger integer) noexcept { ::new (storage_) Data(std::move(integer)); }
+Value::Value(Opaque opaque) { ::new (storage_) Data(std::make_shared<const Opaque>(std::move(opaque))); }
+
+void Value::hold_bool(bool value) noexcept { ::new (storage_) Data(value); }
+void Value::hold_int(std::int64_t value) noexcept { ::new (storage_) Data(value); }
+void Value::hold_double(double value) noexcept { ::new (storage_) Data(value); }
+void Value::hold_unsigned(std::uint64_t value) {
+    if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+        ::new (storage_) Data(BigInteger(std::to_string(value)));
+    } else {
+        hold_int(static_cast<std::int64_t>(value));
+    }
+}
+
+Kind Value::kind() const noexcept { return static_cast<Kind>(data().index()); }
+Value::Value(const Value& other) { ::new (storage_) Data(other.data()); }
+Value::Value(Value&& other) noexcept { ::new (storage_) Data(std::move(other.data())); }
+// By way of a third object: `value = value.at(0)` assigns what the assignment destroys.
+Value& Value::operator=(const Value& other) { return *this = Value(other); }
+Value& Value::operator=(Value&& other) noexcept {
+    Value taken(std::move(other));
+    data() = std::move(taken.data());
+    return *this;
+}
+Value::~Value() { data().~Data(); }
 
 Value Value::integer(std::string_view decimal) {
     std::string_view digits = decimal;
@@ -113,7 +156,7 @@ Value Value::annotated(std::string name, Object members) {
 
 const Value& Value::plain() const noexcept {
     if (kind() != Kind::opaque) return *this;
-    const Opaque& opaque = **std::get_if<std::shared_ptr<const Opaque>>(&data_);
+    const Opaque& opaque = **std::get_if<std::shared_ptr<const Opaque>>(static_cast<const Variant*>(&data()));
     if (!opaque.module.empty() || opaque.name == "opaque") return *this;
     if (const Value* items = opaque.state.find("items")) return *items;
     // The states of these hold the value itself under "value"; a float's is text where JSON has no form for
@@ -123,21 +166,21 @@ const Value& Value::plain() const noexcept {
 }
 
 bool Value::as_bool() const {
-    if (const bool* value = std::get_if<bool>(&plain().data_)) return *value;
+    if (const bool* value = std::get_if<bool>(static_cast<const Variant*>(&plain().data()))) return *value;
     wrong_kind("boolean", *this);
 }
 
 std::int64_t Value::as_int() const {
     const Value& value = plain();
-    if (const auto* integer = std::get_if<std::int64_t>(&value.data_)) return *integer;
+    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data()))) return *integer;
     wrong_kind(value.kind() == Kind::big_integer ? "integer of at most 64 bits" : "integer", *this);
 }
 
 double Value::as_double() const {
     const Value& value = plain();
-    if (const auto* number = std::get_if<double>(&value.data_)) return *number;
-    if (const auto* integer = std::get_if<std::int64_t>(&value.data_)) return static_cast<double>(*integer);
-    if (const auto* big = std::get_if<BigInteger>(&value.data_)) {
+    if (const auto* number = std::get_if<double>(static_cast<const Variant*>(&value.data()))) return *number;
+    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data()))) return static_cast<double>(*integer);
+    if (const auto* big = std::get_if<BigInteger>(static_cast<const Variant*>(&value.data()))) {
         double number = 0;
         const std::string& text = big->text();
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -149,53 +192,53 @@ double Value::as_double() const {
 
 std::string Value::integer_text() const {
     const Value& value = plain();
-    if (const auto* integer = std::get_if<std::int64_t>(&value.data_)) return std::to_string(*integer);
-    if (const auto* big = std::get_if<BigInteger>(&value.data_)) return big->text();
+    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data()))) return std::to_string(*integer);
+    if (const auto* big = std::get_if<BigInteger>(static_cast<const Variant*>(&value.data()))) return big->text();
     wrong_kind("integer", *this);
 }
 
 const std::string& Value::as_string() const {
-    if (const auto* text = std::get_if<std::string>(&plain().data_)) return *text;
+    if (const auto* text = std::get_if<std::string>(static_cast<const Variant*>(&plain().data()))) return *text;
     wrong_kind("string", *this);
 }
 
 const Bytes& Value::as_bytes() const {
-    if (const auto* bytes = std::get_if<Bytes>(&plain().data_)) return *bytes;
+    if (const auto* bytes = std::get_if<Bytes>(static_cast<const Variant*>(&plain().data()))) return *bytes;
     wrong_kind("bytes", *this);
 }
 
 Timestamp Value::as_timestamp() const {
-    if (const auto* time = std::get_if<Timestamp>(&plain().data_)) return *time;
+    if (const auto* time = std::get_if<Timestamp>(static_cast<const Variant*>(&plain().data()))) return *time;
     wrong_kind("timestamp", *this);
 }
 
 const Array& Value::as_array() const {
-    if (const auto* items = std::get_if<Array>(&plain().data_)) return *items;
+    if (const auto* items = std::get_if<Array>(static_cast<const Variant*>(&plain().data()))) return *items;
     wrong_kind("array", *this);
 }
 
 const Object& Value::as_object() const {
-    if (const auto* members = std::get_if<Object>(&plain().data_)) return *members;
+    if (const auto* members = std::get_if<Object>(static_cast<const Variant*>(&plain().data()))) return *members;
     wrong_kind("object", *this);
 }
 
 const Opaque& Value::as_opaque() const {
-    if (const auto* opaque = std::get_if<std::shared_ptr<const Opaque>>(&data_)) return **opaque;
+    if (const auto* opaque = std::get_if<std::shared_ptr<const Opaque>>(static_cast<const Variant*>(&data()))) return **opaque;
     wrong_kind("opaque value", *this);
 }
 
 Array& Value::as_array() {
-    if (auto* items = std::get_if<Array>(&data_)) return *items;
+    if (auto* items = std::get_if<Array>(static_cast<Variant*>(&data()))) return *items;
     wrong_kind("array", *this);
 }
 
 Object& Value::as_object() {
-    if (auto* members = std::get_if<Object>(&data_)) return *members;
+    if (auto* members = std::get_if<Object>(static_cast<Variant*>(&data()))) return *members;
     wrong_kind("object", *this);
 }
 
 const Value* Value::find(std::string_view key) const noexcept {
-    const auto* members = std::get_if<Object>(&data_);
+    const auto* members = std::get_if<Object>(static_cast<const Variant*>(&data()));
     return members == nullptr ? nullptr : detail::find_member(*members, key);
 }
 
@@ -211,7 +254,7 @@ const Value& Value::at(std::size_t index) const {
 }
 
 Value& Value::set(std::string_view key, Value value) {
-    if (is_null()) data_ = Object();
+    if (is_null()) *this = Object();
     for (auto& [name, member] : as_object()) {
         if (name == key) return member = std::move(value);
     }
@@ -220,19 +263,19 @@ Value& Value::set(std::string_view key, Value value) {
 
 std::size_t Value::size() const noexcept {
     const Value& value = plain();
-    if (const auto* items = std::get_if<Array>(&value.data_)) return items->size();
-    if (const auto* members = std::get_if<Object>(&value.data_)) return members->size();
+    if (const auto* items = std::get_if<Array>(static_cast<const Variant*>(&value.data()))) return items->size();
+    if (const auto* members = std::get_if<Object>(static_cast<const Variant*>(&value.data()))) return members->size();
     return 0;
 }
 
 bool operator==(const Value& a, const Value& b) {
-    if (a.data_.index() != b.data_.index()) return false;
+    if (a.kind() != b.kind()) return false;
     switch (a.kind()) {
-        case Kind::number: return same_number(*std::get_if<double>(&a.data_), *std::get_if<double>(&b.data_));
+        case Kind::number: return same_number(*std::get_if<double>(static_cast<const Variant*>(&a.data())), *std::get_if<double>(static_cast<const Variant*>(&b.data())));
         case Kind::object:
-            return same_members(*std::get_if<Object>(&a.data_), *std::get_if<Object>(&b.data_));
+            return same_members(*std::get_if<Object>(static_cast<const Variant*>(&a.data())), *std::get_if<Object>(static_cast<const Variant*>(&b.data())));
         case Kind::opaque: return a.as_opaque() == b.as_opaque();
-        default: return a.data_ == b.data_;
+        default: return static_cast<const Variant&>(a.data()) == static_cast<const Variant&>(b.data());
     }
 }
 
