@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -95,7 +96,14 @@ DBOS_FIELDS(Verified, sha256, ran_by)
 DBOS_FIELDS(Published, object, ran_by)
 DBOS_FIELDS(ManifestWritten, sha256, ran_by)
 
-inline constexpr auto ArchiveTree = dbos::workflow<Summary(Tree)>("archive_tree");
-inline constexpr auto ArchiveFile = dbos::workflow<FileResult(FileJob)>("archive_file");
+/// A file that cannot be read, a disk that is full. The child ends with it, and the parent goes on.
+struct CannotArchive : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+DBOS_ERROR(CannotArchive)
+
+inline constexpr auto ArchiveTree = dbos::workflow<Summary(Tree)>("archive_tree").throws<CannotArchive>();
+inline constexpr auto ArchiveFile =
+    dbos::workflow<FileResult(FileJob)>("archive_file").throws<CannotArchive>();
 
 }  // namespace archive

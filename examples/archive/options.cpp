@@ -144,7 +144,8 @@ moment, and give the same command again: it goes on where it was.
   --demo           slow steps, killed workers; DIRECTORY defaults to the sources of this program, OUT to demo/archive
   --help           this text
 
-Symbolic links and special files are not archived. Files that vanish or change meanwhile are noted in the manifest.
+Symbolic links, special files and names that are not UTF-8 are told and left out. Files that vanish, change or cannot be
+read are told with the reason, and stand so in the manifest; that is no error of the run.
 NO_COLOR is honoured. Exit codes: 0 everything verified; 1 something is wrong, told in a sentence; 2 the command line is
 wrong; 128 + N ended by signal N.
 )";

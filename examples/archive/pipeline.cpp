@@ -45,12 +45,32 @@ auto Pipeline::logged_step(dbos::Context& ctx, const dbos::Name& name, F work) c
             return value;
         } catch (const std::exception& error) {
             log(Event::fail, workflow, step, execution, error.what());
-            throw;
+            throw CannotArchive(error.what());
         }
     });
     if (!ran) log(Event::replay, workflow, step, {});
     return result;
 }
+
+namespace {
+
+// What a child ends with is recorded, so each replay takes the same way. Other errors are not caught: they are no outcome.
+FileResult result_of(const dbos::WorkflowHandle<FileResult>& child, const std::string& path) {
+    const auto failed = [&](const std::exception& error) {
+        return FileResult{.path = path, .state = "failed", .detail = error.what()};
+    };
+    try {
+        return child.get_result();
+    } catch (const CannotArchive& error) {
+        return failed(error);
+    } catch (const dbos::AwaitedWorkflowCancelled& error) {
+        return failed(error);
+    } catch (const dbos::AwaitedWorkflowMaxRecovery& error) {
+        return failed(error);
+    }
+}
+
+}  // namespace
 
 // One child per file, all waiting in a queue that every worker serves; then the manifest. If the process dies anywhere in
 // here, another one goes on: children that were started are found by their ids, results that were seen by their records.
@@ -66,12 +86,7 @@ Summary Pipeline::archive_tree(dbos::Context& ctx, const Tree& tree) const {
     Manifest manifest{.root = tree.root};
     Summary summary;
     for (std::size_t i = 0; i < children.size(); ++i) {
-        FileResult result;
-        try {
-            result = children[i].get_result();
-        } catch (const std::exception& error) {  // a file that cannot be archived does not end the others
-            result = {.path = tree.files[i].path, .state = "failed", .detail = error.what()};
-        }
+        FileResult result = result_of(children[i], tree.files[i].path);
         ++(result.state == "archived" ? summary.archived
            : result.state == "failed" ? summary.failed
                                       : summary.skipped);
@@ -88,8 +103,20 @@ Summary Pipeline::archive_tree(dbos::Context& ctx, const Tree& tree) const {
     return summary;
 }
 
-// Four steps. Each may be repeated if the process dies before its checkpoint; none is after it.
+// The file is done with, for the progress bar, whatever has become of it.
 FileResult Pipeline::archive_file(dbos::Context& ctx, const FileJob& job) const {
+    try {
+        FileResult result = take_steps(ctx, job);
+        log(Event::done, ctx.workflow_id(), {}, {}, result.state);
+        return result;
+    } catch (const CannotArchive&) {
+        log(Event::done, ctx.workflow_id(), {}, {}, "failed");
+        throw;
+    }
+}
+
+// Four steps. Each may be repeated if the process dies before its checkpoint; none is after it.
+FileResult Pipeline::take_steps(dbos::Context& ctx, const FileJob& job) const {
     const fs::path source = fs::path(job.root) / job.file.path;
     const fs::path out = job.out;
     const Stamp stamp{.size = job.file.size, .mtime_ns = job.file.mtime_ns};
@@ -97,7 +124,6 @@ FileResult Pipeline::archive_file(dbos::Context& ctx, const FileJob& job) const 
     const auto end_as = [&](const std::string& state, const std::string& detail) {
         result.state = state;
         result.detail = detail;
-        log(Event::done, ctx.workflow_id(), {}, {}, state);
         return result;
     };
 

@@ -22,6 +22,7 @@ class Pipeline {
     FileResult archive_file(dbos::Context& ctx, const FileJob& job) const;
 
    private:
+    FileResult take_steps(dbos::Context& ctx, const FileJob& job) const;
     template <class F>
     auto logged_step(dbos::Context& ctx, const dbos::Name& name, F work) const;
     void log(Event event, const std::string& workflow, const std::string& step, const std::string& execution,

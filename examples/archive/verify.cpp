@@ -97,7 +97,8 @@ Recorded check_database(const Plan& plan, const std::vector<FileResult>& files, 
                                     printable(source.path) + '"');
         } else if (result != results.end()) {
             const bool failed = result->second->state == "failed";
-            if (row->second.status != (failed ? dbos::Status::error : dbos::Status::success)) {
+            const bool succeeded = row->second.status == dbos::Status::success;
+            if (!dbos::is_terminal(row->second.status) || succeeded == failed) {
                 violation(findings, "the workflow of " + name(*result->second) + " is " + row->second.status +
                                         ", and the manifest says " + result->second->state);
             } else if (!failed && row->second.output != dbos::to_value(*result->second)) {
