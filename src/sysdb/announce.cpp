@@ -37,7 +37,8 @@ std::string wake_payload(const std::string& schema, const Announcement& what) {
     return payload;
 }
 
-void notify_in_transaction(SystemDatabase::Core& core, sql::Connection& connection, const Announcement& what) {
+void notify_in_transaction(SystemDatabase::Core& core, sql::Connection& connection,
+                           const Announcement& what) {
     if (!core.options.notify || core.backend != sql::Backend::postgres) return;
     if (what.queues.empty() && what.ended.empty()) return;
     const std::string payload = wake_payload(core.options.open.schema, what);
@@ -51,7 +52,8 @@ void tell_after_commit(SystemDatabase::Core& core, const Announcement& what) {
     if (core.options.local_wake.ended) {
         for (const std::string& id : what.ended) core.options.local_wake.ended(id);
     }
-    if (core.options.notify && core.wake_file && !(what.queues.empty() && what.ended.empty())) core.wake_file->signal();
+    if (core.options.notify && core.wake_file && !(what.queues.empty() && what.ended.empty()))
+        core.wake_file->signal();
 }
 
 }  // namespace dbos::sysdb

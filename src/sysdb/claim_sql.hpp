@@ -28,16 +28,17 @@ struct Dialects {
 // NOLINTBEGIN(cppcoreguidelines-macro-usage): texts are put together at compile time
 #define DBOS_CLOCK_PG "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 /// Columns of ClaimedWorkflow without inputs; see read_claimed. The prefix is the alias of workflow_status.
-#define DBOS_CLAIM_COLUMNS(w)                                                                                      \
-    w "workflow_uuid, " w "name, " w "class_name, " w "config_name, " w "queue_name, " w "queue_partition_key, " w \
-      "priority, " w "created_at, " w "recovery_attempts, " w "workflow_deadline_epoch_ms, " w "serialization, " w \
-      "authenticated_user, " w "assumed_role, " w "authenticated_roles, " w "attributes, " w "application_name"
+#define DBOS_CLAIM_COLUMNS(w)                                                                          \
+    w "workflow_uuid, " w "name, " w "class_name, " w "config_name, " w "queue_name, " w               \
+      "queue_partition_key, " w "priority, " w "created_at, " w "recovery_attempts, " w                \
+      "workflow_deadline_epoch_ms, " w "serialization, " w "authenticated_user, " w "assumed_role, " w \
+      "authenticated_roles, " w "attributes, " w "application_name"
 /// Inputs up to 64 KiB come along.
 #define DBOS_INPUT_COLUMNS_PG                                                 \
     "CASE WHEN octet_length(i.inputs) <= 65536 THEN i.inputs END AS inputs, " \
     "i.inputs IS NULL OR octet_length(i.inputs) > 65536 AS deferred"
-#define DBOS_INPUT_COLUMNS_LITE                                                                \
-    "CASE WHEN length(CAST(i.inputs AS BLOB)) <= 65536 THEN i.inputs END AS inputs, "          \
+#define DBOS_INPUT_COLUMNS_LITE                                                       \
+    "CASE WHEN length(CAST(i.inputs AS BLOB)) <= 65536 THEN i.inputs END AS inputs, " \
     "i.inputs IS NULL OR length(CAST(i.inputs AS BLOB)) > 65536 AS deferred"
 // NOLINTEND(cppcoreguidelines-macro-usage)
 
@@ -51,7 +52,8 @@ ClaimState::Scope scope_of(const ClaimRequest& request);
 
 /// SQLite: the first claimable rows of a queue from `start` on, and their claim. Inside a transaction.
 std::vector<std::string> candidates_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
-                                              const std::string& queue, QueuePosition start, std::int64_t limit);
+                                              const std::string& queue, QueuePosition start,
+                                              std::int64_t limit);
 std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
                                             const std::vector<std::string>& ids, Millis now_ms);
 
@@ -59,7 +61,8 @@ std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const C
 void order_for_dispatch(std::vector<ClaimedWorkflow>& workflows, std::span<const ClaimQueue> queues);
 
 /// The rows that carry this token: what a claim has got whose acknowledgement was lost. `since` bounds started_at_epoch_ms.
-std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, const ClaimRequest& request, Millis since);
+std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, const ClaimRequest& request,
+                                                Millis since);
 
 /// Reads the recorded steps of all of them. Must begin after the claim has committed.
 void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& workflows);

@@ -119,8 +119,8 @@ std::vector<std::string> ClaimState::scans_due(seam::Duration now) const {
     return result;
 }
 
-void ClaimState::scanned(const std::string& queue, QueuePosition place, std::int64_t passed, seam::Duration took,
-                         seam::Duration now) {
+void ClaimState::scanned(const std::string& queue, QueuePosition place, std::int64_t passed,
+                         seam::Duration took, seam::Duration now) {
     const Lock lock(mutex_);
     Queue& known = queues_[queue];
     known.next_scan = now + std::min<seam::Duration>(took * kScanPauseFactor, kLongestScanPause);

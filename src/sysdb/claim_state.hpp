@@ -98,10 +98,11 @@ class ClaimState {
 
    private:
     struct Queue {
-        std::optional<QueuePosition> scanned;   // what the last scan from the head found; probed by the tick
-        std::optional<QueuePosition> cursor;    // where claims start
-        std::optional<QueuePosition> at_head;   // a claimable row in front of the cursor: where the next claim starts
-        bool head_full = false;                 // the first entries are not claimable, and there are more
+        std::optional<QueuePosition> scanned;  // what the last scan from the head found; probed by the tick
+        std::optional<QueuePosition> cursor;   // where claims start
+        std::optional<QueuePosition>
+            at_head;             // a claimable row in front of the cursor: where the next claim starts
+        bool head_full = false;  // the first entries are not claimable, and there are more
         std::optional<seam::Duration> next_scan;  // boot time
         std::optional<seam::Duration> contended_since;
     };

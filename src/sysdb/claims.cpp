@@ -64,9 +64,11 @@ constexpr sql::Statement kCandidatesSqlite{
 constexpr sql::Statement kTakeSqlite{
     "claim_take",
     "UPDATE workflow_status SET status = 'PENDING', executor_id = $2, application_version = $3,"
-    " application_name = COALESCE(application_name, $4), started_at_epoch_ms = $5, updated_at = $5, rate_limited = FALSE,"
+    " application_name = COALESCE(application_name, $4), started_at_epoch_ms = $5, updated_at = $5, "
+    "rate_limited = FALSE,"
     " recovery_attempts = COALESCE(recovery_attempts, 0) + 1,"
-    " workflow_deadline_epoch_ms = CASE WHEN workflow_timeout_ms IS NOT NULL AND workflow_deadline_epoch_ms IS NULL"
+    " workflow_deadline_epoch_ms = CASE WHEN workflow_timeout_ms IS NOT NULL AND workflow_deadline_epoch_ms "
+    "IS NULL"
     "   THEN $5 + workflow_timeout_ms ELSE workflow_deadline_epoch_ms END,"
     " owner_xid = $6 "
     "WHERE workflow_uuid IN (SELECT value FROM json_each($1)) "
@@ -85,12 +87,15 @@ constexpr Dialects kClaimed{
      "  SELECT * FROM @workflow_status w"
      "  WHERE w.started_at_epoch_ms >= $1::bigint AND w.executor_id = $2::text AND w.owner_xid = $3::text) "
      "SELECT " DBOS_CLAIM_COLUMNS("c.") ", " DBOS_INPUT_COLUMNS_PG
-     " FROM c LEFT JOIN @workflow_input i ON i.workflow_uuid = c.workflow_uuid WHERE c.status = 'PENDING'",
+                                        " FROM c LEFT JOIN @workflow_input i ON i.workflow_uuid = "
+                                        "c.workflow_uuid WHERE c.status = 'PENDING'",
      sql::Access::read},
     {"claimed_with_token",
-     "SELECT " DBOS_CLAIM_COLUMNS("w.") ", " DBOS_INPUT_COLUMNS_LITE
-     " FROM workflow_status w LEFT JOIN workflow_input i ON i.workflow_uuid = w.workflow_uuid"
-     " WHERE w.started_at_epoch_ms >= $1 AND w.executor_id = $2 AND w.owner_xid = $3 AND +w.status = 'PENDING'",
+     "SELECT " DBOS_CLAIM_COLUMNS(
+         "w.") ", " DBOS_INPUT_COLUMNS_LITE
+               " FROM workflow_status w LEFT JOIN workflow_input i ON i.workflow_uuid = w.workflow_uuid"
+               " WHERE w.started_at_epoch_ms >= $1 AND w.executor_id = $2 AND w.owner_xid = $3 AND +w.status "
+               "= 'PENDING'",
      sql::Access::read}};
 
 constexpr Dialects kHistories{
@@ -113,7 +118,8 @@ constexpr seam::Duration kSlowClaim = std::chrono::milliseconds(10);
 QueuePosition position(const ClaimedWorkflow& workflow) { return {workflow.priority, workflow.created_at}; }
 
 std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, const ClaimRequest& request,
-                                               std::span<const std::int32_t> shares, const ClaimState& state) {
+                                               std::span<const std::int32_t> shares,
+                                               const ClaimState& state) {
     sql::TextArray names;
     sql::IntArray limits;
     sql::IntArray priorities;
@@ -128,16 +134,19 @@ std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, cons
     }
     if (names.empty()) return {};
     const sql::Result result = connection.execute(
-        kClaimPostgres, {names, limits, priorities, instants, std::string_view(request.application_version),
-                         request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
-                         std::string_view(request.executor_id), std::string_view(request.token)});
+        kClaimPostgres,
+        {names, limits, priorities, instants, std::string_view(request.application_version),
+         request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
+         std::string_view(request.executor_id), std::string_view(request.token)});
     std::vector<ClaimedWorkflow> claimed;
-    for (std::size_t row = 0; row < result.size(); ++row) claimed.push_back(read_claimed(result, row, request.token));
+    for (std::size_t row = 0; row < result.size(); ++row)
+        claimed.push_back(read_claimed(result, row, request.token));
     return claimed;
 }
 
 std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
-                                             std::span<const std::int32_t> shares, const ClaimState& state, Millis now_ms) {
+                                             std::span<const std::int32_t> shares, const ClaimState& state,
+                                             Millis now_ms) {
     std::vector<ClaimedWorkflow> claimed;
     std::vector<std::string> ids;
     sql::Transaction transaction(connection);
@@ -161,7 +170,8 @@ class Claim {
    public:
     Claim(SystemDatabase::Core& core, const ClaimRequest& request)
         : core_(core), state_(*core.claims), request_(request), budget_(request.max_rows) {
-        if (core.backend == sql::Backend::sqlite && state_.peers()) budget_ = std::min(budget_, kSharedFileClaim);
+        if (core.backend == sql::Backend::sqlite && state_.peers())
+            budget_ = std::min(budget_, kSharedFileClaim);
     }
 
     std::vector<ClaimedWorkflow> run(sql::Connection& connection) {
@@ -221,8 +231,9 @@ std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const C
     std::vector<ClaimedWorkflow> claimed;
     if (ids.empty()) return claimed;
     const sql::Result taken = connection.execute(
-        kTakeSqlite, {text_array(ids), std::string_view(request.executor_id), std::string_view(request.application_version),
-                      sql::opt(request.application_name), now_ms, std::string_view(request.token)});
+        kTakeSqlite, {text_array(ids), std::string_view(request.executor_id),
+                      std::string_view(request.application_version), sql::opt(request.application_name),
+                      now_ms, std::string_view(request.token)});
     std::unordered_map<std::string, std::size_t> places;
     for (std::size_t row = 0; row < taken.size(); ++row) {
         claimed.push_back(read_claimed(taken, row, request.token));
@@ -239,7 +250,8 @@ std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const C
 }
 
 std::vector<std::string> candidates_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
-                                              const std::string& queue, QueuePosition start, std::int64_t limit) {
+                                              const std::string& queue, QueuePosition start,
+                                              std::int64_t limit) {
     std::vector<std::string> ids;
     const sql::Result found = connection.execute(
         kCandidatesSqlite, {std::string_view(queue), start.priority, start.created_at,
@@ -330,12 +342,14 @@ ClaimedWorkflow read_claimed(const sql::Result& result, std::size_t row, const s
     return workflow;
 }
 
-std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, const ClaimRequest& request, Millis since) {
+std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, const ClaimRequest& request,
+                                                Millis since) {
     const sql::Result result =
         connection.execute(kClaimed.on(connection.backend()),
                            {since, std::string_view(request.executor_id), std::string_view(request.token)});
     std::vector<ClaimedWorkflow> claimed;
-    for (std::size_t row = 0; row < result.size(); ++row) claimed.push_back(read_claimed(result, row, request.token));
+    for (std::size_t row = 0; row < result.size(); ++row)
+        claimed.push_back(read_claimed(result, row, request.token));
     return claimed;
 }
 

@@ -10,56 +10,70 @@ namespace dbos::sysdb {
 
 namespace {
 
-#define DBOS_LEASE_COLUMNS                                                                                            \
-    "application_name, executor_id, incarnation, version, counter, expires_at, lease_ms, host_key, pid, process_start"
+#define DBOS_LEASE_COLUMNS                                                                                \
+    "application_name, executor_id, incarnation, version, counter, expires_at, lease_ms, host_key, pid, " \
+    "process_start"
 
-#define DBOS_LEASE_INSERT(now)                                                                                        \
-    "INSERT INTO @dbos_cpp_executors AS e (" DBOS_LEASE_COLUMNS ", started_at, updated_at) "                          \
-    "VALUES (CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS BIGINT),"             \
-    " " now " + CAST($6 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS TEXT), CAST($8 AS INTEGER), CAST($9 AS BIGINT),"   \
+#define DBOS_LEASE_INSERT(now)                                                                              \
+    "INSERT INTO @dbos_cpp_executors AS e (" DBOS_LEASE_COLUMNS                                             \
+    ", started_at, updated_at) "                                                                            \
+    "VALUES (CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS BIGINT),"   \
+    " " now                                                                                                 \
+    " + CAST($6 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS TEXT), CAST($8 AS INTEGER), CAST($9 AS BIGINT)," \
     " " now ", " now ") ON CONFLICT (application_name, executor_id) DO "
 
-#define DBOS_LEASE_TAKE(now)                                                                                          \
-    DBOS_LEASE_INSERT(now)                                                                                            \
-    "UPDATE SET incarnation = excluded.incarnation, version = excluded.version,"                                      \
-    " counter = CASE WHEN e.counter < excluded.counter THEN excluded.counter ELSE e.counter + 1 END,"                 \
-    " expires_at = excluded.expires_at, lease_ms = excluded.lease_ms, host_key = excluded.host_key,"                  \
-    " pid = excluded.pid, process_start = excluded.process_start, started_at = excluded.started_at,"                  \
-    " updated_at = excluded.updated_at "                                                                              \
-    "WHERE e.incarnation = excluded.incarnation OR (e.incarnation = CAST($10 AS TEXT)"                                \
+#define DBOS_LEASE_TAKE(now)                                                                          \
+    DBOS_LEASE_INSERT(now)                                                                            \
+    "UPDATE SET incarnation = excluded.incarnation, version = excluded.version,"                      \
+    " counter = CASE WHEN e.counter < excluded.counter THEN excluded.counter ELSE e.counter + 1 END," \
+    " expires_at = excluded.expires_at, lease_ms = excluded.lease_ms, host_key = excluded.host_key,"  \
+    " pid = excluded.pid, process_start = excluded.process_start, started_at = excluded.started_at,"  \
+    " updated_at = excluded.updated_at "                                                              \
+    "WHERE e.incarnation = excluded.incarnation OR (e.incarnation = CAST($10 AS TEXT)"                \
     " AND (e.counter = CAST($11 AS BIGINT) OR e.expires_at <= excluded.updated_at)) RETURNING counter"
 
-#define DBOS_LEASE_RENEW(now)                                                                                         \
-    "UPDATE @dbos_cpp_executors SET counter = CAST($4 AS BIGINT), expires_at = " now " + CAST($5 AS BIGINT),"         \
-    " lease_ms = CAST($5 AS BIGINT), updated_at = " now                                                               \
-    " WHERE application_name = CAST($1 AS TEXT) AND executor_id = CAST($2 AS TEXT) AND incarnation = CAST($3 AS TEXT)"
+#define DBOS_LEASE_RENEW(now)                                                                          \
+    "UPDATE @dbos_cpp_executors SET counter = CAST($4 AS BIGINT), expires_at = " now                   \
+    " + CAST($5 AS BIGINT),"                                                                           \
+    " lease_ms = CAST($5 AS BIGINT), updated_at = " now                                                \
+    " WHERE application_name = CAST($1 AS TEXT) AND executor_id = CAST($2 AS TEXT) AND incarnation = " \
+    "CAST($3 AS TEXT)"
 
-#define DBOS_LEASE_EXPIRE(now)                                                                                        \
-    "UPDATE @dbos_cpp_executors SET expires_at = " now ", updated_at = " now                                          \
-    " WHERE application_name = CAST($1 AS TEXT) AND executor_id = CAST($2 AS TEXT) AND incarnation = CAST($3 AS TEXT)" \
+#define DBOS_LEASE_EXPIRE(now)                                                                         \
+    "UPDATE @dbos_cpp_executors SET expires_at = " now ", updated_at = " now                           \
+    " WHERE application_name = CAST($1 AS TEXT) AND executor_id = CAST($2 AS TEXT) AND incarnation = " \
+    "CAST($3 AS TEXT)"                                                                                 \
     " AND expires_at > " now
 
-#define DBOS_LEASE_PRUNE(now)                                                                                         \
-    "DELETE FROM @dbos_cpp_executors AS e WHERE e.application_name = CAST($1 AS TEXT)"                                \
-    " AND e.expires_at < " now " - CAST($2 AS BIGINT)"                                                                \
-    " AND NOT EXISTS (SELECT 1 FROM @workflow_status w WHERE w.status = 'PENDING' AND w.executor_id = e.executor_id)"
+#define DBOS_LEASE_PRUNE(now)                                                                           \
+    "DELETE FROM @dbos_cpp_executors AS e WHERE e.application_name = CAST($1 AS TEXT)"                  \
+    " AND e.expires_at < " now                                                                          \
+    " - CAST($2 AS BIGINT)"                                                                             \
+    " AND NOT EXISTS (SELECT 1 FROM @workflow_status w WHERE w.status = 'PENDING' AND w.executor_id = " \
+    "e.executor_id)"
 
 // On SQLite the clock is a parameter, always the last.
-constexpr Dialects kTake{{"lease_take", DBOS_LEASE_TAKE(DBOS_CLOCK_PG)}, {"lease_take", DBOS_LEASE_TAKE("$12")}};
+constexpr Dialects kTake{{"lease_take", DBOS_LEASE_TAKE(DBOS_CLOCK_PG)},
+                         {"lease_take", DBOS_LEASE_TAKE("$12")}};
 constexpr Dialects kInsert{{"lease_insert", DBOS_LEASE_INSERT(DBOS_CLOCK_PG) "NOTHING"},
                            {"lease_insert", DBOS_LEASE_INSERT("$10") "NOTHING"}};
-constexpr Dialects kRenew{{"lease_renew", DBOS_LEASE_RENEW(DBOS_CLOCK_PG)}, {"lease_renew", DBOS_LEASE_RENEW("$6")}};
-constexpr Dialects kExpire{{"lease_expire", DBOS_LEASE_EXPIRE(DBOS_CLOCK_PG)}, {"lease_expire", DBOS_LEASE_EXPIRE("$4")}};
-constexpr Dialects kPrune{{"lease_prune", DBOS_LEASE_PRUNE(DBOS_CLOCK_PG)}, {"lease_prune", DBOS_LEASE_PRUNE("$3")}};
+constexpr Dialects kRenew{{"lease_renew", DBOS_LEASE_RENEW(DBOS_CLOCK_PG)},
+                          {"lease_renew", DBOS_LEASE_RENEW("$6")}};
+constexpr Dialects kExpire{{"lease_expire", DBOS_LEASE_EXPIRE(DBOS_CLOCK_PG)},
+                           {"lease_expire", DBOS_LEASE_EXPIRE("$4")}};
+constexpr Dialects kPrune{{"lease_prune", DBOS_LEASE_PRUNE(DBOS_CLOCK_PG)},
+                          {"lease_prune", DBOS_LEASE_PRUNE("$3")}};
 
 constexpr sql::Statement kFind{
     "lease_find",
-    "SELECT " DBOS_LEASE_COLUMNS " FROM @dbos_cpp_executors"
+    "SELECT " DBOS_LEASE_COLUMNS
+    " FROM @dbos_cpp_executors"
     " WHERE application_name = CAST($1 AS TEXT) AND executor_id = CAST($2 AS TEXT)",
     sql::Access::read};
-constexpr sql::Statement kList{
-    "lease_list",
-    "SELECT " DBOS_LEASE_COLUMNS " FROM @dbos_cpp_executors WHERE application_name = CAST($1 AS TEXT)", sql::Access::read};
+constexpr sql::Statement kList{"lease_list",
+                               "SELECT " DBOS_LEASE_COLUMNS
+                               " FROM @dbos_cpp_executors WHERE application_name = CAST($1 AS TEXT)",
+                               sql::Access::read};
 
 constexpr Millis kKeptFor = Millis{30} * 24 * 3600 * 1000;
 
@@ -103,7 +117,8 @@ sql::Result with_clock(SystemDatabase::Core& core, sql::Connection& connection, 
 
 }  // namespace
 
-LeaseTake SystemDatabase::take_lease(LeaseRow& mine, const std::optional<LeaseRow>& seen, seam::Duration duration) {
+LeaseTake SystemDatabase::take_lease(LeaseRow& mine, const std::optional<LeaseRow>& seen,
+                                     seam::Duration duration) {
     Core& core = *core_;
     return core.with_lane(core.lease_lane, [&](sql::Connection& connection) {
         sql::Params params = insert_params(mine, duration);
@@ -116,7 +131,8 @@ LeaseTake SystemDatabase::take_lease(LeaseRow& mine, const std::optional<LeaseRo
     });
 }
 
-std::optional<LeaseRow> SystemDatabase::find_lease(const std::string& application_name, const std::string& executor_id) {
+std::optional<LeaseRow> SystemDatabase::find_lease(const std::string& application_name,
+                                                   const std::string& executor_id) {
     return core_->with_connection([&](sql::Connection& connection) -> std::optional<LeaseRow> {
         const sql::Result found =
             connection.execute(kFind, {std::string_view(application_name), std::string_view(executor_id)});

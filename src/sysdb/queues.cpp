@@ -16,50 +16,51 @@ namespace {
 constexpr std::size_t kRowsAtOnce = 1000;
 
 #define DBOS_OWN(name) "(" name " IS NULL OR application_name = " name " OR application_name IS NULL)"
-#define DBOS_RELEASE "status = 'ENQUEUED', deduplication_id = CASE WHEN is_debounced THEN NULL ELSE deduplication_id END"
-#define DBOS_CANCEL                                                                                             \
-    "status = 'CANCELLED', deduplication_id = NULL, queue_name = NULL, started_at_epoch_ms = NULL, owner_xid = NULL"
+#define DBOS_RELEASE \
+    "status = 'ENQUEUED', deduplication_id = CASE WHEN is_debounced THEN NULL ELSE deduplication_id END"
+#define DBOS_CANCEL                                                                                  \
+    "status = 'CANCELLED', deduplication_id = NULL, queue_name = NULL, started_at_epoch_ms = NULL, " \
+    "owner_xid = NULL"
 
 // queues-and-schedules.md 1.9 (py: _sys_db.py, ts, go: updated_at too).
 constexpr Dialects kEnqueueDue{
     {"enqueue_due",
      "WITH due AS MATERIALIZED ("
      "  SELECT workflow_uuid FROM @workflow_status"
-     "  WHERE status = 'DELAYED' AND delay_until_epoch_ms <= $1::bigint AND " DBOS_OWN("$2::text")
-     "  ORDER BY delay_until_epoch_ms LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) "
-     "UPDATE @workflow_status w SET " DBOS_RELEASE ", updated_at = " DBOS_CLOCK_PG
-     " FROM due WHERE w.workflow_uuid = due.workflow_uuid RETURNING w.queue_name"},
-    {"enqueue_due",
-     "UPDATE workflow_status SET " DBOS_RELEASE ", updated_at = $3 WHERE workflow_uuid IN ("
-     "  SELECT workflow_uuid FROM workflow_status"
-     "  WHERE status = 'DELAYED' AND delay_until_epoch_ms <= $1 AND " DBOS_OWN("$2")
-     "  ORDER BY delay_until_epoch_ms LIMIT 1000) RETURNING queue_name"}};
+     "  WHERE status = 'DELAYED' AND delay_until_epoch_ms <= $1::bigint AND " DBOS_OWN(
+         "$2::text") "  ORDER BY delay_until_epoch_ms LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) "
+                     "UPDATE @workflow_status w SET " DBOS_RELEASE ", updated_at = " DBOS_CLOCK_PG
+                     " FROM due WHERE w.workflow_uuid = due.workflow_uuid RETURNING w.queue_name"},
+    {"enqueue_due", "UPDATE workflow_status SET " DBOS_RELEASE ", updated_at = $3 WHERE workflow_uuid IN ("
+                    "  SELECT workflow_uuid FROM workflow_status"
+                    "  WHERE status = 'DELAYED' AND delay_until_epoch_ms <= $1 AND " DBOS_OWN(
+                        "$2") "  ORDER BY delay_until_epoch_ms LIMIT 1000) RETURNING queue_name"}};
 
 // runtime.md 4.6 B, columns of 4.2. The queue that the row leaves has a free slot: it is told.
 constexpr Dialects kOverdue{
     {"overdue",
      "SELECT workflow_uuid, queue_name FROM @workflow_status"
      " WHERE status IN ('ENQUEUED', 'PENDING', 'DELAYED') AND workflow_deadline_epoch_ms IS NOT NULL"
-     "  AND workflow_deadline_epoch_ms <= $1::bigint AND " DBOS_OWN("$2::text")
-     " ORDER BY workflow_deadline_epoch_ms LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED"},
+     "  AND workflow_deadline_epoch_ms <= $1::bigint AND " DBOS_OWN(
+         "$2::text") " ORDER BY workflow_deadline_epoch_ms LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED"},
     {"overdue",
      "SELECT workflow_uuid, queue_name FROM workflow_status"
      " WHERE status IN ('ENQUEUED', 'PENDING', 'DELAYED') AND workflow_deadline_epoch_ms IS NOT NULL"
-     "  AND workflow_deadline_epoch_ms <= $1 AND " DBOS_OWN("$2")
-     " ORDER BY workflow_deadline_epoch_ms LIMIT 1000",
+     "  AND workflow_deadline_epoch_ms <= $1 AND " DBOS_OWN(
+         "$2") " ORDER BY workflow_deadline_epoch_ms LIMIT 1000",
      sql::Access::read}};
 
 constexpr Dialects kCancel{
     {"cancel_overdue",
      "UPDATE @workflow_status w SET " DBOS_CANCEL ", updated_at = t.now, completed_at = t.now"
      " FROM unnest($1::text[]) AS a(id), (SELECT " DBOS_CLOCK_PG " AS now) t WHERE w.workflow_uuid = a.id"},
-    {"cancel_overdue",
-     "UPDATE workflow_status SET " DBOS_CANCEL ", updated_at = $2, completed_at = $2"
-     " WHERE workflow_uuid IN (SELECT value FROM json_each($1))"}};
+    {"cancel_overdue", "UPDATE workflow_status SET " DBOS_CANCEL ", updated_at = $2, completed_at = $2"
+                       " WHERE workflow_uuid IN (SELECT value FROM json_each($1))"}};
 
 std::string queue_columns(const Layout& layout) {
     std::string columns =
-        "name, concurrency, worker_concurrency, rate_limit_max, rate_limit_period_sec, priority_enabled, partition_queue, "
+        "name, concurrency, worker_concurrency, rate_limit_max, rate_limit_period_sec, priority_enabled, "
+        "partition_queue, "
         "polling_interval_sec";
     columns += layout.ownership ? ", application_name" : ", NULL";
     columns += layout.partition_limits
@@ -74,7 +75,9 @@ std::optional<std::int32_t> small(const sql::Cell& cell) {
     return number ? std::optional(static_cast<std::int32_t>(*number)) : std::nullopt;
 }
 
-std::optional<double> real(const sql::Cell& cell) { return cell.null() ? std::nullopt : std::optional(cell.real()); }
+std::optional<double> real(const sql::Cell& cell) {
+    return cell.null() ? std::nullopt : std::optional(cell.real());
+}
 
 QueueRow read_queue(const sql::Result& result, std::size_t row) {
     std::size_t column = 0;
@@ -109,17 +112,19 @@ struct Column {
 };
 
 std::vector<Column> written_columns(const Layout& layout, const QueueRow& row, Millis now) {
-    std::vector<Column> columns{{"concurrency", "INTEGER", number(row.concurrency)},
-                                {"worker_concurrency", "INTEGER", number(row.worker_concurrency)},
-                                {"rate_limit_max", "INTEGER", number(row.rate_limit_max)},
-                                {"rate_limit_period_sec", "DOUBLE PRECISION", number(row.rate_limit_period_sec)},
-                                {"priority_enabled", "BOOLEAN", row.priority_enabled},
-                                {"partition_queue", "BOOLEAN", row.partition_queue},
-                                {"polling_interval_sec", "DOUBLE PRECISION", row.polling_interval_sec},
-                                {"updated_at", "BIGINT", now}};
+    std::vector<Column> columns{
+        {"concurrency", "INTEGER", number(row.concurrency)},
+        {"worker_concurrency", "INTEGER", number(row.worker_concurrency)},
+        {"rate_limit_max", "INTEGER", number(row.rate_limit_max)},
+        {"rate_limit_period_sec", "DOUBLE PRECISION", number(row.rate_limit_period_sec)},
+        {"priority_enabled", "BOOLEAN", row.priority_enabled},
+        {"partition_queue", "BOOLEAN", row.partition_queue},
+        {"polling_interval_sec", "DOUBLE PRECISION", row.polling_interval_sec},
+        {"updated_at", "BIGINT", now}};
     if (layout.partition_limits) {
         columns.push_back({"partition_concurrency", "INTEGER", number(row.partition_concurrency)});
-        columns.push_back({"partition_worker_concurrency", "INTEGER", number(row.partition_worker_concurrency)});
+        columns.push_back(
+            {"partition_worker_concurrency", "INTEGER", number(row.partition_worker_concurrency)});
         columns.push_back({"partition_rate_limit_max", "INTEGER", number(row.partition_rate_limit_max)});
         columns.push_back({"partition_rate_limit_period_sec", "DOUBLE PRECISION",
                            number(row.partition_rate_limit_period_sec)});
@@ -140,7 +145,8 @@ std::string upsert_text(const Layout& layout, const std::vector<Column>& columns
     };
     if (layout.ownership) add("application_name", "TEXT", false);
     for (const Column& column : columns) add(column.name, column.type, true);
-    if (layout.ownership) sets += ", application_name = COALESCE(q.application_name, excluded.application_name)";
+    if (layout.ownership)
+        sets += ", application_name = COALESCE(q.application_name, excluded.application_name)";
     return "INSERT INTO @queues AS q (" + names + ") VALUES (" + values + ") ON CONFLICT (name) DO " +
            (update ? "UPDATE SET " + sets : "NOTHING");
 }
@@ -153,8 +159,9 @@ bool check_owner(sql::Connection& connection, const Layout& layout, const QueueR
     if (found.empty()) return false;
     const Text owner = found.at(0, 0).optional_text();
     if (owner && row.application_name && *owner != *row.application_name) {
-        throw ConfigError("queue \"" + row.name + "\" cannot be registered by application \"" + *row.application_name +
-                          "\": application \"" + *owner + "\" owns that name. Queue names are unique in a system database: " +
+        throw ConfigError("queue \"" + row.name + "\" cannot be registered by application \"" +
+                          *row.application_name + "\": application \"" + *owner +
+                          "\" owns that name. Queue names are unique in a system database: " +
                           "choose another one, or delete the other application's queue first");
     }
     return true;
@@ -187,7 +194,8 @@ std::optional<QueueRow> SystemDatabase::find_queue(const std::string& name) {
         const Layout layout = core_->layout(connection);
         if (!layout.queues) return std::nullopt;
         const sql::Result result = connection.query(
-            "SELECT " + queue_columns(layout) + " FROM @queues WHERE name = CAST($1 AS TEXT)", {std::string_view(name)});
+            "SELECT " + queue_columns(layout) + " FROM @queues WHERE name = CAST($1 AS TEXT)",
+            {std::string_view(name)});
         return result.empty() ? std::nullopt : std::optional(read_queue(result, 0));
     });
 }
@@ -197,15 +205,18 @@ bool SystemDatabase::upsert_queue(const QueueRow& row, bool update_existing) {
     return core_->with_connection([&](sql::Connection& connection, const Attempt& attempt) {
         const Layout layout = core_->layout(connection);
         if (!layout.queues) {
-            throw ConfigError("queue \"" + row.name + "\" cannot be registered: this system database is from before queues " +
+            throw ConfigError("queue \"" + row.name +
+                              "\" cannot be registered: this system database is from before queues " +
                               "were kept in a table; migrate it with a current release first");
         }
         const Millis now = core_->clock.now_ms();
         sql::Transaction transaction(connection);
         bool existed = check_owner(connection, layout, row);
         if (existed && attempt.ambiguous) {  // it may be our own row
-            existed = connection.query("SELECT 1 FROM @queues WHERE queue_id = CAST($1 AS TEXT)", {std::string_view(id)})
-                          .empty();
+            existed =
+                connection
+                    .query("SELECT 1 FROM @queues WHERE queue_id = CAST($1 AS TEXT)", {std::string_view(id)})
+                    .empty();
         }
         const std::vector<Column> columns = written_columns(layout, row, now);
         sql::Params params{std::string_view(id), std::string_view(row.name), now};

@@ -15,11 +15,11 @@ namespace {
 constexpr std::size_t kRowsAtOnce = 1000;
 constexpr std::int64_t kOrphanPage = 5000;
 
-#define DBOS_HAND_BACK                                                          \
-    "status = 'ENQUEUED', started_at_epoch_ms = NULL, owner_xid = NULL,"        \
+#define DBOS_HAND_BACK                                                   \
+    "status = 'ENQUEUED', started_at_epoch_ms = NULL, owner_xid = NULL," \
     " queue_name = COALESCE(queue_name, '_dbos_internal_queue')"
-#define DBOS_HAND_BACK_PG                                                       \
-    "status = 'ENQUEUED', started_at_epoch_ms = NULL, owner_xid = NULL,"        \
+#define DBOS_HAND_BACK_PG                                                \
+    "status = 'ENQUEUED', started_at_epoch_ms = NULL, owner_xid = NULL," \
     " queue_name = COALESCE(w.queue_name, '_dbos_internal_queue'), updated_at = " DBOS_CLOCK_PG
 
 // The lease row stays locked until the rows are handed back: its executor cannot come back to life in between.
@@ -52,7 +52,8 @@ constexpr Dialects kSweep{
 constexpr Dialects kPendingExecutors{
     {"pending_executors",
      "SELECT DISTINCT executor_id FROM @workflow_status WHERE status = 'PENDING' AND executor_id IS NOT NULL"
-     " AND application_version = $1::text AND ($2::text IS NULL OR application_name = $2 OR application_name IS NULL)",
+     " AND application_version = $1::text AND ($2::text IS NULL OR application_name = $2 OR application_name "
+     "IS NULL)",
      sql::Access::read},
     {"pending_executors",
      "SELECT DISTINCT executor_id FROM workflow_status WHERE status = 'PENDING' AND executor_id IS NOT NULL"
@@ -62,8 +63,10 @@ constexpr Dialects kPendingExecutors{
 // What started since: by the index over started_at, which CASE keeps the only one in question.
 constexpr Dialects kStartedSince{
     {"orphans_recent",
-     "SELECT w.workflow_uuid, w.owner_xid, w.name, w.executor_id, w.started_at_epoch_ms FROM @workflow_status w"
-     " WHERE w.started_at_epoch_ms >= $1::bigint AND (w.started_at_epoch_ms, w.workflow_uuid) > ($1, $2::text)"
+     "SELECT w.workflow_uuid, w.owner_xid, w.name, w.executor_id, w.started_at_epoch_ms FROM "
+     "@workflow_status w"
+     " WHERE w.started_at_epoch_ms >= $1::bigint AND (w.started_at_epoch_ms, w.workflow_uuid) > ($1, "
+     "$2::text)"
      "  AND w.executor_id = $3::text AND CASE WHEN w.status = 'PENDING' THEN TRUE ELSE FALSE END"
      " ORDER BY w.started_at_epoch_ms, w.workflow_uuid LIMIT 5000",
      sql::Access::read},
@@ -78,7 +81,8 @@ constexpr Dialects kStartedSince{
 constexpr Dialects kPendingPage{
     {"orphans_page",
      "SELECT w.workflow_uuid, w.owner_xid, w.name, w.executor_id, w.created_at FROM @workflow_status w"
-     " WHERE w.status = 'PENDING' AND w.created_at >= $1::bigint AND (w.created_at, w.workflow_uuid) > ($1, $2::text)"
+     " WHERE w.status = 'PENDING' AND w.created_at >= $1::bigint AND (w.created_at, w.workflow_uuid) > ($1, "
+     "$2::text)"
      " ORDER BY w.created_at, w.workflow_uuid LIMIT 5000",
      sql::Access::read},
     {"orphans_page",
@@ -89,13 +93,12 @@ constexpr Dialects kPendingPage{
 
 constexpr Dialects kHandBack{
     {"hand_back",
-     "UPDATE @workflow_status w SET " DBOS_HAND_BACK_PG
-     " FROM unnest($1::text[], $2::text[]) AS a(id, token)"
+     "UPDATE @workflow_status w SET " DBOS_HAND_BACK_PG " FROM unnest($1::text[], $2::text[]) AS a(id, token)"
      " WHERE w.workflow_uuid = a.id AND w.owner_xid = a.token AND w.executor_id = $3::text"
      "  AND CASE WHEN w.status = 'PENDING' THEN TRUE ELSE FALSE END RETURNING w.queue_name"},
-    {"hand_back",
-     "UPDATE workflow_status SET " DBOS_HAND_BACK ", updated_at = $4 WHERE workflow_uuid = $1 AND owner_xid = $2"
-     " AND executor_id = $3 AND +status = 'PENDING' RETURNING queue_name"}};
+    {"hand_back", "UPDATE workflow_status SET " DBOS_HAND_BACK
+                  ", updated_at = $4 WHERE workflow_uuid = $1 AND owner_xid = $2"
+                  " AND executor_id = $3 AND +status = 'PENDING' RETURNING queue_name"}};
 
 std::vector<std::string> distinct(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
 
@@ -104,9 +107,11 @@ void add_queues(std::set<std::string>& queues, const sql::Result& result) {
 }
 
 /// One batch of kSweep inside the open transaction.
-sql::Result hand_back_of(SystemDatabase::Core& core, sql::Connection& connection, const std::string& executor_id,
-                         const Text& application_name, const std::string& application_version, Millis from) {
-    sql::Params params{std::string_view(executor_id), std::string_view(application_version), sql::opt(application_name), from};
+sql::Result hand_back_of(SystemDatabase::Core& core, sql::Connection& connection,
+                         const std::string& executor_id, const Text& application_name,
+                         const std::string& application_version, Millis from) {
+    sql::Params params{std::string_view(executor_id), std::string_view(application_version),
+                       sql::opt(application_name), from};
     if (core.backend == sql::Backend::sqlite) params.emplace_back(core.clock.now_ms());
     return connection.execute(kSweep.on(core.backend), params);
 }
@@ -171,7 +176,8 @@ class Orphans {
                 if (!std::ranges::binary_search(held_, &fence, less)) orphans.push_back(std::move(fence));
             }
             if (!rows.empty()) {
-                next = {.instant = rows.at(rows.size() - 1, 4).integer(), .id = rows.at(rows.size() - 1, 0).string()};
+                next = {.instant = rows.at(rows.size() - 1, 4).integer(),
+                        .id = rows.at(rows.size() - 1, 0).string()};
             }
             return static_cast<std::int64_t>(rows.size());
         });
@@ -197,10 +203,11 @@ class Orphans {
                                                           {ids, tokens, std::string_view(executor_id_)}));
                 } else {
                     for (const Fence& fence : batch) {
-                        add_queues(queues, connection.execute(
-                                               kHandBack.sqlite,
-                                               {std::string_view(fence.workflow_id), std::string_view(fence.token),
-                                                std::string_view(executor_id_), core_.clock.now_ms()}));
+                        add_queues(queues,
+                                   connection.execute(
+                                       kHandBack.sqlite,
+                                       {std::string_view(fence.workflow_id), std::string_view(fence.token),
+                                        std::string_view(executor_id_), core_.clock.now_ms()}));
                     }
                 }
                 const auto names = distinct(queues);
@@ -228,9 +235,10 @@ SystemDatabase::Sweep SystemDatabase::sweep(const LeaseRow& dead, const Text& ap
     Sweep sweep = core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
         Sweep result;
         sql::Transaction transaction(connection);
-        const sql::Result judged = connection.execute(
-            kJudged.on(core.backend), {std::string_view(dead.application_name), std::string_view(dead.executor_id),
-                                       std::string_view(dead.incarnation), dead.counter});
+        const sql::Result judged =
+            connection.execute(kJudged.on(core.backend),
+                               {std::string_view(dead.application_name), std::string_view(dead.executor_id),
+                                std::string_view(dead.incarnation), dead.counter});
         if (judged.empty()) {
             transaction.rollback();
             result.judged_wrong = true;
@@ -262,7 +270,8 @@ std::size_t SystemDatabase::recover_own(const std::string& executor_id, const Te
     for (std::size_t moved = kRowsAtOnce; moved == kRowsAtOnce; total += moved) {
         moved = core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
             sql::Transaction transaction(connection);
-            const sql::Result rows = hand_back_of(core, connection, executor_id, application_name, application_version, from);
+            const sql::Result rows =
+                hand_back_of(core, connection, executor_id, application_name, application_version, from);
             transaction.commit();
             from = last_created(rows);
             add_queues(queues, rows);
@@ -278,13 +287,15 @@ std::vector<std::string> SystemDatabase::pending_executors(const Text& applicati
     Core& core = *core_;
     return core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
         std::set<std::string> found;
-        add_queues(found, connection.execute(kPendingExecutors.on(core.backend),
-                                             {std::string_view(application_version), sql::opt(application_name)}));
+        add_queues(found,
+                   connection.execute(kPendingExecutors.on(core.backend),
+                                      {std::string_view(application_version), sql::opt(application_name)}));
         return distinct(found);
     });
 }
 
-std::vector<std::string> SystemDatabase::hand_back_orphans(const std::string& executor_id, std::span<const Fence> held,
+std::vector<std::string> SystemDatabase::hand_back_orphans(const std::string& executor_id,
+                                                           std::span<const Fence> held,
                                                            std::span<const std::string> implemented,
                                                            Millis started_since) {
     return Orphans(*core_, executor_id, held, implemented).run(started_since);

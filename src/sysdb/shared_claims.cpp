@@ -15,29 +15,32 @@ namespace dbos::sysdb {
 namespace {
 
 // A claimer that was stopped inside its transaction must not hold up the others.
-constexpr sql::Statement kBounds{
-    "claim_bounds",
-    "SELECT set_config('lock_timeout', '200', true), set_config('idle_in_transaction_session_timeout', '10000', true)"};
+constexpr sql::Statement kBounds{"claim_bounds",
+                                 "SELECT set_config('lock_timeout', '200', true), "
+                                 "set_config('idle_in_transaction_session_timeout', '10000', true)"};
 
 constexpr sql::Statement kQueueLock{
     "claim_queue_lock",
     "SELECT pg_advisory_xact_lock(hashtextextended('dbos_cpp_claim:' || $1::text || ':' || $2::text, 0))"};
 
-#define DBOS_RUNNING_PG                                                                   \
-    "(SELECT count(*) FROM @workflow_status p WHERE p.queue_name = $1 AND p.status = 'PENDING'" \
+// `pending` is a parameter that says 'PENDING': with the literal, the index over all PENDING rows of all queues would do.
+#define DBOS_RUNNING_PG(pending)                                                                     \
+    "(SELECT count(*) FROM @workflow_status p WHERE p.queue_name = $1::text AND p.status = " pending \
+    "::text"                                                                                         \
+    " AND p.status IN ('ENQUEUED', 'PENDING')"                                                       \
     " AND ($2::text IS NULL OR p.application_name = $2 OR p.application_name IS NULL))"
-#define DBOS_CANDIDATES_PG                                                                               \
-    "SELECT w.workflow_uuid FROM @workflow_status w "                                                    \
-    "WHERE w.queue_name = $1::text AND w.status = 'ENQUEUED'"                                            \
-    "  AND (w.priority, w.created_at) >= ($3::bigint::int4, $4::bigint)"                                 \
-    "  AND (w.application_version = $5::text OR (w.application_version IS NULL AND $6::boolean))"        \
-    "  AND ($2::text IS NULL OR w.application_name = $2 OR w.application_name IS NULL)"                  \
-    "  AND w.name = ANY ($7::text[]) "                                                                   \
+#define DBOS_CANDIDATES_PG                                                                        \
+    "SELECT w.workflow_uuid FROM @workflow_status w "                                             \
+    "WHERE w.queue_name = $1::text AND w.status = 'ENQUEUED'"                                     \
+    "  AND (w.priority, w.created_at) >= ($3::bigint::int4, $4::bigint)"                          \
+    "  AND (w.application_version = $5::text OR (w.application_version IS NULL AND $6::boolean))" \
+    "  AND ($2::text IS NULL OR w.application_name = $2 OR w.application_name IS NULL)"           \
+    "  AND w.name = ANY ($7::text[]) "                                                            \
     "ORDER BY w.priority, w.created_at LIMIT "
 
 constexpr sql::Statement kCandidates{
-    "claim_shared_candidates",
-    DBOS_CANDIDATES_PG "GREATEST(0, LEAST($8::bigint, $9::bigint - " DBOS_RUNNING_PG ")) FOR NO KEY UPDATE NOWAIT"};
+    "claim_shared_candidates", DBOS_CANDIDATES_PG
+    "GREATEST(0, LEAST($8::bigint, $9::bigint - " DBOS_RUNNING_PG("$10") ")) FOR NO KEY UPDATE NOWAIT"};
 
 // Around somebody's lock: what stands in front without locking it, and then what of it can be locked.
 constexpr sql::Statement kHead{"claim_shared_head", DBOS_CANDIDATES_PG "$8::bigint", sql::Access::read};
@@ -48,7 +51,7 @@ constexpr sql::Statement kLockable{
 
 constexpr sql::Statement kTake{
     "claim_shared_take",
-    "WITH n AS (SELECT $3::bigint - $4::bigint - " DBOS_RUNNING_PG " AS n"
+    "WITH n AS (SELECT $3::bigint - $4::bigint - " DBOS_RUNNING_PG("$9") " AS n"
     "), cand AS MATERIALIZED ("
     "  SELECT a.id AS workflow_uuid FROM n JOIN unnest($5::text[]) WITH ORDINALITY AS a(id, place)"
     "    ON a.place <= n.n"
@@ -68,14 +71,16 @@ constexpr sql::Statement kTake{
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
     " FROM upd u LEFT JOIN @workflow_input i ON i.workflow_uuid = u.workflow_uuid"};
 
-constexpr sql::Statement kRunning{
-    "claim_running", "SELECT " DBOS_RUNNING_PG, sql::Access::read};
+constexpr sql::Statement kRunning{"claim_running", "SELECT " DBOS_RUNNING_PG("$3"), sql::Access::read};
 
 constexpr sql::Statement kRunningSqlite{
     "claim_running",
     "SELECT count(*) FROM workflow_status WHERE queue_name = $1 AND status = 'PENDING'"
-    " AND status IN ('ENQUEUED', 'PENDING') AND ($2 IS NULL OR application_name = $2 OR application_name IS NULL)",
+    " AND status IN ('ENQUEUED', 'PENDING') AND ($2 IS NULL OR application_name = $2 OR application_name IS "
+    "NULL)",
     sql::Access::read};
+
+constexpr std::string_view kPending = "PENDING";
 
 /// Rows of a shared claim that were locked, in their order, and how many of the head were locked by others.
 struct Locked {
@@ -96,11 +101,13 @@ class SharedClaim {
         if (core_.backend == sql::Backend::sqlite) return on_sqlite(connection);
         const seam::Duration now = seam::boot_now();
         try {
-            SharedClaimResult result = on_postgres(connection, core_.claims->contended_for_long(queue_.name, now));
+            SharedClaimResult result =
+                on_postgres(connection, core_.claims->contended_for_long(queue_.name, now));
             core_.claims->contended(queue_.name, false, now);
             return result;
         } catch (const DatabaseError& error) {
-            const bool lock = error.sqlstate() == "55P03" || error.sqlstate() == "40001" || error.sqlstate() == "40P01";
+            const bool lock =
+                error.sqlstate() == "55P03" || error.sqlstate() == "40001" || error.sqlstate() == "40P01";
             if (!lock || error.outcome_unknown()) throw;
             core_.claims->contended(queue_.name, true, now);
             return {.workflows = {}, .contended = true, .no_budget = false};
@@ -119,7 +126,8 @@ class SharedClaim {
                 text_array(base.workflow_names)};
     }
 
-    std::vector<sql::Result> locked_call(sql::Connection& connection, const sql::Statement& last, sql::Params params) const {
+    std::vector<sql::Result> locked_call(sql::Connection& connection, const sql::Statement& last,
+                                         sql::Params params) const {
         const std::vector<sql::Call> calls{
             {&kBounds, {}},
             {&kQueueLock, {std::string_view(core_.options.open.schema), std::string_view(queue_.name)}},
@@ -131,13 +139,15 @@ class SharedClaim {
         sql::Params params = candidate_params();
         params.emplace_back(std::int64_t{limit_});
         params.emplace_back(std::int64_t{request_.concurrency});
+        params.emplace_back(kPending);
         return {.ids = ids_of(locked_call(connection, kCandidates, std::move(params)).back()), .skipped = 0};
     }
 
     Locked lock_around(sql::Connection& connection) const {
         sql::Params params = candidate_params();
         params.emplace_back(std::int64_t{request_.concurrency});
-        const std::vector<std::string> head = ids_of(locked_call(connection, kHead, std::move(params)).back());
+        const std::vector<std::string> head =
+            ids_of(locked_call(connection, kHead, std::move(params)).back());
         const sql::Result free = connection.execute(kLockable, {text_array(head)});
         Locked locked;
         for (std::size_t row = 0; row < free.size(); ++row) {
@@ -166,9 +176,10 @@ class SharedClaim {
             return result;
         }
         const sql::Result taken = connection.execute(
-            kTake, {std::string_view(queue_.name), sql::opt(base.application_name), std::int64_t{request_.concurrency},
-                    locked.skipped, text_array(locked.ids), std::string_view(base.executor_id),
-                    std::string_view(base.application_version), std::string_view(base.token)});
+            kTake, {std::string_view(queue_.name), sql::opt(base.application_name),
+                    std::int64_t{request_.concurrency}, locked.skipped, text_array(locked.ids),
+                    std::string_view(base.executor_id), std::string_view(base.application_version),
+                    std::string_view(base.token), kPending});
         for (std::size_t row = 0; row < taken.size(); ++row) {
             result.workflows.push_back(read_claimed(taken, row, base.token));
         }
@@ -178,10 +189,10 @@ class SharedClaim {
     }
 
     std::int64_t running(sql::Connection& connection) const {
+        sql::Params params{std::string_view(queue_.name), sql::opt(request_.base.application_name)};
+        if (core_.backend == sql::Backend::postgres) params.emplace_back(kPending);
         const auto& statement = core_.backend == sql::Backend::postgres ? kRunning : kRunningSqlite;
-        return connection.execute(statement, {std::string_view(queue_.name), sql::opt(request_.base.application_name)})
-            .at(0, 0)
-            .integer();
+        return connection.execute(statement, params).at(0, 0).integer();
     }
 
     SharedClaimResult on_sqlite(sql::Connection& connection) const {
@@ -215,7 +226,8 @@ class SharedClaim {
 SharedClaimResult SystemDatabase::claim_shared(const SharedClaimRequest& request) {
     const ClaimRequest& base = request.base;
     if (base.queues.size() != 1) {
-        throw UsageError("a claim under a shared limit takes exactly one queue; got " + std::to_string(base.queues.size()));
+        throw UsageError("a claim under a shared limit takes exactly one queue; got " +
+                         std::to_string(base.queues.size()));
     }
     if (base.queues.front().limit <= 0 || base.max_rows <= 0 || base.workflow_names.empty()) return {};
     if (request.concurrency <= 0) return {.workflows = {}, .contended = false, .no_budget = true};

@@ -15,9 +15,11 @@ namespace dbos::sysdb {
 namespace {
 
 #define DBOS_TICK_OWN "($2::text IS NULL OR application_name = $2 OR application_name IS NULL)"
-#define DBOS_CLAIMABLE(w, version, latest, application, names)                                                       \
-    "(" w "application_version = " version " OR (" w "application_version IS NULL AND " latest "))"                  \
-    " AND (" application " IS NULL OR " w "application_name = " application " OR " w "application_name IS NULL)"     \
+#define DBOS_CLAIMABLE(w, version, latest, application, names)                                 \
+    "(" w "application_version = " version " OR (" w "application_version IS NULL AND " latest \
+    "))"                                                                                       \
+    " AND (" application " IS NULL OR " w "application_name = " application " OR " w           \
+    "application_name IS NULL)"                                                                \
     " AND " w "name " names
 
 // $1 now, $2 application, $3 version, $4 latest, $5 names, $6 $7 running, $8-$10 probes
@@ -77,10 +79,12 @@ constexpr sql::Statement kScanPostgres{
 
 constexpr sql::Statement kLiteState{
     "tick_state",
-    "SELECT EXISTS (SELECT 1 FROM workflow_status WHERE status = 'DELAYED' AND delay_until_epoch_ms <= $2 AND " DBOS_LITE_OWN
+    "SELECT EXISTS (SELECT 1 FROM workflow_status WHERE status = 'DELAYED' AND delay_until_epoch_ms <= $2 "
+    "AND " DBOS_LITE_OWN
     "), EXISTS (SELECT 1 FROM workflow_status WHERE status IN ('ENQUEUED', 'PENDING', 'DELAYED')"
     "  AND workflow_deadline_epoch_ms IS NOT NULL AND workflow_deadline_epoch_ms <= $2 AND " DBOS_LITE_OWN
-    "), (SELECT version_name FROM application_versions WHERE " DBOS_LITE_OWN " ORDER BY version_timestamp DESC LIMIT 1)",
+    "), (SELECT version_name FROM application_versions WHERE " DBOS_LITE_OWN
+    " ORDER BY version_timestamp DESC LIMIT 1)",
     sql::Access::read};
 
 constexpr sql::Statement kLiteLost{
@@ -102,26 +106,26 @@ constexpr sql::Statement kLiteProbe{
     "tick_probe",
     "SELECT x.priority, x.created_at FROM ("
     "  SELECT priority, created_at, application_version, application_name, name FROM workflow_status"
-    "  WHERE " DBOS_LITE_QUEUE " AND (priority, created_at) >= ($6, $7) ORDER BY priority, created_at LIMIT 100) x "
+    "  WHERE " DBOS_LITE_QUEUE
+    " AND (priority, created_at) >= ($6, $7) ORDER BY priority, created_at LIMIT 100) x "
     "WHERE " DBOS_CLAIMABLE("x.", "$2", "$3", "$4", "IN (SELECT value FROM json_each($5))") " LIMIT 1",
     sql::Access::read};
 
-constexpr sql::Statement kLiteFull{
-    "tick_full",
-    "SELECT 1 FROM workflow_status WHERE " DBOS_LITE_QUEUE " AND (priority, created_at) >= ($2, $3) LIMIT 1 OFFSET 100",
-    sql::Access::read};
+constexpr sql::Statement kLiteFull{"tick_full",
+                                   "SELECT 1 FROM workflow_status WHERE " DBOS_LITE_QUEUE
+                                   " AND (priority, created_at) >= ($2, $3) LIMIT 1 OFFSET 100",
+                                   sql::Access::read};
 
 constexpr sql::Statement kLiteScan{
     "scan_first",
-    "SELECT priority, created_at FROM workflow_status WHERE " DBOS_LITE_QUEUE " AND "
-    DBOS_CLAIMABLE("", "$2", "$3", "$4", "IN (SELECT value FROM json_each($5))")
-    " ORDER BY priority, created_at LIMIT 1",
-    sql::Access::read};
-constexpr sql::Statement kLiteTail{
-    "scan_last",
     "SELECT priority, created_at FROM workflow_status WHERE " DBOS_LITE_QUEUE
-    " ORDER BY priority DESC, created_at DESC LIMIT 1",
+    " AND " DBOS_CLAIMABLE("", "$2", "$3", "$4",
+                           "IN (SELECT value FROM json_each($5))") " ORDER BY priority, created_at LIMIT 1",
     sql::Access::read};
+constexpr sql::Statement kLiteTail{"scan_last",
+                                   "SELECT priority, created_at FROM workflow_status WHERE " DBOS_LITE_QUEUE
+                                   " ORDER BY priority DESC, created_at DESC LIMIT 1",
+                                   sql::Access::read};
 constexpr sql::Statement kLitePassed{
     "scan_passed",
     "SELECT count(*) FROM (SELECT 1 FROM workflow_status WHERE " DBOS_LITE_QUEUE
@@ -135,7 +139,8 @@ constexpr sql::Statement kLiteLeases{
     sql::Access::read};
 
 /// A lease in the order: executor, incarnation, version, host, then counter, expires_at, lease_ms, pid, process_start.
-LeaseRow read_lease(const sql::Result& result, std::size_t row, std::size_t column, const Text& application_name) {
+LeaseRow read_lease(const sql::Result& result, std::size_t row, std::size_t column,
+                    const Text& application_name) {
     const auto next = [&] { return result.at(row, column++); };
     LeaseRow lease;
     lease.application_name = application_name.value_or("");
@@ -170,8 +175,9 @@ class Tick {
         }
         std::ranges::sort(report_.leases, {}, &LeaseRow::executor_id);
         state_.definitions(report_.queues_fingerprint);
-        const auto living = std::ranges::count_if(
-            report_.leases, [&](const LeaseRow& lease) { return lease.expires_at > report_.database_now_ms; });
+        const auto living = std::ranges::count_if(report_.leases, [&](const LeaseRow& lease) {
+            return lease.expires_at > report_.database_now_ms;
+        });
         state_.peers(living > 1);
         for (std::size_t n = 0; n < probes_.size(); ++n) {
             state_.probed(probes_[n], seen_[n]);
@@ -207,8 +213,8 @@ class Tick {
         }
         sql::Params params{request_.now_ms};
         std::ranges::move(scope(), std::back_inserter(params));
-        for (sql::Param param : {sql::Param(ids), sql::Param(tokens), sql::Param(queues), sql::Param(priorities),
-                                 sql::Param(instants)}) {
+        for (sql::Param param : {sql::Param(ids), sql::Param(tokens), sql::Param(queues),
+                                 sql::Param(priorities), sql::Param(instants)}) {
             params.push_back(std::move(param));
         }
         const seam::Duration sent = seam::boot_now();
@@ -227,8 +233,9 @@ class Tick {
         } else if (kind == "deadline") {
             report_.passed_deadlines = true;
         } else if (kind == "lost") {
-            report_.lost.push_back({.fence = {.workflow_id = rows.at(row, 1).string(), .token = rows.at(row, 2).string()},
-                                    .status = rows.at(row, 3).string()});
+            report_.lost.push_back(
+                {.fence = {.workflow_id = rows.at(row, 1).string(), .token = rows.at(row, 2).string()},
+                 .status = rows.at(row, 3).string()});
         } else if (kind == "queues") {
             report_.queues_fingerprint = rows.at(row, 1).string();
         } else if (kind == "latest") {
@@ -236,7 +243,8 @@ class Tick {
         } else if (kind == "work") {
             ClaimState::Probed& seen = seen_.at(static_cast<std::size_t>(rows.at(row, 5).integer()) - 1);
             seen.full = rows.at(row, 6).null();
-            if (!seen.full) seen.hit = {.priority = rows.at(row, 6).integer(), .created_at = rows.at(row, 7).integer()};
+            if (!seen.full)
+                seen.hit = {.priority = rows.at(row, 6).integer(), .created_at = rows.at(row, 7).integer()};
         } else {
             report_.leases.push_back(read_lease(rows, row, 1, request_.application_name));
         }
@@ -248,9 +256,9 @@ class Tick {
         report_.due_delays = state.at(0, 0).boolean();
         report_.passed_deadlines = state.at(0, 1).boolean();
         report_.latest_version = state.at(0, 2).optional_text();
-        report_.database_now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
-                                      seam::wall_now().time_since_epoch())
-                                      .count();
+        report_.database_now_ms =
+            std::chrono::duration_cast<std::chrono::milliseconds>(seam::wall_now().time_since_epoch())
+                .count();
         ask_running(connection);
         const sql::Result queues = connection.execute(kLiteQueues, {application});
         for (std::size_t row = 0; row < queues.size(); ++row) {
@@ -277,18 +285,24 @@ class Tick {
         }
         const sql::Result lost = connection.execute(kLiteLost, {ids, tokens});
         for (std::size_t row = 0; row < lost.size(); ++row) {
-            report_.lost.push_back({.fence = {.workflow_id = lost.at(row, 0).string(), .token = lost.at(row, 1).string()},
-                                    .status = lost.at(row, 2).string()});
+            report_.lost.push_back(
+                {.fence = {.workflow_id = lost.at(row, 0).string(), .token = lost.at(row, 1).string()},
+                 .status = lost.at(row, 2).string()});
         }
     }
 
     ClaimState::Probed probe_sqlite(sql::Connection& connection, const ClaimState::Probe& probe) const {
-        sql::Params params{std::string_view(probe.queue), std::string_view(request_.application_version),
-                           request_.is_latest_version, sql::opt(request_.application_name),
-                           text_array(request_.workflow_names), probe.from.priority, probe.from.created_at};
+        sql::Params params{std::string_view(probe.queue),
+                           std::string_view(request_.application_version),
+                           request_.is_latest_version,
+                           sql::opt(request_.application_name),
+                           text_array(request_.workflow_names),
+                           probe.from.priority,
+                           probe.from.created_at};
         const sql::Result hit = connection.execute(kLiteProbe, params);
         if (!hit.empty()) {
-            return {.hit = QueuePosition{.priority = hit.at(0, 0).integer(), .created_at = hit.at(0, 1).integer()},
+            return {.hit = QueuePosition{.priority = hit.at(0, 0).integer(),
+                                         .created_at = hit.at(0, 1).integer()},
                     .full = false};
         }
         const sql::Result full = connection.execute(
@@ -301,8 +315,8 @@ class Tick {
         std::erase_if(due, [&](const std::string& queue) { return !work_.contains(queue); });
         if (due.empty()) return;
         const seam::Duration begun = seam::boot_now();
-        std::vector<Found> found =
-            core_.backend == sql::Backend::postgres ? scan_postgres(connection, due) : scan_sqlite(connection, due);
+        std::vector<Found> found = core_.backend == sql::Backend::postgres ? scan_postgres(connection, due)
+                                                                           : scan_sqlite(connection, due);
         const seam::Duration now = seam::boot_now();
         for (const std::string& queue : due) {
             const auto place = std::ranges::find(found, queue, &Found::queue);
@@ -328,10 +342,11 @@ class Tick {
         const sql::Result rows = connection.execute(kScanPostgres, params);
         std::vector<Found> found;
         for (std::size_t row = 0; row < rows.size(); ++row) {
-            found.push_back({.queue = rows.at(row, 0).string(),
-                             .claimable = rows.at(row, 1).boolean(),
-                             .position = {.priority = rows.at(row, 2).integer(), .created_at = rows.at(row, 3).integer()},
-                             .passed = rows.at(row, 4).integer()});
+            found.push_back(
+                {.queue = rows.at(row, 0).string(),
+                 .claimable = rows.at(row, 1).boolean(),
+                 .position = {.priority = rows.at(row, 2).integer(), .created_at = rows.at(row, 3).integer()},
+                 .passed = rows.at(row, 4).integer()});
         }
         return found;
     }
@@ -347,10 +362,14 @@ class Tick {
             const bool claimable = !place.empty();
             if (!claimable) place = connection.execute(kLiteTail, {std::string_view(queue)});
             if (place.empty()) continue;
-            const QueuePosition position{.priority = place.at(0, 0).integer(), .created_at = place.at(0, 1).integer()};
-            const sql::Result passed =
-                connection.execute(kLitePassed, {std::string_view(queue), position.priority, position.created_at});
-            found.push_back({.queue = queue, .claimable = claimable, .position = position, .passed = passed.at(0, 0).integer()});
+            const QueuePosition position{.priority = place.at(0, 0).integer(),
+                                         .created_at = place.at(0, 1).integer()};
+            const sql::Result passed = connection.execute(
+                kLitePassed, {std::string_view(queue), position.priority, position.created_at});
+            found.push_back({.queue = queue,
+                             .claimable = claimable,
+                             .position = position,
+                             .passed = passed.at(0, 0).integer()});
         }
         transaction.commit();
         return found;

@@ -17,18 +17,21 @@ constexpr sql::Statement kAdopt{
 
 constexpr Dialects kInsert{
     {"version_insert",
-     "INSERT INTO @application_versions (version_id, version_name, version_timestamp, created_at, application_name)"
+     "INSERT INTO @application_versions (version_id, version_name, version_timestamp, created_at, "
+     "application_name)"
      " SELECT $1::text, $2::text, t.now, t.now, $3::text FROM (SELECT " DBOS_CLOCK_PG " AS now) t"
      " WHERE NOT EXISTS (SELECT 1 FROM @application_versions WHERE version_name = $2::text"
      "  AND ($3::text IS NULL OR application_name = $3::text)) ON CONFLICT DO NOTHING"},
     {"version_insert",
-     "INSERT INTO application_versions (version_id, version_name, version_timestamp, created_at, application_name)"
+     "INSERT INTO application_versions (version_id, version_name, version_timestamp, created_at, "
+     "application_name)"
      " SELECT $1, $2, $4, $4, $3"
      " WHERE NOT EXISTS (SELECT 1 FROM application_versions WHERE version_name = $2"
      "  AND ($3 IS NULL OR application_name = $3)) ON CONFLICT DO NOTHING"}};
 
 constexpr sql::Statement kOwners{
-    "version_owners", "SELECT application_name FROM @application_versions WHERE version_name = CAST($1 AS TEXT)",
+    "version_owners",
+    "SELECT application_name FROM @application_versions WHERE version_name = CAST($1 AS TEXT)",
     sql::Access::read};
 
 constexpr sql::Statement kLatest{
@@ -39,9 +42,10 @@ constexpr sql::Statement kLatest{
     sql::Access::read};
 
 // One branch per status, each by its own partial index.
-#define DBOS_ACTIVE(status_condition)                                                                               \
-    "SELECT application_version AS version, count(*) AS n FROM @workflow_status WHERE " status_condition            \
-    " AND application_version IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR application_name = CAST($1 AS TEXT)"     \
+#define DBOS_ACTIVE(status_condition)                                                                      \
+    "SELECT application_version AS version, count(*) AS n FROM @workflow_status WHERE " status_condition   \
+    " AND application_version IS NOT NULL AND (CAST($1 AS TEXT) IS NULL OR application_name = CAST($1 AS " \
+    "TEXT)"                                                                                                \
     " OR application_name IS NULL) GROUP BY application_version"
 constexpr sql::Statement kActive{
     "version_active",
@@ -72,10 +76,10 @@ void SystemDatabase::register_version(const std::string& version, const Text& ap
             if (owner != application_name) other = owner;
         }
         if (!ours) {
-            throw ConfigError("version \"" + version + "\" cannot be registered by application \"" + *application_name +
-                              "\": it belongs to application \"" + other.value_or("") +
-                              "\". Set another application_version, for instance \"" + *application_name + "-" + version +
-                              "\"");
+            throw ConfigError("version \"" + version + "\" cannot be registered by application \"" +
+                              *application_name + "\": it belongs to application \"" + other.value_or("") +
+                              "\". Set another application_version, for instance \"" + *application_name +
+                              "-" + version + "\"");
         }
         transaction.commit();
         return true;
@@ -90,7 +94,8 @@ Text SystemDatabase::latest_version(const Text& application_name) {
     });
 }
 
-std::vector<std::pair<std::string, std::int64_t>> SystemDatabase::active_versions(const Text& application_name) {
+std::vector<std::pair<std::string, std::int64_t>> SystemDatabase::active_versions(
+    const Text& application_name) {
     Core& core = *core_;
     return core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
         const sql::Result found = connection.execute(kActive, {sql::opt(application_name)});

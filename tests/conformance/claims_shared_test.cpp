@@ -80,7 +80,8 @@ TEST_P(SharedClaims, Four_claimers_that_know_different_names_never_exceed_the_li
                 const auto result = mine.claim_shared(request);
                 for (const auto& row : result.workflows) {
                     connection->query(
-                        "UPDATE @workflow_status SET status = 'SUCCESS', owner_xid = NULL WHERE workflow_uuid = $1",
+                        "UPDATE @workflow_status SET status = 'SUCCESS', owner_xid = NULL WHERE "
+                        "workflow_uuid = $1",
                         {std::string_view(row.workflow_id)}, sql::Access::write);
                     ++finished[n];
                 }
@@ -94,7 +95,9 @@ TEST_P(SharedClaims, Four_claimers_that_know_different_names_never_exceed_the_li
         const auto end = seam::steady_now() + std::chrono::seconds(60);
         while (!stop.load()) {
             const auto running =
-                connection->query("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'").at(0, 0).integer();
+                connection->query("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'")
+                    .at(0, 0)
+                    .integer();
             peak = std::max(peak, running);
             if (seam::steady_now() > end) give_up.store(true);
             seam::sleep_for(std::chrono::milliseconds(1));
@@ -138,7 +141,8 @@ TEST_P(SharedClaims, A_lock_on_the_head_contends_and_after_a_second_is_counted_a
     workflows("w", 6, 1000, 1);
     auto other = open();
     other->begin();
-    other->query("SELECT 1 FROM @workflow_status WHERE workflow_uuid = 'w1' FOR UPDATE", {}, sql::Access::write);
+    other->query("SELECT 1 FROM @workflow_status WHERE workflow_uuid = 'w1' FOR UPDATE", {},
+                 sql::Access::write);
     auto& mine = process();
     const auto first = mine.claim_shared(shared(3));
     EXPECT_TRUE(first.contended);
@@ -169,7 +173,8 @@ TEST_P(SharedClaims, Schemas_do_not_hold_each_other_up) {
     workflow("w");
     auto other = open();
     other->begin();
-    other->query("SELECT pg_advisory_xact_lock(hashtextextended('dbos_cpp_claim:elsewhere:q', 0))", {}, sql::Access::write);
+    other->query("SELECT pg_advisory_xact_lock(hashtextextended('dbos_cpp_claim:elsewhere:q', 0))", {},
+                 sql::Access::write);
     EXPECT_FALSE(process().claim_shared(shared(2)).contended);
     other->rollback();
 }

@@ -74,7 +74,9 @@ TEST_P(Claims, Writes_the_columns_of_the_protocol) {
 }
 
 TEST_P(Claims, A_deadline_that_is_set_stays_and_attempts_go_on) {
-    workflow("w", {{"workflow_timeout_ms", "5000"}, {"workflow_deadline_epoch_ms", "99"}, {"recovery_attempts", "4"}});
+    workflow(
+        "w",
+        {{"workflow_timeout_ms", "5000"}, {"workflow_deadline_epoch_ms", "99"}, {"recovery_attempts", "4"}});
     const auto claimed = process().claim(claim_of({{"q", 10}}));
     ASSERT_EQ(claimed.size(), 1u);
     EXPECT_EQ(claimed[0].deadline_ms, 99);
@@ -116,7 +118,8 @@ TEST_P(Claims, Names_that_the_process_does_not_have_are_left_alone) {
 }
 
 TEST_P(Claims, Other_states_and_queues_are_left_alone) {
-    for (const char* status : {"PENDING", "DELAYED", "SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}) {
+    for (const char* status :
+         {"PENDING", "DELAYED", "SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}) {
         workflow(status, {{"status", status}});
     }
     workflow("elsewhere", {{"queue_name", "r"}});
@@ -134,7 +137,8 @@ TEST_P(Claims, In_order_of_priority_and_age) {
 }
 
 TEST_P(Claims, Queues_take_turns_and_their_limits_hold) {
-    for (const char* queue : {"p", "q", "r"}) workflows(std::string(queue) + "-", 20, 1000, 1, {{"queue_name", queue}});
+    for (const char* queue : {"p", "q", "r"})
+        workflows(std::string(queue) + "-", 20, 1000, 1, {{"queue_name", queue}});
     auto request = claim_of({{"p", 10}, {"q", 2}, {"r", 10}});
     request.max_rows = 9;
     const auto claimed = process().claim(request);
@@ -184,7 +188,8 @@ TEST_P(Claims, Large_or_legacy_inputs_are_left_for_the_dispatch) {
     workflow("fits");
     run("UPDATE @workflow_input SET inputs = '" + std::string(65536, 'x') + "' WHERE workflow_uuid = 'fits'");
     workflow("large", {{"created_at", "1001"}});
-    run("UPDATE @workflow_input SET inputs = '" + std::string(65534, 'x') + "\u00e4!' WHERE workflow_uuid = 'large'");
+    run("UPDATE @workflow_input SET inputs = '" + std::string(65534, 'x') +
+        "\u00e4!' WHERE workflow_uuid = 'large'");
     workflow("legacy", {{"created_at", "1002"}, {"inputs", "[]"}});
     run("DELETE FROM @workflow_input WHERE workflow_uuid = 'legacy'");
     const auto claimed = process().claim(claim_of({{"q", 10}}));
@@ -286,7 +291,9 @@ TEST_P(Claims, A_lost_acknowledgement_is_looked_up_by_token) {
                           {"started_at_epoch_ms", std::to_string(now())}});
     int lost = 0;
     auto hooks = std::make_shared<HookedConnection::Hooks>();
-    hooks->lose_ack = [&](const std::string& what) { return (what == "claim" || what == "commit") && lost++ == 0; };
+    hooks->lose_ack = [&](const std::string& what) {
+        return (what == "claim" || what == "commit") && lost++ == 0;
+    };
     const auto claimed = process(hooks).claim(claim_of({{"q", 3}}));
     EXPECT_GE(lost, 1);
     ASSERT_THAT(ids(claimed), ElementsAre("w1", "w2", "w3"));
@@ -348,7 +355,8 @@ TEST_P(Claims, A_row_that_a_transaction_holds_is_passed_by) {
     workflows("w", 3, 1000, 1);
     auto other = open();
     other->begin();
-    other->query("SELECT 1 FROM @workflow_status WHERE workflow_uuid = 'w1' FOR UPDATE", {}, sql::Access::write);
+    other->query("SELECT 1 FROM @workflow_status WHERE workflow_uuid = 'w1' FOR UPDATE", {},
+                 sql::Access::write);
     EXPECT_THAT(ids(process().claim(claim_of({{"q", 9}}))), ElementsAre("w2", "w3"));
     other->rollback();
 }
@@ -358,7 +366,8 @@ TEST_P(Claims, With_other_executors_on_the_file_a_claim_is_short) {
     workflows("w", 120, 1000, 1);
     auto& mine = process();
     for (const char* id : {"a", "b"}) {
-        LeaseRow lease{.application_name = "app", .executor_id = id, .incarnation = id, .version = "v1", .host_key = {}};
+        LeaseRow lease{
+            .application_name = "app", .executor_id = id, .incarnation = id, .version = "v1", .host_key = {}};
         mine.take_lease(lease, std::nullopt, std::chrono::seconds(60));
     }
     mine.tick(tick_of());

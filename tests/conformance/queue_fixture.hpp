@@ -65,8 +65,8 @@ class HookedConnection : public sql::Connection {
     void lose(const std::string& what) {
         if (!hooks_->lose_ack || !hooks_->lose_ack(what)) return;
         usable_ = false;
-        throw DatabaseError(DatabaseErrorKind::connection, "the acknowledgement of " + what + " was lost (test)", "08006", {},
-                            true);
+        throw DatabaseError(DatabaseErrorKind::connection,
+                            "the acknowledgement of " + what + " was lost (test)", "08006", {}, true);
     }
 
     std::unique_ptr<sql::Connection> inner_;
@@ -94,7 +94,8 @@ class QueueTest : public dbos::test::DatabaseTest {
         given.open = options();
         given.local_wake = std::move(wake);
         if (hooks) {
-            given.decorate = [hooks](std::unique_ptr<sql::Connection> inner) -> std::unique_ptr<sql::Connection> {
+            given.decorate =
+                [hooks](std::unique_ptr<sql::Connection> inner) -> std::unique_ptr<sql::Connection> {
                 return std::make_unique<HookedConnection>(std::move(inner), hooks);
             };
         }
@@ -119,8 +120,10 @@ class QueueTest : public dbos::test::DatabaseTest {
     }
 
     static Values enqueued() {
-        return {{"status", "ENQUEUED"},      {"name", "job"},   {"queue_name", "q"},   {"application_version", "v1"},
-                {"application_name", "app"}, {"priority", "0"}, {"updated_at", "1000"}, {"recovery_attempts", "0"}};
+        return {{"status", "ENQUEUED"},      {"name", "job"},
+                {"queue_name", "q"},         {"application_version", "v1"},
+                {"application_name", "app"}, {"priority", "0"},
+                {"updated_at", "1000"},      {"recovery_attempts", "0"}};
     }
 
     /// A workflow as an enqueue leaves it, with `values` instead of the defaults.
@@ -130,15 +133,18 @@ class QueueTest : public dbos::test::DatabaseTest {
         row["created_at"] = "1000";
         for (const auto& [column, value] : values) row[column] = value;
         insert("workflow_status", row);
-        insert("workflow_input", {{"workflow_uuid", id}, {"inputs", "[" + id + "]"}, {"retention_timestamp", "1000"}});
+        insert("workflow_input",
+               {{"workflow_uuid", id}, {"inputs", "[" + id + "]"}, {"retention_timestamp", "1000"}});
     }
 
     /// `count` workflows `<prefix><n>` without inputs, created_at = `created_at` + n * `step`.
-    void workflows(const std::string& prefix, int count, std::int64_t created_at, int step, const Values& values = {}) {
+    void workflows(const std::string& prefix, int count, std::int64_t created_at, int step,
+                   const Values& values = {}) {
         Values row = enqueued();
         for (const auto& [column, value] : values) row[column] = value;
         std::string columns = "workflow_uuid, created_at";
-        std::string literals = "'" + prefix + "' || n, " + std::to_string(created_at) + " + n * " + std::to_string(step);
+        std::string literals =
+            "'" + prefix + "' || n, " + std::to_string(created_at) + " + n * " + std::to_string(step);
         for (const auto& [column, value] : row) {
             columns += ", " + column;
             literals += ", " + (value ? "'" + *value + "'" : std::string("NULL"));
@@ -151,7 +157,8 @@ class QueueTest : public dbos::test::DatabaseTest {
     }
 
     std::optional<std::string> value(const std::string& column, const std::string& id) {
-        const sql::Result found = run("SELECT " + column + " FROM @workflow_status WHERE workflow_uuid = '" + id + "'");
+        const sql::Result found =
+            run("SELECT " + column + " FROM @workflow_status WHERE workflow_uuid = '" + id + "'");
         if (found.empty()) return "(no row)";
         return found.at(0, 0).optional_text();
     }
@@ -165,7 +172,8 @@ class QueueTest : public dbos::test::DatabaseTest {
     /// The database clock, in milliseconds.
     std::int64_t now() {
         if (!postgres()) {
-            return std::chrono::duration_cast<std::chrono::milliseconds>(seam::wall_now().time_since_epoch()).count();
+            return std::chrono::duration_cast<std::chrono::milliseconds>(seam::wall_now().time_since_epoch())
+                .count();
         }
         return run("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").at(0, 0).integer();
     }

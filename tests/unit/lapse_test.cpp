@@ -131,7 +131,8 @@ TEST(Lapse, A_database_away_for_half_a_minute_robs_nobody) {
     for (int n = 0; n < 30; ++n) EXPECT_TRUE(fleet.second().empty());
     // The database is back, I am the first: everybody has expired, nobody has renewed yet.
     fleet.ticks_work = true;
-    for (int n = 0; n < 5; ++n) EXPECT_TRUE(fleet.second().empty()) << "back-offs of the others end within 5 s";
+    for (int n = 0; n < 5; ++n)
+        EXPECT_TRUE(fleet.second().empty()) << "back-offs of the others end within 5 s";
     fleet.writes_work = true;
     fleet.settle();
 }
@@ -248,7 +249,11 @@ TEST(Lapse, An_unknown_host_or_start_time_compares_with_nothing) {
     LapseOptions options{.executor_id = "me", .incarnation = "mine", .host_key = ""};
     LapseJudge judge(options, [](int, std::uint64_t) { return Life::dead; });
     judge.renewed(100s);
-    ObservedLease lease{.executor_id = "a", .incarnation = "x", .expires_at_ms = kEpoch + 7000, .host_key = "", .pid = 5,
+    ObservedLease lease{.executor_id = "a",
+                        .incarnation = "x",
+                        .expires_at_ms = kEpoch + 7000,
+                        .host_key = "",
+                        .pid = 5,
                         .process_start = 9};
     EXPECT_TRUE(judge.tick({&lease, 1}, kEpoch, 100s, 100s).dead.empty());
     LapseOptions known{.executor_id = "me", .incarnation = "mine", .host_key = "h"};
