@@ -30,6 +30,7 @@ const ClaimState::Queue* ClaimState::find(const std::string& queue) const {
 }
 
 void ClaimState::enter(Scope scope) {
+    std::ranges::sort(scope.names);
     const Lock lock(mutex_);
     if (scope_ == scope) return;
     scope_ = std::move(scope);
