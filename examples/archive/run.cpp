@@ -1,13 +1,13 @@
 #include "run.hpp"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -278,7 +278,7 @@ Progress::Numbers Archiver::numbers(int workers) const {
 // The whole job is one workflow; its result is the end. Returns the signal that stopped the run, or 0.
 int Archiver::work() {
     // In the demonstration the steps are slow enough to be watched: about fifteen seconds for all of them.
-    const auto lanes = static_cast<long>(options_.workers * kFilesPerWorker);
+    const auto lanes = long{options_.workers} * kFilesPerWorker;
     const long steps = 4 * static_cast<long>(plan_.tree.files.size()) + 1;
     const milliseconds pace(options_.demo ? std::clamp(15'000 * lanes / steps, 5L, 400L) : 0L);
 

@@ -2,10 +2,10 @@
 // Not thread-safe.
 #pragma once
 
-#include <signal.h>
 #include <sys/types.h>
 
 #include <chrono>
+#include <csignal>
 #include <map>
 #include <string>
 

@@ -1,9 +1,9 @@
 #include "worker.hpp"
 
-#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <functional>
 

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 class Directory : public testing::Test {
-   protected:
+   public:
     Directory() {
         std::string name = (fs::temp_directory_path() / "archive-test-XXXXXX").native();
         root = ::mkdtemp(name.data());
@@ -34,6 +34,7 @@ class Directory : public testing::Test {
 
 std::vector<std::string> names(const std::vector<FoundFile>& files) {
     std::vector<std::string> result;
+    result.reserve(files.size());
     for (const FoundFile& found : files) result.push_back(found.path);
     return result;
 }
@@ -166,6 +167,7 @@ TEST_F(Log, LinesOfSeveralWritersDoNotMix) {
     constexpr int kWriters = 4;
     constexpr int kLines = 500;
     std::vector<std::thread> writers;
+    writers.reserve(kWriters);
     for (int writer = 0; writer < kWriters; ++writer) {
         writers.emplace_back([&path, writer] {
             const SideLog log(path);
@@ -204,7 +206,7 @@ TEST_F(Log, ALineWithoutItsEndIsLeftForTheNextTime) {
 
 // A short history in which `r.1` is killed in the middle of "hash", and `r.2` does it again.
 class History : public testing::Test {
-   protected:
+ public:
     void add(Event event, const std::string& process, const std::string& execution = {},
              const std::string& rest = {}) {
         state.add({.event = event,
