@@ -206,7 +206,7 @@ TEST_F(Log, ALineWithoutItsEndIsLeftForTheNextTime) {
 
 // A short history in which `r.1` is killed in the middle of "hash", and `r.2` does it again.
 class History : public testing::Test {
- public:
+   public:
     void add(Event event, const std::string& process, const std::string& execution = {},
              const std::string& rest = {}) {
         state.add({.event = event,
