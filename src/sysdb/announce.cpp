@@ -1,40 +1,20 @@
 #include "sysdb/announce.hpp"
 
-#include <cstdio>
-#include <set>
+#include <vector>
 
 namespace dbos::sysdb {
 
 namespace {
 
 constexpr sql::Statement kNotify{"notify_wake", "SELECT pg_notify('dbos_cpp_wake', $1::text)"};
-constexpr std::size_t kMostHashes = 800;
-
-void append_hashes(std::string& payload, const char* kind, std::span<const std::string> names) {
-    if (names.empty()) return;
-    payload += kind;
-    std::set<std::uint32_t> hashes;
-    for (const std::string& name : names) hashes.insert(wake_hash(name));
-    if (hashes.size() > kMostHashes) {
-        payload += '*';
-        return;
-    }
-    bool first = true;
-    for (const std::uint32_t hash : hashes) {
-        char text[16];
-        std::snprintf(text, sizeof text, first ? "%08x" : ",%08x", hash);
-        payload += text;
-        first = false;
-    }
-}
 
 }  // namespace
 
 std::string wake_payload(const std::string& schema, const Announcement& what) {
-    std::string payload = schema;
-    append_hashes(payload, " q:", what.queues);
-    append_hashes(payload, " w:", what.ended);
-    return payload;
+    std::vector<std::uint32_t> queues, workflows;
+    for (const std::string& queue : what.queues) queues.push_back(wake_hash(queue));
+    for (const std::string& id : what.ended) workflows.push_back(wake_hash(id));
+    return wake_payload(schema, queues, workflows);
 }
 
 void notify_in_transaction(SystemDatabase::Core& core, sql::Connection& connection,
@@ -52,8 +32,8 @@ void tell_after_commit(SystemDatabase::Core& core, const Announcement& what) {
     if (core.options.local_wake.ended) {
         for (const std::string& id : what.ended) core.options.local_wake.ended(id);
     }
-    if (core.options.notify && core.wake_file && !(what.queues.empty() && what.ended.empty()))
-        core.wake_file->signal();
+    if (!core.options.notify || (what.queues.empty() && what.ended.empty())) return;
+    if (seam::WakeFile* file = core.wake_file()) file->signal();
 }
 
 }  // namespace dbos::sysdb

@@ -302,7 +302,11 @@ void Committer::announce(std::span<Write* const> writes) noexcept {
         if (write->ended && wake.ended) wake.ended(write->fence->workflow_id);
         if (write->ended && wake.enqueued && write->outcome->queue_name) wake.enqueued(*write->outcome->queue_name);
     }
-    if (any && core_.wake_file && core_.options.notify) core_.wake_file->signal();
+    if (!any || !core_.options.notify || core_.backend != sql::Backend::sqlite) return;
+    try {
+        if (seam::WakeFile* file = core_.wake_file()) file->signal();
+    } catch (const std::exception&) {  // the poll floor finds it
+    }
 }
 
 void Committer::complete(Write& write) noexcept {

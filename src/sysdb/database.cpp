@@ -173,9 +173,6 @@ SystemDatabase::Core::Core(DatabaseOptions given)
         } catch (...) {  // what a sink throws is dropped
         }
     };
-    if (backend == sql::Backend::sqlite && options.open.url.path != ":memory:") {
-        wake_file = std::make_unique<seam::WakeFile>(options.open.url.path);
-    }
 }
 
 SystemDatabase::Core::~Core() = default;
@@ -269,15 +266,22 @@ std::string wake_payload(const std::string& schema, std::vector<std::uint32_t>& 
     return schema + " q:" + first + " w:" + joined(workflows, kMostHashes - std::min(queues.size(), kMostHashes / 2));
 }
 
+seam::WakeFile* SystemDatabase::Core::wake_file() {
+    if (backend != sql::Backend::sqlite || options.open.url.path == ":memory:") return nullptr;
+    const std::lock_guard<seam::Mutex> lock(mutex_);
+    if (!wake_file_) wake_file_ = std::make_unique<seam::WakeFile>(options.open.url.path);
+    return wake_file_.get();
+}
+
 void SystemDatabase::Core::announce_ended(sql::Connection& connection, const std::vector<std::string>& ids) noexcept {
     if (ids.empty()) return;
     if (options.local_wake.ended) {
         for (const std::string& id : ids) options.local_wake.ended(id);
     }
     if (!options.notify) return;
-    if (wake_file) wake_file->signal();
-    if (backend != sql::Backend::postgres) return;
     try {
+        if (seam::WakeFile* file = wake_file()) file->signal();
+        if (backend != sql::Backend::postgres) return;
         std::vector<std::uint32_t> queues, workflows;
         for (const std::string& id : ids) workflows.push_back(wake_hash(id));
         const std::string payload = wake_payload(options.open.schema, queues, workflows);

@@ -50,7 +50,8 @@ struct SystemDatabase::Core {
     StopSignal stop;
     RetryPolicy policy;
     sql::Pool pool;
-    std::unique_ptr<seam::WakeFile> wake_file;  // SQLite in a file
+    /// SQLite: commits of the committer, counted before they begin; tells own changes of the file from foreign ones.
+    seam::Atomic<std::int64_t> own_commits{0};
 
     Lane claim_lane{true};
     Lane tick_lane{true};
@@ -70,14 +71,13 @@ struct SystemDatabase::Core {
     void forget_layout() noexcept;
     /// Asks the database for its time.
     void measure_clock(sql::Connection& connection);
+    /// The side file of a database file of SQLite, made at first use; null elsewhere.
+    seam::WakeFile* wake_file();
     /// Tells who waits, here and elsewhere, that these workflows have ended. After the commit; on PostgreSQL in a statement
     /// of its own. Failures are dropped: it is a hint.
     void announce_ended(sql::Connection& connection, const std::vector<std::string>& ids) noexcept;
     /// Who listens for wake-ups of other processes; lives as long as somebody subscribes.
     std::shared_ptr<WakeListener> wake_listener();
-    /// When the committer of this object last committed (SQLite: to tell own changes of the log from foreign ones).
-    seam::SteadyTime last_commit() const noexcept { return seam::SteadyTime(seam::Duration(last_commit_ns_.load(std::memory_order_relaxed))); }
-    void committed() noexcept { last_commit_ns_.store(seam::steady_now().time_since_epoch().count(), std::memory_order_relaxed); }
     /// Interrupts and fails everything in progress on pool and lanes.
     void interrupt_all() noexcept;
     /// As SystemDatabase::close.
@@ -116,10 +116,10 @@ struct SystemDatabase::Core {
 
     seam::Mutex wake_mutex_;
     std::weak_ptr<WakeListener> wake_listener_;
-    seam::Atomic<std::int64_t> last_commit_ns_{0};
 
     seam::Mutex mutex_;  // guards what follows
     std::optional<Layout> layout_;
+    std::unique_ptr<seam::WakeFile> wake_file_;
     std::unique_ptr<Committer> committer_;
     seam::Atomic<Committer*> started_{nullptr};
 };

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "sysdb/system_database.hpp"
@@ -28,14 +29,24 @@ class WakeListener {
 
    private:
     void tell(const Wakeups::Event& event);
+    void tell_all();
     void watch_file();
+    void look_at_log();
+    std::optional<std::int64_t> data_version();
 
     SystemDatabase::Core& core_;
     seam::Mutex mutex_;
     std::map<const void*, Handler> handlers_;
     seam::Atomic<bool> stopping_{false};
     std::unique_ptr<sql::Listener> listener_;  // PostgreSQL
-    seam::Thread thread_;                      // SQLite
+
+    // SQLite; of the watching thread.
+    seam::WakeFile* file_ = nullptr;
+    std::unique_ptr<sql::Connection> connection_;
+    std::optional<std::int64_t> seen_version_;
+    std::int64_t seen_own_ = 0;
+    seam::SteadyTime told_{};
+    seam::Thread thread_;
 };
 
 }  // namespace dbos::sysdb

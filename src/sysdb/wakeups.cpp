@@ -12,8 +12,10 @@ namespace {
 constexpr const char* kChannel = "dbos_cpp_wake";
 // Shared channels of all SDKs: messages, events, streams (py: dbos/_sys_db.py).
 constexpr const char* kSharedChannels[] = {"dbos_notifications_channel", "dbos_workflow_events_channel", "dbos_streams_channel"};
-// A change of the write-ahead log so soon after a commit of our own is taken for that commit; the poll floor covers the rest.
-constexpr auto kOwnCommit = std::chrono::milliseconds(20);
+/// The frames of a commit stand in the log before the header that publishes them: how long to look for the change.
+constexpr seam::Duration kLogPatience = std::chrono::milliseconds(50);
+/// While this process commits too, a change cannot be told from its own: tell no more often than this.
+constexpr seam::Duration kUnsureInterval = std::chrono::milliseconds(250);
 
 bool parse_hashes(std::string_view text, std::vector<std::uint32_t>& hashes) {
     if (text == "*") return true;
@@ -65,31 +67,73 @@ WakeListener::WakeListener(SystemDatabase::Core& core) : core_(core) {
                                            event.all = true;
                                            tell(event);
                                        }});
-    } else if (core_.wake_file) {
-        thread_ = seam::spawn("dbos-wake", [this] { watch_file(); });
+        return;
     }
+    file_ = core_.wake_file();
+    if (!file_) return;  // :memory:, this process is alone
+    seen_version_ = data_version();
+    seen_own_ = core_.own_commits.load();
+    thread_ = seam::spawn("dbos-wake", [this] { watch_file(); });
 }
 
 WakeListener::~WakeListener() {
     stopping_.store(true);
     listener_.reset();
     if (thread_.joinable()) {
-        core_.wake_file->interrupt();
+        file_->interrupt();
         thread_.join();
     }
 }
 
 void WakeListener::watch_file() {
     while (!stopping_.load()) {
-        const auto seen = core_.wake_file->wait(std::chrono::seconds(1));
+        const seam::WakeFile::Event event = file_->wait(std::chrono::seconds(1));
         if (stopping_.load()) return;
-        const bool foreign_write = seen.wal && seam::steady_now() - core_.last_commit() > kOwnCommit;
-        if (!seen.signalled && !foreign_write) continue;
-        Wakeups::Event event;
-        event.all = true;
-        tell(event);
-        if (!seen.signalled) seam::sleep_for(std::chrono::milliseconds(5));  // at most one check per 5 ms for the log alone
+        if (event.signalled) {
+            tell_all();
+        } else if (event.wal) {
+            look_at_log();
+        }
     }
+}
+
+/// The log has changed: perhaps the commit of a writer that knows nothing of the side file.
+void WakeListener::look_at_log() {
+    const seam::SteadyTime end = seam::steady_now() + kLogPatience;
+    for (seam::Duration pause = std::chrono::milliseconds(1);; pause *= 2) {
+        const std::optional<std::int64_t> version = data_version();
+        if (!version) return tell_all();
+        if (version != seen_version_) {
+            seen_version_ = version;
+            break;
+        }
+        if (seam::steady_now() + pause >= end || stopping_.load()) return;
+        seam::sleep_for(pause);
+    }
+    const seam::SteadyTime now = seam::steady_now();
+    const std::int64_t own = core_.own_commits.load();
+    const bool certain = own == seen_own_;
+    seen_own_ = own;
+    if (!certain && now - told_ < kUnsureInterval) return;
+    told_ = now;
+    tell_all();
+}
+
+/// Changes with every commit of another connection. Nothing if the file cannot be read.
+std::optional<std::int64_t> WakeListener::data_version() {
+    try {
+        if (!connection_ || !connection_->usable()) connection_ = core_.pool.open_dedicated(false);
+        return connection_->query("PRAGMA data_version").at(0, 0).integer();
+    } catch (const std::exception&) {
+        connection_.reset();
+        return std::nullopt;
+    }
+}
+
+void WakeListener::tell_all() {
+    Wakeups::Event event;
+    event.all = true;
+    tell(event);
 }
 
 void WakeListener::tell(const Wakeups::Event& event) {

@@ -238,7 +238,9 @@ TEST_P(CommitterBatches, one_bad_write_hurts_no_other) {
         EXPECT_EQ(collected().recorded("w" + std::to_string(n)).kind, StepResult::Kind::recorded);
     }
     EXPECT_EQ(collected().started("good").kind, StartResult::Kind::created);
-    if (postgres()) EXPECT_THROW(std::rethrow_exception(collected().error("nul")), UsageError);
+    if (postgres()) {
+        EXPECT_THROW(std::rethrow_exception(collected().error("nul")), UsageError);
+    }
     EXPECT_EQ(one("SELECT count(*) FROM @workflow_status WHERE workflow_uuid = 'bad'"), "0");
 }
 
