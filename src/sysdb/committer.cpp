@@ -293,7 +293,6 @@ void Committer::finish(std::vector<Write*>& writes) {
 
 void Committer::announce(std::span<Write* const> writes) noexcept {
     const LocalWake& wake = core_.options.local_wake;
-    core_.committed();
     bool any = false;
     for (const Write* write : writes) {
         if (write->error) continue;
