@@ -68,7 +68,8 @@ double rate(int threads, double seconds, F&& body) {
     const auto start = Clock::now();
     for (int thread = 0; thread < threads; ++thread) {
         running.emplace_back([&, thread] {
-            for (long number = 0; !stop.load(std::memory_order_relaxed); ++number) done.fetch_add(body(thread, number));
+            for (long number = 0; !stop.load(std::memory_order_relaxed); ++number)
+                done.fetch_add(body(thread, number));
         });
     }
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
@@ -119,7 +120,8 @@ double steps(const std::string& url, int callers, double seconds) {
         const Fence fence{w.workflow_id, w.token};
         check(system.start_workflow(w).kind == StartResult::Kind::created);
         for (std::int32_t n = 0; n < 10; ++n) {
-            check(system.record_step(fence, step(n, system.clock().now_ms())).kind == StepResult::Kind::recorded);
+            check(system.record_step(fence, step(n, system.clock().now_ms())).kind ==
+                  StepResult::Kind::recorded);
         }
         check(system.record_outcome({fence, true, "2", {}}) == OutcomeResult::recorded);
         return 10;
@@ -162,7 +164,8 @@ void on_postgres(const std::string& server, int seconds, const std::string& only
 
 void on_sqlite(int seconds, const std::string& only) {
     const auto wanted = [&](const char* name) { return std::string(name).find(only) != std::string::npos; };
-    const auto folder = std::filesystem::temp_directory_path() / ("dbos_bench_committer_" + std::to_string(::getpid()));
+    const auto folder =
+        std::filesystem::temp_directory_path() / ("dbos_bench_committer_" + std::to_string(::getpid()));
     int files = 0;
     const auto fresh = [&] {
         std::filesystem::create_directories(folder);
@@ -170,9 +173,12 @@ void on_sqlite(int seconds, const std::string& only) {
         sysdb::migrate(options_for(url).open);
         return url;
     };
-    if (wanted("sqlite-seq")) report("sqlite-seq", sequential(fresh(), seconds), bench::sqlite_steps(1, 5000 * seconds));
-    if (wanted("sqlite-wf1")) report("sqlite-wf1@64", workflows(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
-    if (wanted("sqlite-steps")) report("sqlite-steps@64", steps(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
+    if (wanted("sqlite-seq"))
+        report("sqlite-seq", sequential(fresh(), seconds), bench::sqlite_steps(1, 5000 * seconds));
+    if (wanted("sqlite-wf1"))
+        report("sqlite-wf1@64", workflows(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
+    if (wanted("sqlite-steps"))
+        report("sqlite-steps@64", steps(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
     std::filesystem::remove_all(folder);
 }
 

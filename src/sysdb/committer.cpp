@@ -11,9 +11,9 @@ constexpr seam::Duration kLockTimeout = std::chrono::milliseconds(200);
 constexpr int kMostRounds = 100;
 
 std::exception_ptr closed_error(bool ambiguous) {
-    return std::make_exception_ptr(DatabaseError(DatabaseErrorKind::closed,
-                                                 "the client or application was closed before this write was acknowledged",
-                                                 {}, {}, ambiguous));
+    return std::make_exception_ptr(DatabaseError(
+        DatabaseErrorKind::closed, "the client or application was closed before this write was acknowledged",
+        {}, {}, ambiguous));
 }
 
 std::string seconds(seam::Duration duration) {
@@ -95,7 +95,8 @@ bool Committer::submit(Write& write) {
     Write* head = inbox_.load(std::memory_order_relaxed);
     do {
         write.next = head;
-    } while (!inbox_.compare_exchange_weak(head, &write, std::memory_order_release, std::memory_order_relaxed));
+    } while (
+        !inbox_.compare_exchange_weak(head, &write, std::memory_order_release, std::memory_order_relaxed));
     if (head == nullptr) {
         signal_.fetch_add(1);
         signal_.notify_one();
@@ -218,7 +219,8 @@ sql::Connection& Committer::connection_of(Lane& lane) {
     return *lane.connection;
 }
 
-Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes, std::exception_ptr& failure) {
+Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes,
+                                     std::exception_ptr& failure) {
     std::vector<Write*> open(writes.begin(), writes.end());
     bool reprobed = false;
     for (int attempt = 0;; ++attempt) {
@@ -264,13 +266,14 @@ bool Committer::wait_out_busy(std::span<Write* const> writes, const DatabaseErro
         if (write->since == seam::SteadyTime{}) write->since = now;
         // Checkpoints are exempt: a run has nobody to ask.
         if (write->kind == WriteKind::start && now - write->since >= core_.options.blocked_after) {
-            fail(*write, std::make_exception_ptr(DatabaseError(
-                             DatabaseErrorKind::blocked,
-                             write->describe() + " has waited " + seconds(now - write->since) +
-                                 " s for the writer lock of the database file, which another connection holds; does this "
-                                 "thread, or another program, hold an open transaction? " +
-                                 error.what(),
-                             error.sqlstate())));
+            fail(*write, std::make_exception_ptr(
+                             DatabaseError(DatabaseErrorKind::blocked,
+                                           write->describe() + " has waited " + seconds(now - write->since) +
+                                               " s for the writer lock of the database file, which another "
+                                               "connection holds; does this "
+                                               "thread, or another program, hold an open transaction? " +
+                                               error.what(),
+                                           error.sqlstate())));
         }
         any = any || !write->resolved;
     }
@@ -282,7 +285,8 @@ void Committer::finish(std::vector<Write*>& writes) {
     const auto rest = std::stable_partition(writes.begin(), writes.end(), [this](Write* write) {
         if (write->again && ++write->rounds > kMostRounds) {
             fail(*write, std::make_exception_ptr(DatabaseError(
-                             DatabaseErrorKind::other, write->describe() + ": a row stands in its way that cannot be read")));
+                             DatabaseErrorKind::other,
+                             write->describe() + ": a row stands in its way that cannot be read")));
         }
         return !write->again;
     });
@@ -297,9 +301,11 @@ void Committer::announce(std::span<Write* const> writes) noexcept {
     for (const Write* write : writes) {
         if (write->error) continue;
         any = any || write->enqueued || write->ended;
-        if (write->enqueued && wake.enqueued && write->workflow->queue_name) wake.enqueued(*write->workflow->queue_name);
+        if (write->enqueued && wake.enqueued && write->workflow->queue_name)
+            wake.enqueued(*write->workflow->queue_name);
         if (write->ended && wake.ended) wake.ended(write->fence->workflow_id);
-        if (write->ended && wake.enqueued && write->outcome->queue_name) wake.enqueued(*write->outcome->queue_name);
+        if (write->ended && wake.enqueued && write->outcome->queue_name)
+            wake.enqueued(*write->outcome->queue_name);
     }
     if (!any || !core_.options.notify || core_.backend != sql::Backend::sqlite) return;
     try {
@@ -338,7 +344,8 @@ void Committer::fail_all(std::deque<Write*>& writes) noexcept {
     writes.clear();
 }
 
-void Committer::log(LogLevel level, const char* message, const Write* write, const std::string& detail) const noexcept {
+void Committer::log(LogLevel level, const char* message, const Write* write,
+                    const std::string& detail) const noexcept {
     if (!core_.options.log) return;
     try {
         core_.options.log({level, message, {{"write", write ? write->describe() : ""}, {"detail", detail}}});

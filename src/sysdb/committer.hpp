@@ -62,16 +62,17 @@ struct Write {
     std::exception_ptr error;
 
     // Who waits: a completion, or the futex.
-    std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<OutcomeResult>> completion;
+    std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<OutcomeResult>>
+        completion;
     seam::Atomic<int> done{0};
 
     // Of the committer.
     Write* next = nullptr;
-    seam::SteadyTime since{};          // first attempt, when it waits for a lock
-    seam::SteadyTime reported{};       // last warning about that
-    int rounds = 0;                    // how often it was found to be written once more
-    std::int64_t created_floor = 0;    // starts: created_at is not less …
-    std::int64_t created_step = 0;     // … plus this
+    seam::SteadyTime since{};        // first attempt, when it waits for a lock
+    seam::SteadyTime reported{};     // last warning about that
+    int rounds = 0;                  // how often it was found to be written once more
+    std::int64_t created_floor = 0;  // starts: created_at is not less …
+    std::int64_t created_step = 0;   // … plus this
     std::vector<std::string> side_keys;
 
     const std::string& id() const noexcept { return fence ? fence->workflow_id : workflow->workflow_id; }
@@ -88,7 +89,7 @@ class BatchKeys {
    public:
     enum class Verdict : std::uint8_t {
         join,
-        hold,      // for a later batch; and so is whatever names the same workflow
+        hold,  // for a later batch; and so is whatever names the same workflow
     };
     Verdict admit(const Write& write);
     /// Whether the batch, or something held, names a workflow of this write.
@@ -193,7 +194,8 @@ class Committer {
     bool still_waits(Write& write);
     void explain_block(Write& write);
 
-    void log(LogLevel level, const char* message, const Write* write, const std::string& detail) const noexcept;
+    void log(LogLevel level, const char* message, const Write* write,
+             const std::string& detail) const noexcept;
 
     SystemDatabase::Core& core_;
     CreationOrder order_;

@@ -19,12 +19,12 @@ std::string Write::describe() const {
     switch (kind) {
         case WriteKind::start: return "start of workflow " + workflow->workflow_id;
         case WriteKind::child:
-            return "start of workflow " + workflow->workflow_id + " by step " + std::to_string(step->function_id) +
-                   " of workflow " + fence->workflow_id;
+            return "start of workflow " + workflow->workflow_id + " by step " +
+                   std::to_string(step->function_id) + " of workflow " + fence->workflow_id;
         case WriteKind::step:
         case WriteKind::first_wins:
-            return "checkpoint " + std::to_string(step->function_id) + " (" + step->function_name + ") of workflow " +
-                   fence->workflow_id;
+            return "checkpoint " + std::to_string(step->function_id) + " (" + step->function_name +
+                   ") of workflow " + fence->workflow_id;
         case WriteKind::outcome: break;
     }
     return "outcome of workflow " + fence->workflow_id;
@@ -65,15 +65,16 @@ BatchKeys::Verdict BatchKeys::admit(const Write& write) {
     if (write.workflow) {  // a new row: nothing else in the batch may name it
         if (entry(write.workflow->workflow_id)) return refuse();
         if (write.workflow->deduplication_id &&
-            deduplications_.contains(pair_key(write.workflow->queue_name, write.workflow->deduplication_id))) {
+            deduplications_.contains(
+                pair_key(write.workflow->queue_name, write.workflow->deduplication_id))) {
             return refuse();
         }
     }
     if (write.fence) {
         if (const Entry* run = entry(write.fence->workflow_id)) {
             const bool later = run->last > write.kind || run->last == WriteKind::outcome;
-            const bool taken = write.step && std::find(run->steps.begin(), run->steps.end(), write.step->function_id) !=
-                                                 run->steps.end();
+            const bool taken = write.step && std::find(run->steps.begin(), run->steps.end(),
+                                                       write.step->function_id) != run->steps.end();
             if (run->held || later || taken) return refuse();
         }
         Entry& run = workflows_[write.fence->workflow_id];
@@ -83,7 +84,8 @@ BatchKeys::Verdict BatchKeys::admit(const Write& write) {
     if (write.workflow) {
         workflows_[write.workflow->workflow_id].last = WriteKind::start;
         if (write.workflow->deduplication_id) {
-            deduplications_.emplace(pair_key(write.workflow->queue_name, write.workflow->deduplication_id), 1);
+            deduplications_.emplace(pair_key(write.workflow->queue_name, write.workflow->deduplication_id),
+                                    1);
         }
     }
     return Verdict::join;
@@ -98,7 +100,8 @@ void BatchKeys::hold(const Write& write) {
     if (write.workflow) {
         workflows_[write.workflow->workflow_id].held = true;
         if (write.workflow->deduplication_id) {
-            deduplications_.emplace(pair_key(write.workflow->queue_name, write.workflow->deduplication_id), 1);
+            deduplications_.emplace(pair_key(write.workflow->queue_name, write.workflow->deduplication_id),
+                                    1);
         }
     }
     if (write.fence) workflows_[write.fence->workflow_id].held = true;

@@ -20,7 +20,9 @@ PostgresPlan::PostgresPlan(const CommitterStatements& statements, std::span<Writ
     for (Write* write : writes) of(write->kind).push_back(write);
     calls_.push_back({&statements.lock_timeout, {std::string_view(lock_timeout)}});
     const bool few = writes.size() <= 2 && of(WriteKind::child).empty() && of(WriteKind::first_wins).empty();
-    by_rows_ = few || !statements.layout.payload_tables;  // clients of an old database start workflows, and nothing else
+    by_rows_ =
+        few ||
+        !statements.layout.payload_tables;  // clients of an old database start workflows, and nothing else
     by_rows_ ? plan_rows(writes) : plan_sets();
 }
 
@@ -55,7 +57,8 @@ void PostgresPlan::plan_step(const Write& write, sql::Params& params) {
     params.emplace_back(std::string_view(write.fence->token));
     params.emplace_back(std::int64_t{step.function_id});
     params.emplace_back(std::string_view(step.function_name));
-    for (const Text* text : {&step.output, &step.error, &step.child_workflow_id}) params.push_back(sql::opt(*text));
+    for (const Text* text : {&step.output, &step.error, &step.child_workflow_id})
+        params.push_back(sql::opt(*text));
     params.push_back(sql::opt(step.started_at_ms));
     params.push_back(sql::opt(step.completed_at_ms));
     params.push_back(sql::opt(step.serialization));
@@ -73,21 +76,24 @@ void PostgresPlan::plan_outcome(const Outcome& outcome, sql::Params& params) {
     calls_.push_back({&statements_->outcome_row, std::move(params)});
 }
 
-
 void PostgresPlan::plan_sets() {
     at_.fill(0);
     for (const WriteKind kind : {WriteKind::step, WriteKind::first_wins, WriteKind::outcome}) {
         std::sort(of(kind).begin(), of(kind).end(), by_id);
     }
-    const auto fencing = std::count_if(kinds_.begin() + 1, kinds_.end(), [](const auto& kind) { return !kind.empty(); });
+    const auto fencing =
+        std::count_if(kinds_.begin() + 1, kinds_.end(), [](const auto& kind) { return !kind.empty(); });
     const bool locked = fencing > 1;
     if (locked) plan_lock();
-    if (!of(WriteKind::start).empty()) plan_starts(of(WriteKind::start), &statements_->start_set, Part::starts);
-    if (!of(WriteKind::child).empty()) plan_starts(of(WriteKind::child), &statements_->child_set, Part::children);
+    if (!of(WriteKind::start).empty())
+        plan_starts(of(WriteKind::start), &statements_->start_set, Part::starts);
+    if (!of(WriteKind::child).empty())
+        plan_starts(of(WriteKind::child), &statements_->child_set, Part::children);
     if (!of(WriteKind::start).empty() || !of(WriteKind::child).empty()) plan_inputs();
     if (!of(WriteKind::child).empty()) plan_checkpoints();
     if (!of(WriteKind::step).empty()) {
-        plan_steps(of(WriteKind::step), locked ? &statements_->step_set_locked : &statements_->step_set, Part::steps);
+        plan_steps(of(WriteKind::step), locked ? &statements_->step_set_locked : &statements_->step_set,
+                   Part::steps);
     }
     if (!of(WriteKind::first_wins).empty()) {
         plan_steps(of(WriteKind::first_wins),
@@ -106,7 +112,8 @@ void PostgresPlan::plan_lock() {
     calls_.push_back({&statements_->lock, {std::move(ids)}});
 }
 
-void PostgresPlan::plan_starts(const std::vector<Write*>& writes, const sql::Statement* statement, std::size_t part) {
+void PostgresPlan::plan_starts(const std::vector<Write*>& writes, const sql::Statement* statement,
+                               std::size_t part) {
     std::vector<const NewWorkflow*> workflows;
     sql::IntArray floors, steps;
     for (const Write* write : writes) {
@@ -165,7 +172,8 @@ void PostgresPlan::plan_checkpoints() {
     sql::Params params;
     for (sql::TextArray* texts : {&ids, &tokens}) params.emplace_back(std::move(*texts));
     params.emplace_back(std::move(numbers));
-    for (sql::TextArray* texts : {&functions, &children, &names, &classes, &configs, &formats, &applications}) {
+    for (sql::TextArray* texts :
+         {&functions, &children, &names, &classes, &configs, &formats, &applications}) {
         params.emplace_back(std::move(*texts));
     }
     params.emplace_back(std::move(started));
@@ -173,7 +181,8 @@ void PostgresPlan::plan_checkpoints() {
     add(Part::checkpoints, &statements_->checkpoint_set, std::move(params));
 }
 
-void PostgresPlan::plan_steps(const std::vector<Write*>& writes, const sql::Statement* statement, std::size_t part) {
+void PostgresPlan::plan_steps(const std::vector<Write*>& writes, const sql::Statement* statement,
+                              std::size_t part) {
     std::array<sql::TextArray, 8> texts;
     std::array<sql::IntArray, 3> numbers;
     for (auto& array : texts) array.reserve(writes.size());

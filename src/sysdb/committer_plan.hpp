@@ -18,7 +18,8 @@ inline constexpr std::size_t starts = 0, children = 1, checkpoints = 2, steps = 
 /// Views into the writes and `lock_timeout`, which outlive it.
 class PostgresPlan {
    public:
-    PostgresPlan(const CommitterStatements& statements, std::span<Write* const> writes, const std::string& lock_timeout);
+    PostgresPlan(const CommitterStatements& statements, std::span<Write* const> writes,
+                 const std::string& lock_timeout);
     PostgresPlan(const PostgresPlan&) = delete;
     PostgresPlan& operator=(const PostgresPlan&) = delete;
 

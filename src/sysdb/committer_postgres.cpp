@@ -12,7 +12,8 @@ class PostgresWriter final : public BatchWriter {
     PostgresWriter(SystemDatabase::Core& core, CreationOrder& order) : core_(core), order_(order) {}
 
     void set_lock_timeout(seam::Duration timeout) override {
-        lock_timeout_ = std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count());
+        lock_timeout_ =
+            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count());
     }
 
     void write(sql::Connection& connection, std::span<Write* const> writes) override {
@@ -54,8 +55,9 @@ class PostgresWriter final : public BatchWriter {
         if (plan.call(Part::children)) match_children(plan, results);
         if (const std::size_t call = plan.call(Part::steps)) {
             const sql::Result& result = results[call];
-            match(result, plan.of(WriteKind::step), true,
-                  [&](Write& write, std::size_t row) { recorded(write, result.at(row, 2).optional_integer()); });
+            match(result, plan.of(WriteKind::step), true, [&](Write& write, std::size_t row) {
+                recorded(write, result.at(row, 2).optional_integer());
+            });
             for (Write* write : plan.of(WriteKind::step)) {
                 if (!write->resolved && !write->foreign) lost(*write);
             }
@@ -68,7 +70,8 @@ class PostgresWriter final : public BatchWriter {
             });
         }
         if (const std::size_t call = plan.call(Part::outcomes)) {
-            match(results[call], plan.of(WriteKind::outcome), false, [](Write& write, std::size_t) { ended(write); });
+            match(results[call], plan.of(WriteKind::outcome), false,
+                  [](Write& write, std::size_t) { ended(write); });
         }
     }
 
@@ -78,7 +81,8 @@ class PostgresWriter final : public BatchWriter {
             order_.stamped(write, at);
             write.inserted = true;
         });
-        std::sort(writes.begin(), writes.end(), [](const Write* a, const Write* b) { return a->id() < b->id(); });
+        std::sort(writes.begin(), writes.end(),
+                  [](const Write* a, const Write* b) { return a->id() < b->id(); });
         match(results[plan.call(Part::checkpoints)], writes, true, [&](Write& write, std::size_t) {
             if (!write.inserted) return;  // the child was there: read what it is
             created(*statements_, write);
@@ -102,18 +106,23 @@ class PostgresWriter final : public BatchWriter {
 
     /// Rows of (workflow id[, number, …]), usually in the order of the writes, which are sorted by workflow id.
     template <class F>
-    static void match(const sql::Result& result, const std::vector<Write*>& writes, bool numbered, F&& found) {
+    static void match(const sql::Result& result, const std::vector<Write*>& writes, bool numbered,
+                      F&& found) {
         std::size_t first = 0;
-        const auto is = [&](std::size_t at, std::string_view id) { return at < writes.size() && writes[at]->id() == id; };
+        const auto is = [&](std::size_t at, std::string_view id) {
+            return at < writes.size() && writes[at]->id() == id;
+        };
         for (std::size_t row = 0; row < result.size(); ++row) {
             const std::string_view id = result.at(row, 0).text();
             if (!is(first, id)) {
-                const std::string_view last = first < writes.size() ? std::string_view(writes[first]->id()) : id;
+                const std::string_view last =
+                    first < writes.size() ? std::string_view(writes[first]->id()) : id;
                 while (is(first, last)) ++first;
             }
             if (!is(first, id)) {
                 const auto less = [](const Write* write, std::string_view key) { return write->id() < key; };
-                first = static_cast<std::size_t>(std::lower_bound(writes.begin(), writes.end(), id, less) - writes.begin());
+                first = static_cast<std::size_t>(std::lower_bound(writes.begin(), writes.end(), id, less) -
+                                                 writes.begin());
             }
             for (std::size_t at = first; is(at, id); ++at) {
                 if (numbered && writes[at]->step->function_id != result.at(row, 1).integer()) continue;
@@ -185,19 +194,21 @@ class PostgresWriter final : public BatchWriter {
 
     void plan_reads(const Write& write, std::vector<sql::Call>& reads) const {
         if (write.outcome) {
-            reads.push_back({&statements_->read_outcome, {std::string_view(write.outcome->fence.workflow_id)}});
+            reads.push_back(
+                {&statements_->read_outcome, {std::string_view(write.outcome->fence.workflow_id)}});
             return;
         }
         if (write.step) {
-            reads.push_back({&statements_->read_step,
-                             {std::string_view(write.fence->workflow_id), std::int64_t{write.step->function_id}}});
+            reads.push_back(
+                {&statements_->read_step,
+                 {std::string_view(write.fence->workflow_id), std::int64_t{write.step->function_id}}});
         }
         if (!write.workflow) return;
         const NewWorkflow& workflow = *write.workflow;
         reads.push_back({&statements_->read_start, {std::string_view(workflow.workflow_id)}});
         if (workflow.deduplication_id) {
-            reads.push_back({&statements_->read_holder, {sql::opt(workflow.queue_name),
-                                                         std::string_view(*workflow.deduplication_id)}});
+            reads.push_back({&statements_->read_holder,
+                             {sql::opt(workflow.queue_name), std::string_view(*workflow.deduplication_id)}});
         }
     }
 

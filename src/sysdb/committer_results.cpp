@@ -20,9 +20,9 @@ void refuse_nul(const NewWorkflow& workflow, const char* what, std::string_view 
 
 void refuse_long(const NewWorkflow& workflow, const char* what, std::size_t size) {
     if (size <= kLargestKey) return;
-    throw UsageError("workflow " + workflow.workflow_id.substr(0, 64) + "…: " + what + " take " + std::to_string(size) +
-                         " bytes together, more than the " + std::to_string(kLargestKey) +
-                         " that an index entry can hold; use shorter ones",
+    throw UsageError("workflow " + workflow.workflow_id.substr(0, 64) + "…: " + what + " take " +
+                         std::to_string(size) + " bytes together, more than the " +
+                         std::to_string(kLargestKey) + " that an index entry can hold; use shorter ones",
                      workflow.workflow_id);
 }
 
@@ -56,10 +56,10 @@ void validate_start(const NewWorkflow& w) {
     refuse_nul(w, "workflow id", w.workflow_id);
     refuse_nul(w, "name", w.name);
     refuse_nul(w, "input", w.inputs);
-    for (const Text* text : {&w.class_name, &w.config_name, &w.executor_id, &w.application_version, &w.application_id,
-                             &w.application_name, &w.authenticated_user, &w.assumed_role, &w.authenticated_roles,
-                             &w.queue_name, &w.queue_partition_key, &w.deduplication_id, &w.parent_workflow_id,
-                             &w.schedule_name, &w.attributes}) {
+    for (const Text* text : {&w.class_name, &w.config_name, &w.executor_id, &w.application_version,
+                             &w.application_id, &w.application_name, &w.authenticated_user, &w.assumed_role,
+                             &w.authenticated_roles, &w.queue_name, &w.queue_partition_key,
+                             &w.deduplication_id, &w.parent_workflow_id, &w.schedule_name, &w.attributes}) {
         if (*text) refuse_nul(w, "row", **text);
     }
     const auto size = [](const Text& text) { return text ? text->size() : 0; };
@@ -76,7 +76,8 @@ void validate_start(const NewWorkflow& w) {
     const std::string& json = *w.attributes;
     for (std::size_t at = json.find('\\'); at != std::string::npos; at = json.find('\\', at + 2)) {
         if (json.compare(at, 6, "\\u0000") != 0) continue;
-        throw UsageError("workflow " + w.workflow_id + ": the attributes hold the character U+0000 (escaped), which " +
+        throw UsageError("workflow " + w.workflow_id +
+                             ": the attributes hold the character U+0000 (escaped), which " +
                              "PostgreSQL cannot store; remove it",
                          w.workflow_id);
     }
@@ -114,7 +115,8 @@ void created(const CommitterStatements& statements, Write& write) {
     write.resolved = true;
 }
 
-void settle_start(const CommitterStatements&, Write& write, const sql::Result& row, const sql::Result& holder) {
+void settle_start(const CommitterStatements&, Write& write, const sql::Result& row,
+                  const sql::Result& holder) {
     StartResult& result = write.start_result;
     write.resolved = true;
     if (!row.empty()) {

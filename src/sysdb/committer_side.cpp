@@ -14,7 +14,8 @@ constexpr seam::Duration kLoneSlice = std::chrono::seconds(1);
 
 constexpr sql::Statement kBackendPid{"committer_backend_pid", "SELECT pg_backend_pid()", sql::Access::read};
 constexpr sql::Statement kBlockingPids{"committer_blocking_pids",
-                                       "SELECT array_to_string(pg_blocking_pids($1::bigint::int), ', ')", sql::Access::read};
+                                       "SELECT array_to_string(pg_blocking_pids($1::bigint::int), ', ')",
+                                       sql::Access::read};
 
 /// What other writes must not overtake.
 std::vector<std::string> order_keys(const Write& write) {
@@ -22,7 +23,8 @@ std::vector<std::string> order_keys(const Write& write) {
     if (write.workflow) {
         keys.push_back("w" + write.workflow->workflow_id);
         if (write.workflow->deduplication_id) {
-            keys.push_back("d" + write.workflow->queue_name.value_or("") + '\0' + *write.workflow->deduplication_id);
+            keys.push_back("d" + write.workflow->queue_name.value_or("") + '\0' +
+                           *write.workflow->deduplication_id);
         }
     }
     if (write.fence) keys.push_back("w" + write.fence->workflow_id);
@@ -39,7 +41,8 @@ bool Committer::goes_aside(const Write& write) {
     if (side_count_.load(std::memory_order_acquire) == 0) return false;
     const std::vector<std::string> keys = order_keys(write);
     const std::lock_guard<seam::Mutex> lock(side_mutex_);
-    return std::any_of(keys.begin(), keys.end(), [this](const std::string& key) { return side_keys_.contains(key); });
+    return std::any_of(keys.begin(), keys.end(),
+                       [this](const std::string& key) { return side_keys_.contains(key); });
 }
 
 void Committer::move_aside(Write& write) {
@@ -149,9 +152,10 @@ void Committer::explain_block(Write& write) {
                              " s for a lock; held by server process " + (pids.empty() ? "(unknown)" : pids) +
                              " (pg_stat_activity.pid)";
     if (write.kind == WriteKind::start) {
-        fail(write, std::make_exception_ptr(DatabaseError(
-                        DatabaseErrorKind::blocked,
-                        text + "; does this thread, or another program, hold an open transaction?", "55P03")));
+        fail(write,
+             std::make_exception_ptr(DatabaseError(
+                 DatabaseErrorKind::blocked,
+                 text + "; does this thread, or another program, hold an open transaction?", "55P03")));
     } else {  // a run has nobody to ask: it waits on
         log(LogLevel::warn, "a checkpoint waits for a lock", &write, text);
     }

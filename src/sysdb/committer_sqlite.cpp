@@ -50,7 +50,8 @@ class SqliteWriter final : public BatchWriter {
         if (c.execute(statements_->start_row, params_).affected() == 0) return false;
         order_.stamped(write, at);
         if (statements_->layout.payload_tables) {
-            const sql::Params payload{std::string_view(workflow.workflow_id), std::string_view(workflow.inputs), at};
+            const sql::Params payload{std::string_view(workflow.workflow_id),
+                                      std::string_view(workflow.inputs), at};
             if (c.execute(statements_->input_row, payload).affected() == 0) {
                 // A workflow of this id was deleted by an older SDK, which leaves steps and payloads behind.
                 const sql::Params id{std::string_view(workflow.workflow_id)};
@@ -75,7 +76,8 @@ class SqliteWriter final : public BatchWriter {
         }
         const NewWorkflow& workflow = *write.workflow;
         settle_start(*statements_, write,
-                     c.execute(statements_->read_start, {std::string_view(workflow.workflow_id)}), holder(c, workflow));
+                     c.execute(statements_->read_start, {std::string_view(workflow.workflow_id)}),
+                     holder(c, workflow));
     }
 
     bool checkpoint(sql::Connection& c, const Write& write) {
@@ -85,7 +87,8 @@ class SqliteWriter final : public BatchWriter {
         params_.emplace_back(std::string_view(write.fence->token));
         params_.emplace_back(std::int64_t{step.function_id});
         params_.emplace_back(std::string_view(step.function_name));
-        for (const Text* text : {&step.output, &step.error, &step.child_workflow_id}) params_.push_back(sql::opt(*text));
+        for (const Text* text : {&step.output, &step.error, &step.child_workflow_id})
+            params_.push_back(sql::opt(*text));
         params_.push_back(sql::opt(step.started_at_ms));
         params_.push_back(sql::opt(step.completed_at_ms));
         params_.push_back(sql::opt(step.serialization));
@@ -132,7 +135,8 @@ class SqliteWriter final : public BatchWriter {
         const Outcome& outcome = *write.outcome;
         const std::string_view id = outcome.fence.workflow_id;
         const std::string_view status = outcome.success ? "SUCCESS" : "ERROR";
-        if (c.execute(statements_->outcome_row, {id, std::string_view(outcome.fence.token), status, now_}).affected() > 0) {
+        if (c.execute(statements_->outcome_row, {id, std::string_view(outcome.fence.token), status, now_})
+                .affected() > 0) {
             const sql::Param payload{std::string_view(outcome.payload)};
             c.execute(statements_->output_row, {id, outcome.success ? payload : sql::Param(),
                                                 outcome.success ? sql::Param() : payload, now_});

@@ -19,7 +19,8 @@ View view(const Text& text) { return text ? View(*text) : View(); }
 /// The class and the configured instance are NULL when absent, never '': peers compare with NULL.
 View view_or_null(const Text& text) { return text && !text->empty() ? View(*text) : View(); }
 
-#define DBOS_TEXT(expression) [](const NewWorkflow& w, [[maybe_unused]] const Layout& layout) -> View { return expression; }, nullptr
+#define DBOS_TEXT(expression) \
+    [](const NewWorkflow& w, [[maybe_unused]] const Layout& layout) -> View { return expression; }, nullptr
 #define DBOS_NUMBER(expression) nullptr, [](const NewWorkflow& w) -> Number { return expression; }
 
 bool pending(const NewWorkflow& w) { return w.status == "PENDING"; }
@@ -83,7 +84,8 @@ const CommitterStatements& StatementSets::of(const Layout& layout) {
 }
 
 sql::Statement CommitterStatements::make(const char* name, std::string text, sql::Access access) {
-    texts_.push_back(std::string("committer_") + name + (generation_ > 0 ? "_" + std::to_string(generation_) : ""));
+    texts_.push_back(std::string("committer_") + name +
+                     (generation_ > 0 ? "_" + std::to_string(generation_) : ""));
     const char* full_name = texts_.back().c_str();
     texts_.push_back(std::move(text));
     return {full_name, texts_.back().c_str(), access};
@@ -107,7 +109,8 @@ void CommitterStatements::bind_row(const NewWorkflow& workflow, sql::Params& par
     }
 }
 
-void CommitterStatements::bind_set(const std::vector<const NewWorkflow*>& workflows, sql::Params& params) const {
+void CommitterStatements::bind_set(const std::vector<const NewWorkflow*>& workflows,
+                                   sql::Params& params) const {
     for (const StartColumn* column : columns_) {
         if (column->text) {
             sql::TextArray values;
@@ -149,21 +152,24 @@ void CommitterStatements::make_reads() {
         token + " FROM @workflow_status w WHERE w.workflow_uuid = $1";
     const auto read = sql::Access::read;
     read_start = make("read_start", row, read);
-    read_holder = make("read_holder",
-                       "SELECT w.workflow_uuid FROM @workflow_status w WHERE w.queue_name = $1 AND w.deduplication_id = $2",
-                       read);
+    read_holder = make(
+        "read_holder",
+        "SELECT w.workflow_uuid FROM @workflow_status w WHERE w.queue_name = $1 AND w.deduplication_id = $2",
+        read);
     std::string columns = kStepColumns;
     if (!layout.ownership) columns.replace(columns.find("o.application_name"), 18, "NULL");
     read_step = make("read_step",
                      "SELECT w.owner_xid, w.status, " + columns +
-                         " FROM @workflow_status w LEFT JOIN @operation_outputs o ON o.workflow_uuid = w.workflow_uuid AND "
+                         " FROM @workflow_status w LEFT JOIN @operation_outputs o ON o.workflow_uuid = "
+                         "w.workflow_uuid AND "
                          "o.function_id = $2 WHERE w.workflow_uuid = $1",
                      read);
     if (layout.payload_tables) {
-        read_outcome = make("read_outcome",
-                            "SELECT w.status, o.output, o.error FROM @workflow_status w LEFT JOIN @workflow_output o "
-                            "ON o.workflow_uuid = w.workflow_uuid WHERE w.workflow_uuid = $1",
-                            read);
+        read_outcome =
+            make("read_outcome",
+                 "SELECT w.status, o.output, o.error FROM @workflow_status w LEFT JOIN @workflow_output o "
+                 "ON o.workflow_uuid = w.workflow_uuid WHERE w.workflow_uuid = $1",
+                 read);
     }
 }
 

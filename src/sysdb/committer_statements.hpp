@@ -16,8 +16,8 @@ namespace dbos::sysdb {
 /// A column of workflow_status that a start fills in: text or whole number.
 struct StartColumn {
     const char* name;
-    const char* type;  // PostgreSQL
-    bool Layout::*needs;  // capability without which the column is left out; nullptr = always there
+    const char* type;      // PostgreSQL
+    bool Layout::* needs;  // capability without which the column is left out; nullptr = always there
     std::optional<std::string_view> (*text)(const NewWorkflow&, const Layout&);
     std::optional<std::int64_t> (*number)(const NewWorkflow&);
 };
@@ -40,8 +40,9 @@ class CommitterStatements {
     // SQLite.
     sql::Statement input_row{}, input_update{}, delete_steps{}, delete_output{}, output_row{};
     // PostgreSQL, over arrays. `_locked`: an own statement ahead has taken the locks.
-    sql::Statement lock_timeout{}, lock{}, start_set{}, input_set{}, child_set{}, checkpoint_set{}, step_set{}, step_set_locked{},
-        first_wins_set{}, first_wins_set_locked{}, outcome_set{}, outcome_set_locked{}, notify{};
+    sql::Statement lock_timeout{}, lock{}, start_set{}, input_set{}, child_set{}, checkpoint_set{},
+        step_set{}, step_set_locked{}, first_wins_set{}, first_wins_set_locked{}, outcome_set{},
+        outcome_set_locked{}, notify{};
 
     /// Columns in parameter order.
     const std::vector<const StartColumn*>& start_columns() const noexcept { return columns_; }
@@ -83,10 +84,11 @@ class StatementSets {
 void validate_start(const NewWorkflow& workflow);
 
 // What the reads of an unclear result mean: fill in the result and set `resolved`, or set `again`.
-void settle_start(const CommitterStatements& statements, Write& write, const sql::Result& row, const sql::Result& holder);
-void settle_step(Write& write, const sql::Result& row);
-void settle_child(const CommitterStatements& statements, Write& write, const sql::Result& checkpoint, const sql::Result& row,
+void settle_start(const CommitterStatements& statements, Write& write, const sql::Result& row,
                   const sql::Result& holder);
+void settle_step(Write& write, const sql::Result& row);
+void settle_child(const CommitterStatements& statements, Write& write, const sql::Result& checkpoint,
+                  const sql::Result& row, const sql::Result& holder);
 void settle_outcome(Write& write, const sql::Result& row);
 /// The result of a start or child that this transaction inserted.
 void created(const CommitterStatements& statements, Write& write);

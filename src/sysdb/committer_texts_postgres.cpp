@@ -22,7 +22,8 @@ std::string fence(const std::string& token) {
 /// Rows of `r` that pass the fence.
 std::string fenced(bool locked) {
     return "l AS MATERIALIZED (SELECT r.* FROM r JOIN @workflow_status w ON w.workflow_uuid = r.id WHERE " +
-           fence("r.token") + (locked ? ")" : " ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO KEY UPDATE OF w)");
+           fence("r.token") +
+           (locked ? ")" : " ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO KEY UPDATE OF w)");
 }
 
 /// "$1::text[], …" and the names.
@@ -36,7 +37,8 @@ struct Unnest {
         ++count;
     }
     std::string rows() const {
-        return "r AS MATERIALIZED (SELECT * FROM unnest(" + parameters + ") WITH ORDINALITY AS r(" + names + ", n))";
+        return "r AS MATERIALIZED (SELECT * FROM unnest(" + parameters + ") WITH ORDINALITY AS r(" + names +
+               ", n))";
     }
 };
 
@@ -54,7 +56,8 @@ std::string selected(const std::vector<const StartColumn*>& columns) {
 }
 
 constexpr const char* kStepInsert =
-    "INSERT INTO @operation_outputs AS o (workflow_uuid, function_id, function_name, output, error, child_workflow_id, "
+    "INSERT INTO @operation_outputs AS o (workflow_uuid, function_id, function_name, output, error, "
+    "child_workflow_id, "
     "started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name, retention_timestamp) ";
 
 }  // namespace
@@ -62,11 +65,14 @@ constexpr const char* kStepInsert =
 void CommitterStatements::make_postgres() {
     lock_timeout = make("lock_timeout", "SELECT set_config('lock_timeout', $1, true)", sql::Access::read);
     notify = make("notify", "SELECT pg_notify('dbos_cpp_wake', $1)");
-    lock = make("lock",
-                "SELECT count(*) FROM (SELECT w.workflow_uuid FROM unnest($1::text[]) AS r(id) JOIN @workflow_status w ON "
-                "w.workflow_uuid = r.id ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO KEY UPDATE OF w) locked");
+    lock =
+        make("lock",
+             "SELECT count(*) FROM (SELECT w.workflow_uuid FROM unnest($1::text[]) AS r(id) JOIN "
+             "@workflow_status w ON "
+             "w.workflow_uuid = r.id ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO KEY UPDATE OF w) locked");
     make_postgres_starts();
-    if (!layout.creator_token || !layout.payload_tables || !layout.step_retention) return;  // no runs there, only clients
+    if (!layout.creator_token || !layout.payload_tables || !layout.step_retention)
+        return;  // no runs there, only clients
     make_postgres_children();
     make_postgres_steps();
     make_postgres_outcomes();
@@ -84,13 +90,14 @@ void CommitterStatements::make_postgres_starts() {
     const std::string into = "INSERT INTO @workflow_status (" + column_names() + ") ";
     const std::string clock = std::string("t AS MATERIALIZED (SELECT ") + kNow + " AS now)";
     const std::string conflict = " ON CONFLICT DO NOTHING RETURNING workflow_uuid, created_at";
-    start_set = make("start_set", "WITH " + clock + ", " + rows.rows() + " " + into + "SELECT " + selected(columns_) +
-                                      " FROM " + kCreation + conflict);
+    start_set = make("start_set", "WITH " + clock + ", " + rows.rows() + " " + into + "SELECT " +
+                                      selected(columns_) + " FROM " + kCreation + conflict);
 
     const std::string floor = "$" + std::to_string(columns_.size() + 1) + "::bigint";
     const std::string step = "$" + std::to_string(columns_.size() + 2) + "::bigint";
-    const std::string insert = into + "SELECT " + single + ", c.at, c.at FROM (SELECT LEAST(GREATEST(t.now, " + floor +
-                               ") + " + step + ", t.now + 1000) AS at FROM t) c" + conflict;
+    const std::string insert = into + "SELECT " + single +
+                               ", c.at, c.at FROM (SELECT LEAST(GREATEST(t.now, " + floor + ") + " + step +
+                               ", t.now + 1000) AS at FROM t) c" + conflict;
     if (!layout.payload_tables) {
         start_row = make("start_row", "WITH " + clock + " " + insert);
         return;
@@ -99,37 +106,43 @@ void CommitterStatements::make_postgres_starts() {
     // which leaves steps and payloads behind: they go.
     const std::string upsert =
         " ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs, retention_timestamp = "
-        "EXCLUDED.retention_timestamp RETURNING i.workflow_uuid, i.xmax <> 0 AS met), d AS (DELETE FROM @operation_outputs o "
-        "USING i WHERE i.met AND o.workflow_uuid = i.workflow_uuid), e AS (DELETE FROM @workflow_output o USING i WHERE i.met "
+        "EXCLUDED.retention_timestamp RETURNING i.workflow_uuid, i.xmax <> 0 AS met), d AS (DELETE FROM "
+        "@operation_outputs o "
+        "USING i WHERE i.met AND o.workflow_uuid = i.workflow_uuid), e AS (DELETE FROM @workflow_output o "
+        "USING i WHERE i.met "
         "AND o.workflow_uuid = i.workflow_uuid) ";
-    const std::string input_into = "i AS (INSERT INTO @workflow_input AS i (workflow_uuid, inputs, retention_timestamp) ";
+    const std::string input_into =
+        "i AS (INSERT INTO @workflow_input AS i (workflow_uuid, inputs, retention_timestamp) ";
     start_row = make("start_row", "WITH " + clock + ", s AS (" + insert + "), " + input_into +
                                       "SELECT s.workflow_uuid, $" + std::to_string(columns_.size() + 3) +
                                       "::text, s.created_at FROM s" + upsert +
                                       "SELECT s.workflow_uuid, s.created_at FROM s");
     // Created here = inserted by this transaction.
-    input_set = make("input_set",
-                     "WITH " + input_into +
-                         "SELECT r.id, r.inputs, w.created_at FROM unnest($1::text[], $2::text[]) AS r(id, inputs) JOIN "
-                         "@workflow_status w ON w.workflow_uuid = r.id WHERE w.xmin = pg_current_xact_id()::xid" +
-                         upsert + "SELECT count(*) FROM i WHERE i.met");
+    input_set = make(
+        "input_set",
+        "WITH " + input_into +
+            "SELECT r.id, r.inputs, w.created_at FROM unnest($1::text[], $2::text[]) AS r(id, inputs) JOIN "
+            "@workflow_status w ON w.workflow_uuid = r.id WHERE w.xmin = pg_current_xact_id()::xid" +
+            upsert + "SELECT count(*) FROM i WHERE i.met");
 }
 
 void CommitterStatements::make_postgres_children() {
     Unnest rows;
-    for (const StartColumn* column : columns_) rows.add(std::string("c_") + column->name, array_type(*column));
+    for (const StartColumn* column : columns_)
+        rows.add(std::string("c_") + column->name, array_type(*column));
     rows.add("floor", "bigint");
     rows.add("step", "bigint");
     rows.add("id", "text");  // of the parent
     rows.add("token", "text");
     rows.add("fid", "bigint");
-    child_set = make(
-        "child_set",
-        std::string("WITH t AS MATERIALIZED (SELECT ") + kNow + " AS now), " + rows.rows() + ", " + fenced(false) +
-            " INSERT INTO @workflow_status (" + column_names() + ") SELECT " + selected(columns_) +
-            " FROM (SELECT l.*, LEAST(GREATEST(t.now, l.floor) + l.step, t.now + 1000) AS at FROM l, t ORDER BY l.n) r WHERE "
-            "NOT EXISTS (SELECT FROM @operation_outputs o WHERE o.workflow_uuid = r.id AND o.function_id = r.fid::int) ON "
-            "CONFLICT DO NOTHING RETURNING workflow_uuid, created_at");
+    child_set = make("child_set", std::string("WITH t AS MATERIALIZED (SELECT ") + kNow + " AS now), " +
+                                      rows.rows() + ", " + fenced(false) + " INSERT INTO @workflow_status (" +
+                                      column_names() + ") SELECT " + selected(columns_) +
+                                      " FROM (SELECT l.*, LEAST(GREATEST(t.now, l.floor) + l.step, t.now + "
+                                      "1000) AS at FROM l, t ORDER BY l.n) r WHERE "
+                                      "NOT EXISTS (SELECT FROM @operation_outputs o WHERE o.workflow_uuid = "
+                                      "r.id AND o.function_id = r.fid::int) ON "
+                                      "CONFLICT DO NOTHING RETURNING workflow_uuid, created_at");
     // The checkpoint joins on a child of the same name, class and instance. The parent is locked by the statement before.
     Unnest steps;
     for (const char* name : {"id", "token"}) steps.add(name, "text");
@@ -138,14 +151,17 @@ void CommitterStatements::make_postgres_children() {
         steps.add(name, "text");
     }
     for (const char* name : {"started", "completed"}) steps.add(name, "bigint");
-    checkpoint_set = make(
-        "checkpoint_set",
-        "WITH " + steps.rows() + ", " + fenced(true) + " " + kStepInsert +
-            "SELECT l.id, l.fid::int, l.fname, NULL, NULL, l.child, l.started, l.completed, l.serialization, l.application, " +
-            kNow +
-            " FROM l JOIN @workflow_status c ON c.workflow_uuid = l.child WHERE c.name = l.name AND COALESCE(c.class_name, "
-            "'') = COALESCE(l.class, '') AND COALESCE(c.config_name, '') = COALESCE(l.config, '') ON CONFLICT "
-            "(workflow_uuid, function_id) DO NOTHING RETURNING o.workflow_uuid, o.function_id");
+    checkpoint_set =
+        make("checkpoint_set",
+             "WITH " + steps.rows() + ", " + fenced(true) + " " + kStepInsert +
+                 "SELECT l.id, l.fid::int, l.fname, NULL, NULL, l.child, l.started, l.completed, "
+                 "l.serialization, l.application, " +
+                 kNow +
+                 " FROM l JOIN @workflow_status c ON c.workflow_uuid = l.child WHERE c.name = l.name AND "
+                 "COALESCE(c.class_name, "
+                 "'') = COALESCE(l.class, '') AND COALESCE(c.config_name, '') = COALESCE(l.config, '') ON "
+                 "CONFLICT "
+                 "(workflow_uuid, function_id) DO NOTHING RETURNING o.workflow_uuid, o.function_id");
 }
 
 void CommitterStatements::make_postgres_steps() {
@@ -156,48 +172,57 @@ void CommitterStatements::make_postgres_steps() {
     for (const char* name : {"started", "completed"}) rows.add(name, "bigint");
     for (const char* name : {"serialization", "application"}) rows.add(name, "text");
     const std::string select =
-        "SELECT l.id, l.fid::int, l.fname, l.output, l.error, l.child, l.started, l.completed, l.serialization, "
+        "SELECT l.id, l.fid::int, l.fname, l.output, l.error, l.child, l.started, l.completed, "
+        "l.serialization, "
         "l.application, t.now FROM l, (SELECT " +
         std::string(kNow) + " AS now) t ON CONFLICT (workflow_uuid, function_id) ";
     const std::string repeat = "DO UPDATE SET completed_at_epoch_ms = o.completed_at_epoch_ms ";
     const std::string key = "RETURNING o.workflow_uuid, o.function_id";
     for (const bool locked : {false, true}) {
         const std::string head = "WITH " + rows.rows() + ", " + fenced(locked) + " " + kStepInsert + select;
-        (locked ? step_set_locked : step_set) = make(locked ? "step_set_locked" : "step_set",
-                                                     head + repeat + key + ", o.completed_at_epoch_ms");
+        (locked ? step_set_locked : step_set) =
+            make(locked ? "step_set_locked" : "step_set", head + repeat + key + ", o.completed_at_epoch_ms");
         (locked ? first_wins_set_locked : first_wins_set) =
             make(locked ? "first_wins_set_locked" : "first_wins_set", head + "DO NOTHING " + key);
     }
-    step_row = make("step_row",
-                    "WITH l AS MATERIALIZED (SELECT w.workflow_uuid AS id FROM @workflow_status w WHERE w.workflow_uuid = "
-                    "$1::text AND " +
-                        fence("$2::text") + " FOR NO KEY UPDATE) " + kStepInsert +
-                        "SELECT l.id, $3::bigint::int, $4::text, $5::text, $6::text, $7::text, $8::bigint, $9::bigint, "
-                        "$10::text, $11::text, " +
-                        kNow + " FROM l ON CONFLICT (workflow_uuid, function_id) " + repeat +
-                        "RETURNING o.completed_at_epoch_ms");
+    step_row = make(
+        "step_row",
+        "WITH l AS MATERIALIZED (SELECT w.workflow_uuid AS id FROM @workflow_status w WHERE w.workflow_uuid "
+        "= "
+        "$1::text AND " +
+            fence("$2::text") + " FOR NO KEY UPDATE) " + kStepInsert +
+            "SELECT l.id, $3::bigint::int, $4::text, $5::text, $6::text, $7::text, $8::bigint, $9::bigint, "
+            "$10::text, $11::text, " +
+            kNow + " FROM l ON CONFLICT (workflow_uuid, function_id) " + repeat +
+            "RETURNING o.completed_at_epoch_ms");
 }
 
 void CommitterStatements::make_postgres_outcomes() {
     const std::string changes =
-        "u AS (UPDATE @workflow_status w SET status = l.status, owner_xid = NULL, deduplication_id = NULL, updated_at = "
+        "u AS (UPDATE @workflow_status w SET status = l.status, owner_xid = NULL, deduplication_id = NULL, "
+        "updated_at = "
         "t.now, completed_at = t.now FROM l, (SELECT " +
         std::string(kNow) + " AS now) t WHERE w.workflow_uuid = l.id AND " + fence("l.token") +
-        " RETURNING w.workflow_uuid, l.output, l.error, t.now), o AS (INSERT INTO @workflow_output (workflow_uuid, output, "
-        "error, retention_timestamp) SELECT u.workflow_uuid, u.output, u.error, u.now FROM u ON CONFLICT (workflow_uuid) DO "
-        "UPDATE SET output = EXCLUDED.output, error = EXCLUDED.error, retention_timestamp = EXCLUDED.retention_timestamp) "
+        " RETURNING w.workflow_uuid, l.output, l.error, t.now), o AS (INSERT INTO @workflow_output "
+        "(workflow_uuid, output, "
+        "error, retention_timestamp) SELECT u.workflow_uuid, u.output, u.error, u.now FROM u ON CONFLICT "
+        "(workflow_uuid) DO "
+        "UPDATE SET output = EXCLUDED.output, error = EXCLUDED.error, retention_timestamp = "
+        "EXCLUDED.retention_timestamp) "
         "SELECT u.workflow_uuid FROM u";
     for (const bool locked : {false, true}) {
         (locked ? outcome_set_locked : outcome_set) =
             make(locked ? "outcome_set_locked" : "outcome_set",
-                 "WITH r AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) AS "
+                 "WITH r AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], "
+                 "$4::text[], $5::text[]) AS "
                  "r(id, token, status, output, error)), " +
                      fenced(locked) + ", " + changes);
     }
-    outcome_row = make("outcome_row",
-                       "WITH l AS MATERIALIZED (SELECT $1::text AS id, $2::text AS token, $3::text AS status, $4::text AS "
-                       "output, $5::text AS error), " +
-                           changes);
+    outcome_row = make(
+        "outcome_row",
+        "WITH l AS MATERIALIZED (SELECT $1::text AS id, $2::text AS token, $3::text AS status, $4::text AS "
+        "output, $5::text AS error), " +
+            changes);
 }
 
 }  // namespace dbos::sysdb

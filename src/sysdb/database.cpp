@@ -40,11 +40,12 @@ bool StopSignal::wait(seam::Duration duration) {
 }
 
 void Retrier::closed(const DatabaseError& error) const {
-    throw DatabaseError(DatabaseErrorKind::closed,
-                        std::string("the client or application was closed while a database call was being repeated; "
-                                    "its last error: ") +
-                            error.what(),
-                        error.sqlstate(), {}, error.outcome_unknown() || attempt_.ambiguous);
+    throw DatabaseError(
+        DatabaseErrorKind::closed,
+        std::string("the client or application was closed while a database call was being repeated; "
+                    "its last error: ") +
+            error.what(),
+        error.sqlstate(), {}, error.outcome_unknown() || attempt_.ambiguous);
 }
 
 void Retrier::failed(const DatabaseError& error) {
@@ -65,11 +66,12 @@ void Retrier::failed(const DatabaseError& error) {
         busy_ = true;
         busy_since_ = now;
     } else if (now - busy_since_ >= kBlockedAfter) {
-        throw DatabaseError(DatabaseErrorKind::blocked,
-                            std::string("a lock was not granted for 30 s; does this thread, or another program, hold an "
-                                        "open transaction? Last error: ") +
-                                error.what(),
-                            error.sqlstate());
+        throw DatabaseError(
+            DatabaseErrorKind::blocked,
+            std::string("a lock was not granted for 30 s; does this thread, or another program, hold an "
+                        "open transaction? Last error: ") +
+                error.what(),
+            error.sqlstate());
     }
     if (policy_.failed) policy_.failed(error, attempt_.number);
     if (stop_.wait(sql::retry_delay(attempt_.number, kRetryCap))) closed(error);
@@ -94,7 +96,8 @@ void DurableClock::observe(Millis database_now_ms, seam::Duration sent, seam::Du
     const Millis least = database_now_ms - to_millis(received) - 1;
     const Millis most = database_now_ms - to_millis(sent) + 1;
     const Millis offset = offset_ms_.load(std::memory_order_acquire);
-    if (offset < least || offset > most) offset_ms_.store(least + (most - least) / 2, std::memory_order_release);
+    if (offset < least || offset > most)
+        offset_ms_.store(least + (most - least) / 2, std::memory_order_release);
 }
 
 // ---------------------------------------------------------------------------------------------------- Core
@@ -102,7 +105,8 @@ void DurableClock::observe(Millis database_now_ms, seam::Duration sent, seam::Du
 void SystemDatabase::Core::check_process() const {
     if (seam::process_id() == process) return;
     throw UsageError(
-        "a database connection was used in a forked child process; open a new App or Client after fork(), or exec another "
+        "a database connection was used in a forked child process; open a new App or Client after fork(), or "
+        "exec another "
         "program");
 }
 
@@ -191,7 +195,9 @@ Committer& SystemDatabase::Core::committer() {
     return *committer_;
 }
 
-Committer* SystemDatabase::Core::started_committer() const noexcept { return started_.load(std::memory_order_acquire); }
+Committer* SystemDatabase::Core::started_committer() const noexcept {
+    return started_.load(std::memory_order_acquire);
+}
 
 void SystemDatabase::Core::close(seam::Duration drain) noexcept {
     if (Committer* started = started_committer()) started->close(drain);
@@ -263,7 +269,8 @@ std::string wake_payload(const std::string& schema, std::vector<std::uint32_t>& 
         return text;
     };
     const std::string first = joined(queues, kMostHashes / 2);
-    return schema + " q:" + first + " w:" + joined(workflows, kMostHashes - std::min(queues.size(), kMostHashes / 2));
+    return schema + " q:" + first +
+           " w:" + joined(workflows, kMostHashes - std::min(queues.size(), kMostHashes / 2));
 }
 
 seam::WakeFile* SystemDatabase::Core::wake_file() {
@@ -273,7 +280,8 @@ seam::WakeFile* SystemDatabase::Core::wake_file() {
     return wake_file_.get();
 }
 
-void SystemDatabase::Core::announce_ended(sql::Connection& connection, const std::vector<std::string>& ids) noexcept {
+void SystemDatabase::Core::announce_ended(sql::Connection& connection,
+                                          const std::vector<std::string>& ids) noexcept {
     if (ids.empty()) return;
     if (options.local_wake.ended) {
         for (const std::string& id : ids) options.local_wake.ended(id);

@@ -39,7 +39,8 @@ class StopSignal {
 
 /// What a retried call depends on; owned by the Core.
 struct RetryPolicy {
-    bool retry_connection_errors = true;  // false: kind `connection` is thrown at once; lock conflicts are still retried
+    bool retry_connection_errors =
+        true;  // false: kind `connection` is thrown at once; lock conflicts are still retried
     std::function<void()> layout_changed = {};  // after a 42703 or 42P01: forget the probed layout
     std::function<void(const DatabaseError&, int attempt)> failed = {};  // for the log
 };

@@ -72,7 +72,8 @@ StepResult SystemDatabase::record_step(const Fence& fence, const StepRecord& ste
     return std::move(slot->step_result);
 }
 
-void SystemDatabase::record_step_async(Fence fence, StepRecord step, OnConflict on_conflict, Completion<StepResult> done) {
+void SystemDatabase::record_step_async(Fence fence, StepRecord step, OnConflict on_conflict,
+                                       Completion<StepResult> done) {
     Committer& committer = core_->committer();
     Write& write = committer.take();
     write.kind = kind_of(on_conflict);

@@ -11,7 +11,8 @@ namespace {
 
 constexpr const char* kChannel = "dbos_cpp_wake";
 // Shared channels of all SDKs: messages, events, streams (py: dbos/_sys_db.py).
-constexpr const char* kSharedChannels[] = {"dbos_notifications_channel", "dbos_workflow_events_channel", "dbos_streams_channel"};
+constexpr const char* kSharedChannels[] = {"dbos_notifications_channel", "dbos_workflow_events_channel",
+                                           "dbos_streams_channel"};
 /// The frames of a commit stand in the log before the header that publishes them: how long to look for the change.
 constexpr seam::Duration kLogPatience = std::chrono::milliseconds(50);
 /// While this process commits too, a change cannot be told from its own: tell no more often than this.
@@ -24,7 +25,9 @@ bool parse_hashes(std::string_view text, std::vector<std::uint32_t>& hashes) {
         const std::string_view one = text.substr(0, comma);
         std::uint32_t hash = 0;
         const auto end = one.data() + one.size();
-        if (const auto [at, error] = std::from_chars(one.data(), end, hash, 16); error == std::errc() && at == end) hashes.push_back(hash);
+        if (const auto [at, error] = std::from_chars(one.data(), end, hash, 16);
+            error == std::errc() && at == end)
+            hashes.push_back(hash);
         if (comma == std::string_view::npos) break;
         text.remove_prefix(comma + 1);
     }

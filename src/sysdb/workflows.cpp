@@ -21,7 +21,8 @@ sql::Params ids_of(std::span<const std::string> ids) {
 
 /// " … = ANY($1)" in the words of the database.
 std::string among(sql::Backend backend, const std::string& column) {
-    return column + (backend == sql::Backend::postgres ? " = ANY($1::text[])" : " IN (SELECT value FROM json_each($1))");
+    return column + (backend == sql::Backend::postgres ? " = ANY($1::text[])"
+                                                       : " IN (SELECT value FROM json_each($1))");
 }
 
 /// A payload column where it may stand in either place.
@@ -34,7 +35,8 @@ std::string payload(const Layout& layout, const char* table, const char* column)
 
 std::string join_payload(const Layout& layout, const char* table, const char* alias) {
     if (!layout.payload_tables) return "";
-    return std::string(" LEFT JOIN @") + table + " " + alias + " ON " + alias + ".workflow_uuid = w.workflow_uuid";
+    return std::string(" LEFT JOIN @") + table + " " + alias + " ON " + alias +
+           ".workflow_uuid = w.workflow_uuid";
 }
 
 }  // namespace
@@ -42,16 +44,18 @@ std::string join_payload(const Layout& layout, const char* table, const char* al
 std::vector<ResultRow> SystemDatabase::results(std::span<const std::string> ids) {
     return core_->with_connection([&](sql::Connection& connection) {
         const Layout layout = core_->layout(connection);
-        const sql::Result found = connection.query(
-            "SELECT w.workflow_uuid, w.status, " + payload(layout, "o", "output") + ", " + payload(layout, "o", "error") +
-                ", w.serialization FROM @workflow_status w" + join_payload(layout, "workflow_output", "o") + " WHERE " +
-                among(core_->backend, "w.workflow_uuid"),
-            ids_of(ids));
+        const sql::Result found =
+            connection.query("SELECT w.workflow_uuid, w.status, " + payload(layout, "o", "output") + ", " +
+                                 payload(layout, "o", "error") + ", w.serialization FROM @workflow_status w" +
+                                 join_payload(layout, "workflow_output", "o") + " WHERE " +
+                                 among(core_->backend, "w.workflow_uuid"),
+                             ids_of(ids));
         std::vector<ResultRow> rows;
         rows.reserve(found.size());
         for (std::size_t row = 0; row < found.size(); ++row) {
-            rows.push_back({found.at(row, 0).string(), found.at(row, 1).string(), found.at(row, 2).optional_text(),
-                            found.at(row, 3).optional_text(), found.at(row, 4).optional_text()});
+            rows.push_back({found.at(row, 0).string(), found.at(row, 1).string(),
+                            found.at(row, 2).optional_text(), found.at(row, 3).optional_text(),
+                            found.at(row, 4).optional_text()});
         }
         return rows;
     });
@@ -59,9 +63,10 @@ std::vector<ResultRow> SystemDatabase::results(std::span<const std::string> ids)
 
 std::vector<std::pair<std::string, std::string>> SystemDatabase::statuses(std::span<const std::string> ids) {
     return core_->with_connection([&](sql::Connection& connection) {
-        const sql::Result found = connection.query("SELECT w.workflow_uuid, w.status FROM @workflow_status w WHERE " +
-                                                       among(core_->backend, "w.workflow_uuid"),
-                                                   ids_of(ids));
+        const sql::Result found =
+            connection.query("SELECT w.workflow_uuid, w.status FROM @workflow_status w WHERE " +
+                                 among(core_->backend, "w.workflow_uuid"),
+                             ids_of(ids));
         std::vector<std::pair<std::string, std::string>> rows;
         rows.reserve(found.size());
         for (std::size_t row = 0; row < found.size(); ++row) {
@@ -74,10 +79,10 @@ std::vector<std::pair<std::string, std::string>> SystemDatabase::statuses(std::s
 Text SystemDatabase::inputs(const std::string& workflow_id) {
     return core_->with_connection([&](sql::Connection& connection) -> Text {
         const Layout layout = core_->layout(connection);
-        const sql::Result found = connection.query("SELECT " + payload(layout, "i", "inputs") + " FROM @workflow_status w" +
-                                                       join_payload(layout, "workflow_input", "i") +
-                                                       " WHERE w.workflow_uuid = $1",
-                                                   {std::string_view(workflow_id)});
+        const sql::Result found =
+            connection.query("SELECT " + payload(layout, "i", "inputs") + " FROM @workflow_status w" +
+                                 join_payload(layout, "workflow_input", "i") + " WHERE w.workflow_uuid = $1",
+                             {std::string_view(workflow_id)});
         return found.empty() ? Text() : found.at(0, 0).optional_text();
     });
 }
@@ -88,7 +93,8 @@ void SystemDatabase::cancel(std::span<const std::string> ids) {
         const Layout layout = core_->layout(connection);
         const bool postgres = core_->backend == sql::Backend::postgres;
         const std::string now = postgres ? kNow : "$2";
-        std::string changes = "status = 'CANCELLED', deduplication_id = NULL, queue_name = NULL, started_at_epoch_ms = NULL";
+        std::string changes =
+            "status = 'CANCELLED', deduplication_id = NULL, queue_name = NULL, started_at_epoch_ms = NULL";
         if (layout.creator_token) changes += ", owner_xid = NULL";
         changes += ", updated_at = " + std::string(postgres ? "t.now" : now);
         if (layout.completed_at) changes += ", completed_at = " + std::string(postgres ? "t.now" : now);
@@ -104,14 +110,17 @@ void SystemDatabase::cancel(std::span<const std::string> ids) {
             return connection.query(
                 "WITH l AS MATERIALIZED (SELECT w.workflow_uuid AS id FROM @workflow_status w WHERE " +
                     among(core_->backend, "w.workflow_uuid") +
-                    " AND w.status NOT IN ('SUCCESS', 'ERROR') ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO KEY UPDATE), u AS "
+                    " AND w.status NOT IN ('SUCCESS', 'ERROR') ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO "
+                    "KEY UPDATE), u AS "
                     "(UPDATE @workflow_status w SET " +
                     changes + " FROM l, (SELECT " + kNow +
-                    " AS now) t WHERE w.workflow_uuid = l.id RETURNING w.workflow_uuid) SELECT u.workflow_uuid FROM u",
+                    " AS now) t WHERE w.workflow_uuid = l.id RETURNING w.workflow_uuid) SELECT "
+                    "u.workflow_uuid FROM u",
                 params, sql::Access::write);
         }();
         std::vector<std::string> ended;
-        for (std::size_t row = 0; row < cancelled.size(); ++row) ended.push_back(cancelled.at(row, 0).string());
+        for (std::size_t row = 0; row < cancelled.size(); ++row)
+            ended.push_back(cancelled.at(row, 0).string());
         core_->announce_ended(connection, ended);
     });
 }
@@ -126,8 +135,10 @@ bool SystemDatabase::dead_letter(const Fence& fence, std::int64_t attempts_read)
         const sql::Result changed = connection.query(
             "UPDATE @workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', deduplication_id = NULL, "
             "started_at_epoch_ms = NULL, queue_name = NULL, owner_xid = NULL, updated_at = " +
-                now + ", completed_at = " + now + (postgres ? " FROM (SELECT " + std::string(kNow) + " AS now) t" : "") +
-                " WHERE workflow_uuid = $1 AND owner_xid = $2 AND recovery_attempts >= $3 AND status || '' = 'PENDING' "
+                now + ", completed_at = " + now +
+                (postgres ? " FROM (SELECT " + std::string(kNow) + " AS now) t" : "") +
+                " WHERE workflow_uuid = $1 AND owner_xid = $2 AND recovery_attempts >= $3 AND status || '' = "
+                "'PENDING' "
                 "RETURNING workflow_uuid",
             params, sql::Access::write);
         if (!changed.empty()) {
@@ -135,8 +146,9 @@ bool SystemDatabase::dead_letter(const Fence& fence, std::int64_t attempts_read)
             return true;
         }
         if (!attempt.ambiguous) return false;
-        const sql::Result found = connection.query(
-            "SELECT w.status FROM @workflow_status w WHERE w.workflow_uuid = $1", {std::string_view(fence.workflow_id)});
+        const sql::Result found =
+            connection.query("SELECT w.status FROM @workflow_status w WHERE w.workflow_uuid = $1",
+                             {std::string_view(fence.workflow_id)});
         return !found.empty() && found.at(0, 0).text() == "MAX_RECOVERY_ATTEMPTS_EXCEEDED";
     });
 }
@@ -150,7 +162,8 @@ std::vector<bool> SystemDatabase::still_owned(std::span<const Fence> fences) {
                                  among(core_->backend, "w.workflow_uuid") + " AND w.status || '' = 'PENDING'",
                              ids_of(ids));
         std::unordered_map<std::string_view, std::string_view> owners;
-        for (std::size_t row = 0; row < found.size(); ++row) owners[found.at(row, 0).text()] = found.at(row, 1).text();
+        for (std::size_t row = 0; row < found.size(); ++row)
+            owners[found.at(row, 0).text()] = found.at(row, 1).text();
         std::vector<bool> owned;
         for (const Fence& fence : fences) {
             const auto owner = owners.find(fence.workflow_id);
@@ -167,10 +180,10 @@ std::vector<std::vector<StepRecord>> SystemDatabase::histories(std::span<const s
         if (!core_->layout(connection).ownership) {
             columns.replace(columns.find(application), application.size(), "NULL");
         }
-        const sql::Result found =
-            connection.query("SELECT o.workflow_uuid, " + columns + " FROM @operation_outputs o WHERE " +
-                                 among(core_->backend, "o.workflow_uuid") + " ORDER BY o.workflow_uuid, o.function_id",
-                             ids_of(ids));
+        const sql::Result found = connection.query(
+            "SELECT o.workflow_uuid, " + columns + " FROM @operation_outputs o WHERE " +
+                among(core_->backend, "o.workflow_uuid") + " ORDER BY o.workflow_uuid, o.function_id",
+            ids_of(ids));
         std::vector<std::vector<StepRecord>> histories(ids.size());
         std::unordered_map<std::string_view, std::vector<std::size_t>> places;
         for (std::size_t n = 0; n < ids.size(); ++n) places[ids[n]].push_back(n);

@@ -80,7 +80,8 @@ TEST_P(CommitterFaults, a_lost_acknowledgement_of_a_whole_batch) {
     }
     database->record_step_async({"w", "t"}, step(0, "1", 2000), OnConflict::report, collected.step("w0"));
     database->record_step_async({"w", "t"}, step(1, "1", 2000), OnConflict::first_wins, collected.step("w1"));
-    database->record_step_async({"w", "old"}, step(2, "1", 2000), OnConflict::report, collected.step("stale"));
+    database->record_step_async({"w", "old"}, step(2, "1", 2000), OnConflict::report,
+                                collected.step("stale"));
     database->record_outcome_async({{"v", "t"}, false, "bad", {}}, collected.outcome("v"));
     faults().next({Fault::none, Fault::lose_ack, Fault::lose_ack});
     faults().open_gate();
@@ -99,13 +100,15 @@ TEST_P(CommitterFaults, a_lost_acknowledgement_of_a_whole_batch) {
 TEST_P(CommitterFaults, what_others_did_meanwhile_is_seen) {
     auto database = faulty();
     // A start whose acknowledgement was lost, taken over by a peer: created by us, not ours to run.
-    faults().meanwhile([this] { write("UPDATE @workflow_status SET owner_xid = 'peer' WHERE workflow_uuid = 'x'"); });
+    faults().meanwhile(
+        [this] { write("UPDATE @workflow_status SET owner_xid = 'peer' WHERE workflow_uuid = 'x'"); });
     faults().next({Fault::lose_ack});
     const StartResult start = database->start_workflow(pending("x", "t"));
     EXPECT_EQ(start.kind, StartResult::Kind::created);
     EXPECT_EQ(start.owner_xid, "peer");
     // A step: the run is lost, whatever is recorded.
-    faults().meanwhile([this] { write("UPDATE @workflow_status SET owner_xid = 'peer' WHERE workflow_uuid = 'w'"); });
+    faults().meanwhile(
+        [this] { write("UPDATE @workflow_status SET owner_xid = 'peer' WHERE workflow_uuid = 'w'"); });
     faults().next({Fault::lose_ack});
     EXPECT_EQ(database->record_step({"w", "t"}, step(0, "1", 2000)).kind, StepResult::Kind::lost);
     // An outcome that was refused, and the run cancelled: nobody's acknowledgement was lost.
@@ -230,9 +233,11 @@ class CommitterLocks : public CommitterFaults {
     }
     sql::Connection& holder() { return *holder_; }
     void hold_new_row(const std::string& id) {
-        holder().query("INSERT INTO @workflow_status (workflow_uuid, status, name, queue_name, deduplication_id, creator_xid) "
-                       "VALUES ($1, 'ENQUEUED', 'wf', 'q', 'd', 'holder')",
-                       {std::string_view(id)}, sql::Access::write);
+        holder().query(
+            "INSERT INTO @workflow_status (workflow_uuid, status, name, queue_name, deduplication_id, "
+            "creator_xid) "
+            "VALUES ($1, 'ENQUEUED', 'wf', 'q', 'd', 'holder')",
+            {std::string_view(id)}, sql::Access::write);
     }
     std::string holder_pid() { return holder().query("SELECT pg_backend_pid()").at(0, 0).string(); }
 
@@ -268,7 +273,8 @@ TEST_P(CommitterLocks, a_rolled_back_holder_lets_the_start_through) {
     holder().rollback();
     ASSERT_TRUE(collected.wait());
     EXPECT_EQ(collected.started("x").kind, StartResult::Kind::created);
-    EXPECT_EQ(one("SELECT inputs FROM @workflow_input WHERE workflow_uuid = 'x'"), "{\"positionalArgs\":[1]}");
+    EXPECT_EQ(one("SELECT inputs FROM @workflow_input WHERE workflow_uuid = 'x'"),
+              "{\"positionalArgs\":[1]}");
 }
 
 TEST_P(CommitterLocks, a_start_that_stays_blocked_fails_and_names_the_holder) {
@@ -287,7 +293,8 @@ TEST_P(CommitterLocks, a_start_that_stays_blocked_fails_and_names_the_holder) {
 }
 
 TEST_P(CommitterLocks, a_blocked_checkpoint_waits_and_keeps_its_order) {
-    holder().query("SELECT 1 FROM @workflow_status WHERE workflow_uuid = 'w' FOR UPDATE", {}, sql::Access::write);
+    holder().query("SELECT 1 FROM @workflow_status WHERE workflow_uuid = 'w' FOR UPDATE", {},
+                   sql::Access::write);
     DatabaseOptions with;
     with.blocked_after = std::chrono::milliseconds(300);
     seam::Atomic<int> reported{0};
@@ -342,8 +349,8 @@ TEST_P(CommitterLocks, writers_that_lock_the_same_rows_do_not_deadlock) {
                 for (int n = 0; n < 40; ++n) {
                     const int row = thread % 2 == 0 ? n : 39 - n;
                     const auto number = static_cast<std::int32_t>(process * 100) + thread;
-                    const StepResult result =
-                        processes[process]->record_step({"r" + std::to_string(row), "t"}, step(number, "1", 2000));
+                    const StepResult result = processes[process]->record_step(
+                        {"r" + std::to_string(row), "t"}, step(number, "1", 2000));
                     if (result.kind != StepResult::Kind::recorded) wrong.fetch_add(1);
                 }
             });
@@ -364,9 +371,11 @@ TEST_P(CommitterLocks, killed_connections_lose_nothing) {
         threads.emplace_back([&, thread] {
             for (int n = 0; n < 40; ++n) {
                 const std::string id = "k" + std::to_string(thread) + "-" + std::to_string(n);
-                const bool ok = database->start_workflow(pending(id, "t" + id)).kind == StartResult::Kind::created &&
-                                database->record_step({id, "t" + id}, step(0, "1", 2000)).kind == StepResult::Kind::recorded &&
-                                database->record_outcome({{id, "t" + id}, true, id, {}}) == OutcomeResult::recorded;
+                const bool ok =
+                    database->start_workflow(pending(id, "t" + id)).kind == StartResult::Kind::created &&
+                    database->record_step({id, "t" + id}, step(0, "1", 2000)).kind ==
+                        StepResult::Kind::recorded &&
+                    database->record_outcome({{id, "t" + id}, true, id, {}}) == OutcomeResult::recorded;
                 if (!ok) wrong.fetch_add(1);
             }
         });
@@ -376,9 +385,11 @@ TEST_P(CommitterLocks, killed_connections_lose_nothing) {
         const std::string mine = connection->query("SELECT pg_backend_pid()").at(0, 0).string();
         for (int n = 0; n < 3 && !done.load(); ++n) {
             // Whoever has just spoken of this test's schema.
-            connection->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query "
-                              "LIKE '%' || $1 || '%'",
-                              {std::string_view(database->options().open.schema)}, sql::Access::write);
+            connection->query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
+                "query "
+                "LIKE '%' || $1 || '%'",
+                {std::string_view(database->options().open.schema)}, sql::Access::write);
             eventually([&] { return done.load() || database->pending_writes() > 0; }, 1);
         }
     });

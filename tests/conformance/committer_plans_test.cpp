@@ -28,12 +28,14 @@ class CommitterPlans : public SystemDatabaseTest {
         database.start_child(child);
         Collected collected;
         faults.close_gate();
-        database.record_step_async({id("b"), "t"}, step(0, "0", 2000), OnConflict::report, collected.step("gate"));
+        database.record_step_async({id("b"), "t"}, step(0, "0", 2000), OnConflict::report,
+                                   collected.step("gate"));
         faults.wait_for_commit();
         for (int n = 1; n < 4; ++n) {
             const std::string number = std::to_string(n);
             database.start_workflow_async(enqueued(id("e" + number)), collected.start("e" + number));
-            database.record_step_async({id("b"), "t"}, step(n, "1", 2000), OnConflict::report, collected.step(number));
+            database.record_step_async({id("b"), "t"}, step(n, "1", 2000), OnConflict::report,
+                                       collected.step(number));
             database.record_step_async({id("b"), "t"}, step(10 + n, "1", 2000), OnConflict::first_wins,
                                        collected.step("f" + number));
         }
@@ -61,7 +63,8 @@ class CommitterPlans : public SystemDatabaseTest {
             for (int n = 0; n < 3; ++n) {
                 const std::string name = id("o" + std::to_string(n));
                 if (kind == 2) {
-                    database.record_outcome_async({{name, "t"}, true, "1", {}}, collected.outcome("end" + name));
+                    database.record_outcome_async({{name, "t"}, true, "1", {}},
+                                                  collected.outcome("end" + name));
                 } else {
                     database.record_step_async({name, "t"}, step(kind, "1", 2000),
                                                kind == 0 ? OnConflict::report : OnConflict::first_wins,
@@ -89,25 +92,39 @@ TEST_P(CommitterPlans, no_statement_scans_a_table_that_has_grown) {
     };
     auto database = make(with);
     exercise(*database, *faults, "empty-");  // prepares, and plans, everything
-    write("INSERT INTO @workflow_status (workflow_uuid, status, name, queue_name, owner_xid) SELECT 'x' || n, CASE WHEN n % 5 = 0 "
-          "THEN 'PENDING' WHEN n % 5 = 1 THEN 'ENQUEUED' ELSE 'SUCCESS' END, 'wf', 'q', 't' FROM generate_series(1, 100000) n");
-    write("INSERT INTO @operation_outputs (workflow_uuid, function_id, function_name) SELECT 'x' || n, 0, 's' FROM "
-          "generate_series(1, 100000) n");
-    write("INSERT INTO @workflow_input (workflow_uuid, inputs) SELECT 'x' || n, '1' FROM generate_series(1, 100000) n");
-    write("INSERT INTO @workflow_output (workflow_uuid, output) SELECT 'x' || n, '1' FROM generate_series(1, 100000) n");
+    write(
+        "INSERT INTO @workflow_status (workflow_uuid, status, name, queue_name, owner_xid) SELECT 'x' || n, "
+        "CASE WHEN n % 5 = 0 "
+        "THEN 'PENDING' WHEN n % 5 = 1 THEN 'ENQUEUED' ELSE 'SUCCESS' END, 'wf', 'q', 't' FROM "
+        "generate_series(1, 100000) n");
+    write(
+        "INSERT INTO @operation_outputs (workflow_uuid, function_id, function_name) SELECT 'x' || n, 0, 's' "
+        "FROM "
+        "generate_series(1, 100000) n");
+    write(
+        "INSERT INTO @workflow_input (workflow_uuid, inputs) SELECT 'x' || n, '1' FROM generate_series(1, "
+        "100000) n");
+    write(
+        "INSERT INTO @workflow_output (workflow_uuid, output) SELECT 'x' || n, '1' FROM generate_series(1, "
+        "100000) n");
 
     const std::string schema = options().schema;
     const auto uses = [&](const std::string& text) {
         std::map<std::string, std::int64_t> counts;
         const sql::Result found = peek().query(text, {std::string_view(schema)});
-        for (std::size_t row = 0; row < found.size(); ++row) counts[found.at(row, 0).string()] = found.at(row, 1).integer();
+        for (std::size_t row = 0; row < found.size(); ++row)
+            counts[found.at(row, 0).string()] = found.at(row, 1).integer();
         return counts;
     };
-    const std::string scans = "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE schemaname = $1 AND relname IN "
-                              "('workflow_status', 'operation_outputs', 'workflow_input', 'workflow_output')";
-    const std::string indexes = "SELECT indexrelname, idx_scan FROM pg_stat_user_indexes WHERE schemaname = $1";
+    const std::string scans =
+        "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE schemaname = $1 AND relname IN "
+        "('workflow_status', 'operation_outputs', 'workflow_input', 'workflow_output')";
+    const std::string indexes =
+        "SELECT indexrelname, idx_scan FROM pg_stat_user_indexes WHERE schemaname = $1";
     // What a session has counted reaches the view when it is told to; the committer is idle here.
-    const auto flush = [&] { committing->query("SELECT pg_stat_force_next_flush()", {}, sql::Access::write); };
+    const auto flush = [&] {
+        committing->query("SELECT pg_stat_force_next_flush()", {}, sql::Access::write);
+    };
     flush();
     const auto before = uses(scans), before_indexes = uses(indexes);
     exercise(*database, *faults, "full-");
@@ -126,9 +143,10 @@ TEST_P(CommitterPlans, every_text_reaches_its_rows_by_key) {
     if (postgres()) GTEST_SKIP() << "see the test of use";
     const CommitterStatements statements(sql::Backend::sqlite, probe(peek(), options().schema), 0);
     for (const sql::Statement* statement :
-         {&statements.read_start, &statements.read_holder, &statements.read_step, &statements.read_outcome, &statements.start_row,
-          &statements.step_row, &statements.outcome_row, &statements.input_row, &statements.input_update,
-          &statements.delete_steps, &statements.delete_output, &statements.output_row}) {
+         {&statements.read_start, &statements.read_holder, &statements.read_step, &statements.read_outcome,
+          &statements.start_row, &statements.step_row, &statements.outcome_row, &statements.input_row,
+          &statements.input_update, &statements.delete_steps, &statements.delete_output,
+          &statements.output_row}) {
         ASSERT_NE(statement->text, nullptr);
         const std::string text = statement->text;
         std::size_t parameters = 0;

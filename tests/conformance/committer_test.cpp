@@ -32,7 +32,8 @@ class CommitterBatches : public SystemDatabaseTest {
     template <class F>
     void together(F&& submit) {
         faults_->close_gate();
-        gated_->record_step_async({"first", "t"}, step(next_++, "0", 2000), OnConflict::report, collected_.step("gate"));
+        gated_->record_step_async({"first", "t"}, step(next_++, "0", 2000), OnConflict::report,
+                                  collected_.step("gate"));
         faults_->wait_for_commit();
         submit();
         faults_->open_gate();
@@ -56,7 +57,8 @@ TEST_P(CommitterBatches, everything_that_waits_is_one_commit) {
     together([&] {
         for (int n = 0; n < 30; ++n) {
             const std::string id = "w" + std::to_string(n);
-            gated().record_step_async({id, "t"}, step(0, "1", 2000), OnConflict::report, collected().step(id));
+            gated().record_step_async({id, "t"}, step(0, "1", 2000), OnConflict::report,
+                                      collected().step(id));
             gated().start_workflow_async(enqueued("q" + id), collected().start("q" + id));
         }
     });
@@ -67,7 +69,8 @@ TEST_P(CommitterBatches, everything_that_waits_is_one_commit) {
         EXPECT_EQ(collected().started("q" + id).kind, StartResult::Kind::created);
     }
     EXPECT_EQ(one("SELECT count(*) FROM @operation_outputs"), "31");
-    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status w JOIN @workflow_input i ON i.workflow_uuid = w.workflow_uuid AND "
+    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status w JOIN @workflow_input i ON i.workflow_uuid = "
+                  "w.workflow_uuid AND "
                   "i.retention_timestamp = w.created_at"),
               "61");
 }
@@ -79,11 +82,15 @@ TEST_P(CommitterBatches, the_fence_compares_pairs) {
     gated().start_workflow(pending("U", "t2"));
     const int before = faults().commits();
     together([&] {
-        gated().record_step_async({"W", "t1"}, step(0, "stale", 2000), OnConflict::report, collected().step("stale"));
-        gated().record_step_async({"W", "t2"}, step(1, "new", 2000), OnConflict::report, collected().step("new"));
+        gated().record_step_async({"W", "t1"}, step(0, "stale", 2000), OnConflict::report,
+                                  collected().step("stale"));
+        gated().record_step_async({"W", "t2"}, step(1, "new", 2000), OnConflict::report,
+                                  collected().step("new"));
         gated().record_step_async({"V", "t1"}, step(0, "v", 2000), OnConflict::report, collected().step("v"));
-        gated().record_step_async({"U", "t1"}, step(0, "u", 2000), OnConflict::first_wins, collected().step("u stale"));
-        gated().record_step_async({"U", "t2"}, step(1, "u", 2000), OnConflict::first_wins, collected().step("u"));
+        gated().record_step_async({"U", "t1"}, step(0, "u", 2000), OnConflict::first_wins,
+                                  collected().step("u stale"));
+        gated().record_step_async({"U", "t2"}, step(1, "u", 2000), OnConflict::first_wins,
+                                  collected().step("u"));
         gated().record_outcome_async({{"V", "t2"}, true, "1", {}}, collected().outcome("v stale"));
     });
     EXPECT_EQ(faults().commits() - before, 2);
@@ -93,7 +100,8 @@ TEST_P(CommitterBatches, the_fence_compares_pairs) {
     EXPECT_EQ(collected().recorded("u stale").kind, StepResult::Kind::lost);
     EXPECT_EQ(collected().recorded("u").kind, StepResult::Kind::recorded);
     EXPECT_EQ(collected().ended("v stale"), OutcomeResult::lost);
-    EXPECT_EQ(rows("SELECT workflow_uuid, function_id, output FROM @operation_outputs WHERE workflow_uuid <> 'first' ORDER BY 1, 2"),
+    EXPECT_EQ(rows("SELECT workflow_uuid, function_id, output FROM @operation_outputs WHERE workflow_uuid <> "
+                   "'first' ORDER BY 1, 2"),
               (std::vector<std::string>{"U|1|u", "V|0|v", "W|1|new"}));
 }
 
@@ -113,11 +121,16 @@ TEST_P(CommitterBatches, every_result_of_every_kind_in_one_batch) {
         gated().start_workflow_async(enqueued("new"), collected().start("new"));
         gated().start_workflow_async(existing, collected().start("existing"));
         gated().start_workflow_async(refused, collected().start("refused"));
-        gated().record_step_async({"a", "t"}, step(0, "mine", 2000), OnConflict::report, collected().step("mine"));
-        gated().record_step_async({"a", "t"}, step(1, "next", 2000), OnConflict::report, collected().step("next"));
-        gated().record_step_async({"b", "t"}, step(0, "b", 2000), OnConflict::report, collected().step("other"));
-        gated().record_step_async({"c", "t"}, step(0, "later", 2000), OnConflict::first_wins, collected().step("first"));
-        gated().record_step_async({"gone", "t"}, step(0, "x", 2000), OnConflict::report, collected().step("gone"));
+        gated().record_step_async({"a", "t"}, step(0, "mine", 2000), OnConflict::report,
+                                  collected().step("mine"));
+        gated().record_step_async({"a", "t"}, step(1, "next", 2000), OnConflict::report,
+                                  collected().step("next"));
+        gated().record_step_async({"b", "t"}, step(0, "b", 2000), OnConflict::report,
+                                  collected().step("other"));
+        gated().record_step_async({"c", "t"}, step(0, "later", 2000), OnConflict::first_wins,
+                                  collected().step("first"));
+        gated().record_step_async({"gone", "t"}, step(0, "x", 2000), OnConflict::report,
+                                  collected().step("gone"));
         gated().record_outcome_async({{"d", "t"}, true, "1", {}}, collected().outcome("d"));
         gated().record_outcome_async({{"e", "x"}, false, "1", {}}, collected().outcome("e"));
     });
@@ -142,8 +155,10 @@ TEST_P(CommitterBatches, one_conflict_key_stands_once_in_a_batch) {
     gated().start_workflow(pending("w", "t"));
     const int before = faults().commits();
     together([&] {
-        gated().record_step_async({"w", "t"}, step(0, "1", 2000), OnConflict::report, collected().step("one"));
-        gated().record_step_async({"w", "t"}, step(0, "2", 2001), OnConflict::report, collected().step("two"));
+        gated().record_step_async({"w", "t"}, step(0, "1", 2000), OnConflict::report,
+                                  collected().step("one"));
+        gated().record_step_async({"w", "t"}, step(0, "2", 2001), OnConflict::report,
+                                  collected().step("two"));
         NewWorkflow a = enqueued("a"), b = enqueued("b");
         a.deduplication_id = b.deduplication_id = "d";
         gated().start_workflow_async(a, collected().start("a"));
@@ -163,9 +178,11 @@ TEST_P(CommitterBatches, one_conflict_key_stands_once_in_a_batch) {
 TEST_P(CommitterBatches, writes_of_one_workflow_leave_in_order) {
     gated().start_workflow(pending("w", "t"));
     together([&] {
-        gated().record_step_async({"w", "t"}, step(0, "1", 2000), OnConflict::report, collected().step("before"));
+        gated().record_step_async({"w", "t"}, step(0, "1", 2000), OnConflict::report,
+                                  collected().step("before"));
         gated().record_outcome_async({{"w", "t"}, true, "1", {}}, collected().outcome("end"));
-        gated().record_step_async({"w", "t"}, step(1, "1", 2000), OnConflict::report, collected().step("after"));
+        gated().record_step_async({"w", "t"}, step(1, "1", 2000), OnConflict::report,
+                                  collected().step("after"));
     });
     EXPECT_EQ(collected().recorded("before").kind, StepResult::Kind::recorded);
     EXPECT_EQ(collected().ended("end"), OutcomeResult::recorded);
@@ -176,13 +193,18 @@ TEST_P(CommitterBatches, large_payloads_keep_the_order_of_their_workflow) {
     for (const char* id : {"w", "v"}) gated().start_workflow(pending(id, "t"));
     const std::string large(400'000, 'x');
     together([&] {
-        gated().record_step_async({"w", "t"}, step(0, "1", 2000), OnConflict::report, collected().step("small"));
-        gated().record_step_async({"w", "t"}, step(1, large, 2000), OnConflict::report, collected().step("large"));
-        gated().record_step_async({"w", "t"}, step(2, "1", 2000), OnConflict::report, collected().step("next"));
+        gated().record_step_async({"w", "t"}, step(0, "1", 2000), OnConflict::report,
+                                  collected().step("small"));
+        gated().record_step_async({"w", "t"}, step(1, large, 2000), OnConflict::report,
+                                  collected().step("large"));
+        gated().record_step_async({"w", "t"}, step(2, "1", 2000), OnConflict::report,
+                                  collected().step("next"));
         gated().record_outcome_async({{"w", "t"}, true, "1", {}}, collected().outcome("end"));
-        gated().record_step_async({"v", "t"}, step(1, large, 2000), OnConflict::report, collected().step("v large"));
+        gated().record_step_async({"v", "t"}, step(1, large, 2000), OnConflict::report,
+                                  collected().step("v large"));
         gated().record_outcome_async({{"v", "t"}, true, large, {}}, collected().outcome("v end"));
-        gated().record_step_async({"w", "t"}, step(3, "1", 2000), OnConflict::report, collected().step("late"));
+        gated().record_step_async({"w", "t"}, step(3, "1", 2000), OnConflict::report,
+                                  collected().step("late"));
     });
     for (const char* name : {"small", "large", "next", "v large"}) {
         EXPECT_EQ(collected().recorded(name).kind, StepResult::Kind::recorded) << name;
@@ -203,28 +225,34 @@ TEST_P(CommitterBatches, partitions_strictly_increase_in_order_of_submission) {
         }
     });
     EXPECT_EQ(one("SELECT count(*) FROM @workflow_status WHERE queue_name = 'q'"), "60");
-    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status a JOIN @workflow_status b ON a.workflow_uuid < b.workflow_uuid AND "
+    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status a JOIN @workflow_status b ON a.workflow_uuid < "
+                  "b.workflow_uuid AND "
                   "a.queue_partition_key = b.queue_partition_key WHERE a.created_at >= b.created_at"),
               "0");
-    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status a JOIN @workflow_status b ON a.workflow_uuid < b.workflow_uuid "
+    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status a JOIN @workflow_status b ON a.workflow_uuid < "
+                  "b.workflow_uuid "
                   "WHERE a.queue_name = 'q' AND b.queue_name = 'q' AND a.queue_partition_key IS NULL AND "
                   "b.queue_partition_key IS NULL AND a.created_at > b.created_at"),
               "0");
-    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status w JOIN @workflow_input i ON i.workflow_uuid = w.workflow_uuid WHERE "
+    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status w JOIN @workflow_input i ON i.workflow_uuid = "
+                  "w.workflow_uuid WHERE "
                   "i.retention_timestamp <> w.created_at OR w.updated_at <> w.created_at"),
               "0");
 }
 
 TEST_P(CommitterBatches, one_bad_write_hurts_no_other) {
     if (!postgres()) {
-        write("CREATE TRIGGER bad BEFORE INSERT ON workflow_status WHEN NEW.attributes = '{' BEGIN SELECT RAISE(ABORT, "
-              "'refused'); END");
+        write(
+            "CREATE TRIGGER bad BEFORE INSERT ON workflow_status WHEN NEW.attributes = '{' BEGIN SELECT "
+            "RAISE(ABORT, "
+            "'refused'); END");
     }
     for (int n = 0; n < 10; ++n) gated().start_workflow(pending("w" + std::to_string(n), "t"));
     together([&] {
         for (int n = 0; n < 10; ++n) {
             const std::string id = "w" + std::to_string(n);
-            gated().record_step_async({id, "t"}, step(0, "1", 2000), OnConflict::report, collected().step(id));
+            gated().record_step_async({id, "t"}, step(0, "1", 2000), OnConflict::report,
+                                      collected().step(id));
         }
         NewWorkflow bad = enqueued("bad");
         bad.attributes = "{";
@@ -259,9 +287,11 @@ TEST_P(CommitterBatches, mixed_writes_of_many_threads_end_with_exactly_the_expec
                 const std::string id = "w" + std::to_string(thread) + "-" + std::to_string(round);
                 const bool ok =
                     database->start_workflow(pending(id, "t" + id)).kind == StartResult::Kind::created &&
-                    database->record_step({id, "t" + id}, step(0, "1", 2000)).kind == StepResult::Kind::recorded &&
+                    database->record_step({id, "t" + id}, step(0, "1", 2000)).kind ==
+                        StepResult::Kind::recorded &&
                     database->start_workflow(enqueued("q" + id)).kind == StartResult::Kind::created &&
-                    database->record_outcome({{id, "t" + id}, round % 2 == 0, "1", {}}) == OutcomeResult::recorded;
+                    database->record_outcome({{id, "t" + id}, round % 2 == 0, "1", {}}) ==
+                        OutcomeResult::recorded;
                 if (!ok) wrong.fetch_add(1);
             }
         });
@@ -270,10 +300,12 @@ TEST_P(CommitterBatches, mixed_writes_of_many_threads_end_with_exactly_the_expec
     EXPECT_EQ(wrong.load(), 0);
     EXPECT_EQ(database->pending_writes(), 0u);
     const int all = kThreads * kRounds;
-    EXPECT_EQ(rows("SELECT status, count(*) FROM @workflow_status WHERE workflow_uuid <> 'first' GROUP BY status ORDER BY 1"),
+    EXPECT_EQ(rows("SELECT status, count(*) FROM @workflow_status WHERE workflow_uuid <> 'first' GROUP BY "
+                   "status ORDER BY 1"),
               (std::vector<std::string>{"ENQUEUED|" + std::to_string(all), "ERROR|" + std::to_string(all / 2),
                                         "SUCCESS|" + std::to_string(all / 2)}));
-    EXPECT_EQ(one("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid <> 'first'"), std::to_string(all));
+    EXPECT_EQ(one("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid <> 'first'"),
+              std::to_string(all));
     EXPECT_EQ(one("SELECT count(*) FROM @workflow_output"), std::to_string(all));
     EXPECT_EQ(one("SELECT count(*) FROM @workflow_input"), std::to_string(2 * all + 1));
     EXPECT_EQ(ended.load(), all);
@@ -287,7 +319,8 @@ TEST_P(CommitterBatches, children_of_many_parents_in_one_batch) {
     std::vector<std::thread> threads;
     std::vector<ChildResult> results(kParents * 2);
     faults().close_gate();
-    gated().record_step_async({"first", "t"}, step(1, "0", 2000), OnConflict::report, collected().step("gate"));
+    gated().record_step_async({"first", "t"}, step(1, "0", 2000), OnConflict::report,
+                              collected().step("gate"));
     faults().wait_for_commit();
     for (int n = 0; n < kParents * 2; ++n) {
         threads.emplace_back([&, n] {
@@ -314,10 +347,12 @@ TEST_P(CommitterBatches, children_of_many_parents_in_one_batch) {
             EXPECT_EQ(result.start.kind, StartResult::Kind::created);
         }
     }
-    EXPECT_EQ(one("SELECT count(*) FROM @operation_outputs o JOIN @workflow_status c ON c.workflow_uuid = o.child_workflow_id "
-                  "JOIN @workflow_input i ON i.workflow_uuid = c.workflow_uuid WHERE o.workflow_uuid || '-' || "
-                  "o.function_id = c.workflow_uuid"),
-              std::to_string((kParents - 1) * 2));
+    EXPECT_EQ(
+        one("SELECT count(*) FROM @operation_outputs o JOIN @workflow_status c ON c.workflow_uuid = "
+            "o.child_workflow_id "
+            "JOIN @workflow_input i ON i.workflow_uuid = c.workflow_uuid WHERE o.workflow_uuid || '-' || "
+            "o.function_id = c.workflow_uuid"),
+        std::to_string((kParents - 1) * 2));
     EXPECT_EQ(one("SELECT count(*) FROM @workflow_status WHERE workflow_uuid LIKE 'p%-%'"),
               std::to_string((kParents - 1) * 2));
 }

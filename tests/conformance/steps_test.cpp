@@ -18,11 +18,13 @@ DBOS_FOR_EVERY_DATABASE(Steps);
 TEST_P(Steps, a_checkpoint_is_recorded_with_all_its_columns) {
     const StepResult result = system().record_step({"w", "t"}, step(3, "\"x\"", 2000));
     EXPECT_EQ(result.kind, StepResult::Kind::recorded);
-    EXPECT_EQ(one("SELECT workflow_uuid, function_id, function_name, output, error, child_workflow_id, started_at_epoch_ms, "
+    EXPECT_EQ(one("SELECT workflow_uuid, function_id, function_name, output, error, child_workflow_id, "
+                  "started_at_epoch_ms, "
                   "completed_at_epoch_ms, serialization, application_name FROM @operation_outputs"),
               "w|3|s3|\"x\"|-|-|1999|2000|portable_json|app");
-    EXPECT_EQ(one("SELECT o.retention_timestamp >= w.created_at FROM @operation_outputs o, @workflow_status w"),
-              postgres() ? "t" : "1");
+    EXPECT_EQ(
+        one("SELECT o.retention_timestamp >= w.created_at FROM @operation_outputs o, @workflow_status w"),
+        postgres() ? "t" : "1");
 }
 
 TEST_P(Steps, a_wrong_token_or_a_missing_workflow_loses) {
@@ -46,27 +48,33 @@ TEST_P(Steps, a_foreign_record_is_reported_and_kept) {
 }
 
 TEST_P(Steps, first_wins_delivers_what_stands) {
-    EXPECT_EQ(system().record_step({"w", "t"}, step(1, "1", 2000), OnConflict::first_wins).stored.output, "1");
+    EXPECT_EQ(system().record_step({"w", "t"}, step(1, "1", 2000), OnConflict::first_wins).stored.output,
+              "1");
     const StepResult result = system().record_step({"w", "t"}, step(1, "2", 3000), OnConflict::first_wins);
     EXPECT_EQ(result.kind, StepResult::Kind::recorded);
     EXPECT_EQ(result.stored.output, "1");
     EXPECT_EQ(result.stored.completed_at_ms, 2000);
-    EXPECT_EQ(system().record_step({"w", "x"}, step(1, "2", 3000), OnConflict::first_wins).kind, StepResult::Kind::lost);
+    EXPECT_EQ(system().record_step({"w", "x"}, step(1, "2", 3000), OnConflict::first_wins).kind,
+              StepResult::Kind::lost);
 }
 
 TEST_P(Steps, a_record_without_a_time_gets_one) {
     StepRecord record = step(1, "1", 2000);
     record.completed_at_ms.reset();
     EXPECT_EQ(system().record_step({"w", "t"}, record).kind, StepResult::Kind::recorded);
-    EXPECT_EQ(one("SELECT completed_at_epoch_ms > 1700000000000 FROM @operation_outputs"), postgres() ? "t" : "1");
+    EXPECT_EQ(one("SELECT completed_at_epoch_ms > 1700000000000 FROM @operation_outputs"),
+              postgres() ? "t" : "1");
 }
 
 TEST_P(Steps, an_outcome_ends_the_run) {
     EXPECT_EQ(system().record_outcome({{"w", "wrong"}, true, "1", {}}), OutcomeResult::lost);
     EXPECT_EQ(system().record_outcome({{"w", "t"}, true, "42", {}}), OutcomeResult::recorded);
-    EXPECT_EQ(one("SELECT w.status, w.owner_xid, w.deduplication_id, w.completed_at = w.updated_at, w.completed_at >= "
-                  "w.created_at, w.output, o.output, o.error, o.retention_timestamp = w.completed_at, w.recovery_attempts, "
-                  "w.executor_id FROM @workflow_status w JOIN @workflow_output o ON o.workflow_uuid = w.workflow_uuid"),
+    EXPECT_EQ(one("SELECT w.status, w.owner_xid, w.deduplication_id, w.completed_at = w.updated_at, "
+                  "w.completed_at >= "
+                  "w.created_at, w.output, o.output, o.error, o.retention_timestamp = w.completed_at, "
+                  "w.recovery_attempts, "
+                  "w.executor_id FROM @workflow_status w JOIN @workflow_output o ON o.workflow_uuid = "
+                  "w.workflow_uuid"),
               postgres() ? "SUCCESS|-|-|t|t|-|42|-|t|1|here" : "SUCCESS|-|-|1|1|-|42|-|1|1|here");
     EXPECT_EQ(system().record_outcome({{"w", "t"}, true, "42", {}}), OutcomeResult::lost);
     EXPECT_EQ(system().record_step({"w", "t"}, step(1, "1", 2000)).kind, StepResult::Kind::lost);
@@ -74,7 +82,8 @@ TEST_P(Steps, an_outcome_ends_the_run) {
 
 TEST_P(Steps, an_error_is_an_outcome) {
     EXPECT_EQ(system().record_outcome({{"w", "t"}, false, "bad", {}}), OutcomeResult::recorded);
-    EXPECT_EQ(one("SELECT w.status, o.output, o.error FROM @workflow_status w JOIN @workflow_output o ON o.workflow_uuid = "
+    EXPECT_EQ(one("SELECT w.status, o.output, o.error FROM @workflow_status w JOIN @workflow_output o ON "
+                  "o.workflow_uuid = "
                   "w.workflow_uuid"),
               "ERROR|-|bad");
 }
@@ -88,7 +97,8 @@ TEST_P(Steps, a_cancel_that_left_the_owner_in_place_still_stops_the_run) {
 
 // ------------------------------------------------------------------------------------------------ children
 
-ChildStart child_of(const std::string& parent, const std::string& token, std::int32_t number, const NewWorkflow& child) {
+ChildStart child_of(const std::string& parent, const std::string& token, std::int32_t number,
+                    const NewWorkflow& child) {
     ChildStart start;
     start.parent = {parent, token};
     start.checkpoint = SystemDatabaseTest::step(number, "", 5000 + number);
@@ -105,10 +115,12 @@ TEST_P(Steps, a_child_and_its_checkpoint_are_written_together) {
     EXPECT_EQ(result.checkpoint, StepResult::Kind::recorded);
     EXPECT_EQ(result.start.kind, StartResult::Kind::created);
     EXPECT_EQ(result.start.status, "ENQUEUED");
-    EXPECT_EQ(one("SELECT function_id, function_name, child_workflow_id, output, error, completed_at_epoch_ms FROM "
-                  "@operation_outputs WHERE workflow_uuid = 'w'"),
-              "4|wf|w-4|-|-|5004");
-    EXPECT_EQ(one("SELECT w.status, w.parent_workflow_id, i.inputs FROM @workflow_status w JOIN @workflow_input i ON "
+    EXPECT_EQ(
+        one("SELECT function_id, function_name, child_workflow_id, output, error, completed_at_epoch_ms FROM "
+            "@operation_outputs WHERE workflow_uuid = 'w'"),
+        "4|wf|w-4|-|-|5004");
+    EXPECT_EQ(one("SELECT w.status, w.parent_workflow_id, i.inputs FROM @workflow_status w JOIN "
+                  "@workflow_input i ON "
                   "i.workflow_uuid = w.workflow_uuid WHERE w.workflow_uuid = 'w-4'"),
               "ENQUEUED|w|{\"positionalArgs\":[1]}");
     // The same once more, as after a lost acknowledgement.

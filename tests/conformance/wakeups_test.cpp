@@ -23,12 +23,14 @@ class Heard {
     }
     bool queue(const std::string& name) {
         return any([&](const Wakeups::Event& event) {
-            return event.all || std::count(event.queue_hashes.begin(), event.queue_hashes.end(), wake_hash(name)) > 0;
+            return event.all ||
+                   std::count(event.queue_hashes.begin(), event.queue_hashes.end(), wake_hash(name)) > 0;
         });
     }
     bool workflow(const std::string& id) {
         return any([&](const Wakeups::Event& event) {
-            return event.all || std::count(event.workflow_hashes.begin(), event.workflow_hashes.end(), wake_hash(id)) > 0;
+            return event.all ||
+                   std::count(event.workflow_hashes.begin(), event.workflow_hashes.end(), wake_hash(id)) > 0;
         });
     }
     bool all() {
@@ -86,7 +88,8 @@ TEST_P(WakeUps, writes_of_other_programs_are_heard) {
             });
         }));
     } else {
-        write("UPDATE dbos_migrations SET version = version");  // a program that knows nothing of the side file
+        write(
+            "UPDATE dbos_migrations SET version = version");  // a program that knows nothing of the side file
         write("INSERT INTO workflow_status (workflow_uuid, status, name) VALUES ('d', 'PENDING', 'wf')");
         EXPECT_TRUE(eventually([&] { return heard.all(); }));
     }
@@ -130,7 +133,8 @@ TEST(WakePayload, many_names_become_all) {
     std::vector<std::uint32_t> queues, workflows;
     for (std::uint32_t n = 0; n < 2000; ++n) workflows.push_back(n * 7919u);
     queues = {1, 1, 2};
-    EXPECT_EQ(wake_payload("my \"odd\" schema", queues, workflows), "my \"odd\" schema q:00000001,00000002 w:*");
+    EXPECT_EQ(wake_payload("my \"odd\" schema", queues, workflows),
+              "my \"odd\" schema q:00000001,00000002 w:*");
     workflows.resize(700);
     queues = {};
     EXPECT_LT(wake_payload(std::string(63, 'x'), queues, workflows).size(), 8000u);

@@ -28,15 +28,20 @@ TEST_P(Workflows, a_direct_start_writes_every_column) {
     EXPECT_EQ(result.owner_xid, "t");
     EXPECT_EQ(result.recovery_attempts, 1);
     EXPECT_EQ(result.deadline_ms, 4102444800000);
-    EXPECT_EQ(one("SELECT status, name, class_name, config_name, serialization, executor_id, application_version, "
-                  "application_id, application_name, authenticated_user, assumed_role, authenticated_roles, queue_name FROM "
-                  "@workflow_status"),
-              "PENDING|wf|K|-|portable_json|here|v1|id|app|me|r|[\"r\"]|-");
-    EXPECT_EQ(one("SELECT recovery_attempts, workflow_timeout_ms, workflow_deadline_epoch_ms, delay_until_epoch_ms, "
-                  "parent_workflow_id, schedule_name, owner_xid, creator_xid, priority, inputs, output, error, "
-                  "started_at_epoch_ms, completed_at FROM @workflow_status"),
-              "1|1000|4102444800000|-|p|s|t|t|0|-|-|-|-|-");
-    EXPECT_EQ(one("SELECT created_at = updated_at, retention_timestamp = created_at, i.inputs, created_at > 1700000000000 FROM "
+    EXPECT_EQ(
+        one("SELECT status, name, class_name, config_name, serialization, executor_id, application_version, "
+            "application_id, application_name, authenticated_user, assumed_role, authenticated_roles, "
+            "queue_name FROM "
+            "@workflow_status"),
+        "PENDING|wf|K|-|portable_json|here|v1|id|app|me|r|[\"r\"]|-");
+    EXPECT_EQ(
+        one("SELECT recovery_attempts, workflow_timeout_ms, workflow_deadline_epoch_ms, "
+            "delay_until_epoch_ms, "
+            "parent_workflow_id, schedule_name, owner_xid, creator_xid, priority, inputs, output, error, "
+            "started_at_epoch_ms, completed_at FROM @workflow_status"),
+        "1|1000|4102444800000|-|p|s|t|t|0|-|-|-|-|-");
+    EXPECT_EQ(one("SELECT created_at = updated_at, retention_timestamp = created_at, i.inputs, created_at > "
+                  "1700000000000 FROM "
                   "@workflow_status w JOIN @workflow_input i ON i.workflow_uuid = w.workflow_uuid"),
               postgres() ? "t|t|{\"positionalArgs\":[1]}|t" : "1|1|{\"positionalArgs\":[1]}|1");
     EXPECT_EQ(one(postgres() ? "SELECT attributes->>'a' FROM @workflow_status"
@@ -50,7 +55,8 @@ TEST_P(Workflows, an_enqueue_has_no_owner_and_no_attempt) {
     w.queue_partition_key = "k";
     w.deduplication_id = "d";
     EXPECT_EQ(system().start_workflow(w).kind, StartResult::Kind::created);
-    EXPECT_EQ(one("SELECT status, queue_name, queue_partition_key, deduplication_id, priority, recovery_attempts, owner_xid, "
+    EXPECT_EQ(one("SELECT status, queue_name, queue_partition_key, deduplication_id, priority, "
+                  "recovery_attempts, owner_xid, "
                   "creator_xid, executor_id FROM @workflow_status"),
               "ENQUEUED|q|k|d|7|0|-|token-w|-");
     w.workflow_id = "later";
@@ -158,10 +164,12 @@ TEST_P(Workflows, creation_times_of_a_partition_strictly_increase) {
         w.queue_partition_key = "k";
         system().start_workflow(w);
     }
-    EXPECT_EQ(rows("SELECT a.workflow_uuid FROM @workflow_status a JOIN @workflow_status b ON a.workflow_uuid < b.workflow_uuid "
+    EXPECT_EQ(rows("SELECT a.workflow_uuid FROM @workflow_status a JOIN @workflow_status b ON "
+                   "a.workflow_uuid < b.workflow_uuid "
                    "WHERE a.created_at >= b.created_at"),
               std::vector<std::string>{});
-    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status w JOIN @workflow_input i ON i.workflow_uuid = w.workflow_uuid WHERE "
+    EXPECT_EQ(one("SELECT count(*) FROM @workflow_status w JOIN @workflow_input i ON i.workflow_uuid = "
+                  "w.workflow_uuid WHERE "
                   "i.retention_timestamp = w.created_at"),
               "40");
 }
@@ -173,7 +181,8 @@ TEST_P(Workflows, results_and_statuses_come_in_one_snapshot) {
     system().record_outcome({{"b", "t"}, false, "bad", {}});
     const std::vector<std::string> ids{"a", "b", "missing"};
     std::vector<ResultRow> found = system().results(ids);
-    std::sort(found.begin(), found.end(), [](const auto& x, const auto& y) { return x.workflow_id < y.workflow_id; });
+    std::sort(found.begin(), found.end(),
+              [](const auto& x, const auto& y) { return x.workflow_id < y.workflow_id; });
     ASSERT_EQ(found.size(), 2u);
     EXPECT_EQ(found[0].status, "SUCCESS");
     EXPECT_EQ(found[0].output, "1");
@@ -202,11 +211,13 @@ TEST_P(Workflows, cancel_takes_everything_but_the_ended) {
     make(with)->cancel(std::vector<std::string>{"running", "queued", "done", "missing"});
     std::sort(ended.begin(), ended.end());
     EXPECT_EQ(ended, (std::vector<std::string>{"queued", "running"}));
-    EXPECT_EQ(rows("SELECT workflow_uuid, status, deduplication_id, queue_name, owner_xid, started_at_epoch_ms, completed_at = "
+    EXPECT_EQ(rows("SELECT workflow_uuid, status, deduplication_id, queue_name, owner_xid, "
+                   "started_at_epoch_ms, completed_at = "
                    "updated_at FROM @workflow_status ORDER BY workflow_uuid"),
-              (std::vector<std::string>{postgres() ? "done|SUCCESS|-|-|-|-|t" : "done|SUCCESS|-|-|-|-|1",
-                                        postgres() ? "queued|CANCELLED|-|-|-|-|t" : "queued|CANCELLED|-|-|-|-|1",
-                                        postgres() ? "running|CANCELLED|-|-|-|-|t" : "running|CANCELLED|-|-|-|-|1"}));
+              (std::vector<std::string>{
+                  postgres() ? "done|SUCCESS|-|-|-|-|t" : "done|SUCCESS|-|-|-|-|1",
+                  postgres() ? "queued|CANCELLED|-|-|-|-|t" : "queued|CANCELLED|-|-|-|-|1",
+                  postgres() ? "running|CANCELLED|-|-|-|-|t" : "running|CANCELLED|-|-|-|-|1"}));
     EXPECT_EQ(system().record_step({"running", "t"}, step(1, "1", 2000)).kind, StepResult::Kind::lost);
 }
 
@@ -216,9 +227,11 @@ TEST_P(Workflows, a_dead_letter_needs_the_run_and_its_attempts) {
     EXPECT_FALSE(system().dead_letter({"w", "other"}, 102));
     EXPECT_FALSE(system().dead_letter({"w", "t"}, 103));
     EXPECT_TRUE(system().dead_letter({"w", "t"}, 102));
-    EXPECT_EQ(one("SELECT status, queue_name, owner_xid, started_at_epoch_ms, recovery_attempts, completed_at IS NULL FROM "
+    EXPECT_EQ(one("SELECT status, queue_name, owner_xid, started_at_epoch_ms, recovery_attempts, "
+                  "completed_at IS NULL FROM "
                   "@workflow_status"),
-              postgres() ? "MAX_RECOVERY_ATTEMPTS_EXCEEDED|-|-|-|102|f" : "MAX_RECOVERY_ATTEMPTS_EXCEEDED|-|-|-|102|0");
+              postgres() ? "MAX_RECOVERY_ATTEMPTS_EXCEEDED|-|-|-|102|f"
+                         : "MAX_RECOVERY_ATTEMPTS_EXCEEDED|-|-|-|102|0");
     EXPECT_FALSE(system().dead_letter({"w", "t"}, 102));
 }
 
@@ -234,7 +247,8 @@ TEST_P(Workflows, ownership_is_asked_pair_by_pair) {
 TEST_P(Workflows, histories_are_ordered_and_stand_where_they_were_asked) {
     system().start_workflow(pending("a", "t"));
     system().start_workflow(pending("b", "t"));
-    for (const int number : {2, 0, 1}) system().record_step({"b", "t"}, step(number, std::to_string(number), 2000 + number));
+    for (const int number : {2, 0, 1})
+        system().record_step({"b", "t"}, step(number, std::to_string(number), 2000 + number));
     const std::vector<std::string> ids{"a", "b", "missing", "b"};
     const auto histories = system().histories(ids);
     ASSERT_EQ(histories.size(), 4u);
@@ -272,13 +286,14 @@ TEST_P(Workflows, an_old_layout_gets_the_columns_it_has) {
     seam::Mutex mutex;
     seam::Atomic<int> left{20};
     for (int n = 0; n < 20; ++n) {
-        client->start_workflow_async(enqueued("n" + std::to_string(n)), [&](StartResult result, std::exception_ptr error) {
-            if (error || result.kind != StartResult::Kind::created) {
-                const std::lock_guard<seam::Mutex> lock(mutex);
-                errors.push_back(result.name);
-            }
-            left.fetch_sub(1);
-        });
+        client->start_workflow_async(enqueued("n" + std::to_string(n)),
+                                     [&](StartResult result, std::exception_ptr error) {
+                                         if (error || result.kind != StartResult::Kind::created) {
+                                             const std::lock_guard<seam::Mutex> lock(mutex);
+                                             errors.push_back(result.name);
+                                         }
+                                         left.fetch_sub(1);
+                                     });
     }
     EXPECT_TRUE(eventually([&] { return left.load() == 0; }));
     EXPECT_TRUE(errors.empty());
@@ -290,7 +305,8 @@ TEST_P(Workflows, a_layout_that_changes_is_probed_again) {
     client->start_workflow(enqueued("before"));
     write("DROP TABLE @workflow_input");
     EXPECT_EQ(client->start_workflow(enqueued("after")).kind, StartResult::Kind::created);
-    EXPECT_EQ(one("SELECT inputs FROM @workflow_status WHERE workflow_uuid = 'after'"), "{\"positionalArgs\":[1]}");
+    EXPECT_EQ(one("SELECT inputs FROM @workflow_status WHERE workflow_uuid = 'after'"),
+              "{\"positionalArgs\":[1]}");
 }
 
 TEST_P(Workflows, a_closed_object_refuses) {

@@ -12,8 +12,12 @@ namespace dbos::test {
 /// Completions by name; wait() returns when all have been called.
 class Collected {
    public:
-    sysdb::Completion<sysdb::StartResult> start(const std::string& name) { return expect<sysdb::StartResult>(name, starts_); }
-    sysdb::Completion<sysdb::StepResult> step(const std::string& name) { return expect<sysdb::StepResult>(name, steps_); }
+    sysdb::Completion<sysdb::StartResult> start(const std::string& name) {
+        return expect<sysdb::StartResult>(name, starts_);
+    }
+    sysdb::Completion<sysdb::StepResult> step(const std::string& name) {
+        return expect<sysdb::StepResult>(name, steps_);
+    }
     sysdb::Completion<sysdb::OutcomeResult> outcome(const std::string& name) {
         return expect<sysdb::OutcomeResult>(name, outcomes_);
     }
@@ -24,18 +28,22 @@ class Collected {
     }
     bool has(const std::string& name) {
         const std::lock_guard<seam::Mutex> lock(mutex_);
-        return starts_.contains(name) || steps_.contains(name) || outcomes_.contains(name) || errors_.contains(name);
+        return starts_.contains(name) || steps_.contains(name) || outcomes_.contains(name) ||
+               errors_.contains(name);
     }
     bool wait_for(const std::string& name, int seconds = 60) {
         std::unique_lock<seam::Mutex> lock(mutex_);
         return changed_.wait_for(lock, std::chrono::seconds(seconds), [&] {
-            return starts_.contains(name) || steps_.contains(name) || outcomes_.contains(name) || errors_.contains(name);
+            return starts_.contains(name) || steps_.contains(name) || outcomes_.contains(name) ||
+                   errors_.contains(name);
         });
     }
     sysdb::StartResult started(const std::string& name) { return starts_.at(name); }
     sysdb::StepResult recorded(const std::string& name) { return steps_.at(name); }
     sysdb::OutcomeResult ended(const std::string& name) { return outcomes_.at(name); }
-    std::exception_ptr error(const std::string& name) { return errors_.contains(name) ? errors_.at(name) : nullptr; }
+    std::exception_ptr error(const std::string& name) {
+        return errors_.contains(name) ? errors_.at(name) : nullptr;
+    }
     std::size_t errors() { return errors_.size(); }
     /// "start, step, …" in the order of completion.
     const std::vector<std::string>& order() const { return order_; }
