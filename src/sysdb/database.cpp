@@ -155,7 +155,7 @@ void SystemDatabase::Core::measure_clock(sql::Connection& connection) {
 
 void SystemDatabase::Core::interrupt_all() noexcept {
     pool.close();
-    for (Lane* lane : {&claim_lane, &tick_lane, &lease_lane}) {
+    for (Lane* lane : {&claim_lane, &tick_lane, &maintenance_lane, &lease_lane}) {
         const std::lock_guard<seam::Mutex> lock(lane->guard_);
         if (lane->connection_) lane->connection_->interrupt();
     }

@@ -55,6 +55,8 @@ struct SystemDatabase::Core {
 
     Lane claim_lane{true};
     Lane tick_lane{true};
+    Lane maintenance_lane{
+        true};  // sweeps, due delays, deadlines: thousands of rows, and no tick waits for them
     Lane lease_lane{false};
     const std::shared_ptr<ClaimState> claims = make_claim_state();
 

@@ -175,7 +175,7 @@ void SystemDatabase::expire_lease(const LeaseRow& mine) {
 
 std::size_t SystemDatabase::prune_leases(const std::string& application_name) {
     Core& core = *core_;
-    return core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+    return core.with_lane(core.maintenance_lane, [&](sql::Connection& connection) {
         const auto removed =
             with_clock(core, connection, kPrune, {std::string_view(application_name), kKeptFor}).affected();
         return static_cast<std::size_t>(removed);

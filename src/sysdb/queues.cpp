@@ -233,7 +233,7 @@ std::vector<std::string> SystemDatabase::enqueue_due(Millis now_ms, const Text& 
     std::set<std::string> queues;
     for (std::size_t moved = kRowsAtOnce; moved == kRowsAtOnce;) {
         std::set<std::string> batch;
-        moved = core_->with_lane(core_->tick_lane, [&](sql::Connection& connection) {
+        moved = core_->with_lane(core_->maintenance_lane, [&](sql::Connection& connection) {
             sql::Transaction transaction(connection);
             sql::Params params{now_ms, sql::opt(application_name)};
             if (core_->backend == sql::Backend::sqlite) params.emplace_back(core_->clock.now_ms());
@@ -257,7 +257,7 @@ std::size_t SystemDatabase::cancel_overdue(Millis now_ms, const Text& applicatio
     for (std::size_t cancelled = kRowsAtOnce; cancelled == kRowsAtOnce; total += cancelled) {
         std::vector<std::string> ids;
         std::vector<std::string> queues;
-        cancelled = core_->with_lane(core_->tick_lane, [&](sql::Connection& connection) {
+        cancelled = core_->with_lane(core_->maintenance_lane, [&](sql::Connection& connection) {
             ids.clear();
             std::set<std::string> left;
             sql::Transaction transaction(connection);

@@ -164,7 +164,7 @@ class Orphans {
     std::int64_t look(const Dialects& statement, Page& page, bool only_mine) {
         std::vector<Fence> orphans;
         Page next = page;
-        const auto count = core_.with_lane(core_.tick_lane, [&](sql::Connection& connection) {
+        const auto count = core_.with_lane(core_.maintenance_lane, [&](sql::Connection& connection) {
             orphans.clear();
             sql::Params params{page.instant, std::string_view(page.id)};
             if (only_mine) params.emplace_back(std::string_view(executor_id_));
@@ -189,7 +189,7 @@ class Orphans {
     void hand_back(std::span<const Fence> orphans) {
         for (; !orphans.empty(); orphans = orphans.subspan(std::min(orphans.size(), kRowsAtOnce))) {
             const auto batch = orphans.first(std::min(orphans.size(), kRowsAtOnce));
-            core_.with_lane(core_.tick_lane, [&](sql::Connection& connection) {
+            core_.with_lane(core_.maintenance_lane, [&](sql::Connection& connection) {
                 std::set<std::string> queues;
                 sql::Transaction transaction(connection);
                 if (core_.backend == sql::Backend::postgres) {
@@ -232,7 +232,7 @@ SystemDatabase::Sweep SystemDatabase::sweep(const LeaseRow& dead, const Text& ap
                                             const std::string& application_version) {
     Core& core = *core_;
     const Millis from = core.claims->sweep_from(dead.incarnation);
-    Sweep sweep = core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+    Sweep sweep = core.with_lane(core.maintenance_lane, [&](sql::Connection& connection) {
         Sweep result;
         sql::Transaction transaction(connection);
         const sql::Result judged =
@@ -268,7 +268,7 @@ std::size_t SystemDatabase::recover_own(const std::string& executor_id, const Te
     Millis from = 0;
     std::set<std::string> queues;
     for (std::size_t moved = kRowsAtOnce; moved == kRowsAtOnce; total += moved) {
-        moved = core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+        moved = core.with_lane(core.maintenance_lane, [&](sql::Connection& connection) {
             sql::Transaction transaction(connection);
             const sql::Result rows =
                 hand_back_of(core, connection, executor_id, application_name, application_version, from);
@@ -285,7 +285,7 @@ std::size_t SystemDatabase::recover_own(const std::string& executor_id, const Te
 std::vector<std::string> SystemDatabase::pending_executors(const Text& application_name,
                                                            const std::string& application_version) {
     Core& core = *core_;
-    return core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+    return core.with_lane(core.maintenance_lane, [&](sql::Connection& connection) {
         std::set<std::string> found;
         add_queues(found,
                    connection.execute(kPendingExecutors.on(core.backend),

@@ -35,7 +35,7 @@ constexpr sql::Statement kTickPostgres{
     "UNION ALL SELECT 'lost', r.id, r.token, w.status, NULL, NULL, NULL, NULL, NULL, NULL"
     " FROM unnest($6::text[], $7::text[]) AS r(id, token) LEFT JOIN @workflow_status w ON w.workflow_uuid = r.id"
     " WHERE w.status IS DISTINCT FROM 'PENDING' OR w.owner_xid IS DISTINCT FROM r.token "
-    "UNION ALL SELECT 'queues', md5(coalesce(string_agg(q::text, E'\\n' ORDER BY q.queue_id), '')), NULL, NULL, NULL,"
+    "UNION ALL SELECT 'queues', count(*) || ':' || coalesce(sum(hashtextextended(q::text, 0)), 0), NULL, NULL, NULL,"
     "  NULL, NULL, NULL, NULL, NULL FROM @queues q WHERE " DBOS_TICK_OWN " "
     "UNION ALL SELECT 'latest', (SELECT version_name FROM @application_versions WHERE " DBOS_TICK_OWN
     "  ORDER BY version_timestamp DESC LIMIT 1), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL "

@@ -97,7 +97,7 @@ Text SystemDatabase::latest_version(const Text& application_name) {
 std::vector<std::pair<std::string, std::int64_t>> SystemDatabase::active_versions(
     const Text& application_name) {
     Core& core = *core_;
-    return core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+    return core.with_lane(core.maintenance_lane, [&](sql::Connection& connection) {
         const sql::Result found = connection.execute(kActive, {sql::opt(application_name)});
         std::vector<std::pair<std::string, std::int64_t>> versions;
         for (std::size_t row = 0; row < found.size(); ++row) {
