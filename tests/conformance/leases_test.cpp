@@ -339,7 +339,7 @@ TEST_P(Sweeps, Peers_are_notified) {
     };
     process(hooks).sweep(lease, "app", "v1");
     char expected[64];
-    std::snprintf(expected, sizeof expected, " q:%08x", wake_hash("q"));
+    std::snprintf(expected, sizeof expected, " q:%08x w:", wake_hash("q"));
     EXPECT_THAT(payloads, ElementsAre(database().schema() + expected));
 }
 
