@@ -325,7 +325,10 @@ WorkflowStatus Core::status(const std::string& workflow_id) {
 Value Core::result(const std::string& workflow_id, bool seen, const GetResultOptions& options,
                    std::span<const ErrorType> errors) {
     const WaitOptions wait = wait_options(options, seen);
-    const sysdb::ResultRow row = guarded(*this, [&] { return hub_.wait(workflow_id, wait); });
+    const sysdb::ResultRow row = guarded(*this, [&] {
+        const BlockingWait waiting;
+        return hub_.wait(workflow_id, wait);
+    });
     return formats_.result(row, errors);
 }
 

@@ -1,5 +1,6 @@
 #include "dbos/future.hpp"
 
+#include "client/marks.hpp"
 #include "core/durations.hpp"
 #include "platform/seam.hpp"
 
@@ -28,6 +29,7 @@ bool FutureCore::ready() const noexcept {
 void FutureCore::wait(const char* operation) {
     if (ready()) return;
     if (queue_) queue_->check_may_block(operation);
+    const client::BlockingWait waiting;
     std::unique_lock<seam::Mutex> lock(impl_->mutex);
     impl_->changed.wait(lock, [this] { return impl_->ready; });
 }
@@ -36,6 +38,7 @@ bool FutureCore::wait_for(Duration timeout, const char* operation) {
     if (ready()) return true;
     if (queue_) queue_->check_may_block(operation);
     const seam::SteadyTime end = seam::steady_now() + core::to_nanos(timeout);
+    const client::BlockingWait waiting;
     std::unique_lock<seam::Mutex> lock(impl_->mutex);
     return impl_->changed.wait_until(lock, end, [this] { return impl_->ready; });
 }

@@ -60,6 +60,7 @@ WaiterHub::WaitId WaiterHub::add(std::string workflow_id, const WaitOptions& opt
             if (options.timeout) wait.deadline = now + *options.timeout;
             // Registered first, looked at afterwards: an end that is delivered meanwhile finds the wait.
             wait.due = options_.runs_here ? now + wait.interval : now;
+            if (wait.deadline) wait.due = std::min(wait.due, *wait.deadline);
             wait.seen = options.seen;
             wait.fail_if_missing = options.fail_if_missing;
             due_.emplace(wait.due, id);

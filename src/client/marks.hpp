@@ -10,18 +10,42 @@ namespace dbos::client {
 
 class Callbacks;
 
+/// Told around a wait that blocks the thread, by whoever has lent it something (a run permit).
+struct WaitMark {
+    void (*begins)(void*) = nullptr;
+    void (*ends)(void*) = nullptr;
+    void* lender = nullptr;
+};
+
 /// The marks of the calling thread.
 struct ThreadMarks {
     /// Set while a body runs: the database of its application (Core::database_key).
     const std::string* body_database = nullptr;
     /// Set on the callback thread of a client.
     const Callbacks* callbacks = nullptr;
+    WaitMark wait = {};
 };
 
 inline ThreadMarks& thread_marks() noexcept {
     struct Tag {};
     return seam::Local<ThreadMarks, Tag>::get();
 }
+
+/// Stands around a wait that may block for long.
+class BlockingWait {
+   public:
+    BlockingWait() : mark_(thread_marks().wait) {
+        if (mark_.begins) mark_.begins(mark_.lender);
+    }
+    ~BlockingWait() {
+        if (mark_.ends) mark_.ends(mark_.lender);
+    }
+    BlockingWait(const BlockingWait&) = delete;
+    BlockingWait& operator=(const BlockingWait&) = delete;
+
+   private:
+    const WaitMark mark_;
+};
 
 /// Marks the calling thread as running a body, for its own lifetime. Nests.
 class BodyMark {

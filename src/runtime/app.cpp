@@ -9,12 +9,16 @@ namespace dbos {
 
 struct App::Impl {
     explicit Impl(AppOptions options) : executor(std::move(options)) {}
+    const int pid = seam::process_id();
     runtime::Executor executor;
 };
 
 App::App(AppOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 
-App::~App() = default;
+App::~App() {
+    // In a forked child the threads are not there and the connections are the parent's: forget everything.
+    if (seam::process_id() != impl_->pid) static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
+}
 
 void App::add(detail::Implementation implementation) { impl_->executor.implement(std::move(implementation)); }
 

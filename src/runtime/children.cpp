@@ -8,6 +8,7 @@
 #include "client/marks.hpp"
 #include "core/durations.hpp"
 #include "core/options.hpp"
+#include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/run.hpp"
 
@@ -18,7 +19,7 @@ namespace runtime {
 void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error) {
     const Serializer& format = run.executor().serializer();
     record.output.reset();
-    record.error = format.encode_error(describe(error, run.errors()));
+    record.error = encode_error(format, error, run.errors());
     record.serialization = std::string(format.name());
     record.completed_at_ms = run.executor().durable_now();
     const auto stored = run.record(record, sysdb::OnConflict::report);
@@ -204,11 +205,15 @@ Value deliver_result(Run& run, const sysdb::StepRecord& record, const std::strin
     const Serializer& format = run.executor().format_of(record.serialization);
     if (!record.error || record.error->empty()) return record.output ? format.decode(*record.output) : Value();
     const Failure failure = read_failure(*record.error, &format);
-    const auto is = [&](const std::exception_ptr& own) { return describe(own).type_name == failure.type_name; };
+    // The data names the workflow: an awaited workflow may have failed with such an error of its own.
+    const auto is = [&](const std::exception_ptr& own) {
+        const Failure expected = describe(own);
+        return expected.type_name == failure.type_name && expected.data == failure.data;
+    };
     if (is(std::make_exception_ptr(AwaitedWorkflowCancelled(workflow_id)))) throw AwaitedWorkflowCancelled(workflow_id);
     if (is(std::make_exception_ptr(AwaitedWorkflowMaxRecovery(workflow_id)))) throw AwaitedWorkflowMaxRecovery(workflow_id);
     if (is(std::make_exception_ptr(NonexistentWorkflow(workflow_id)))) throw NonexistentWorkflow(workflow_id);
-    if (is(std::make_exception_ptr(Timeout("")))) throw Timeout(failure.message, workflow_id);
+    if (is(std::make_exception_ptr(Timeout("", workflow_id)))) throw Timeout(failure.message, workflow_id);
     raise_workflow(failure, errors, workflow_id);
 }
 
@@ -294,8 +299,13 @@ std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& ta
     const detail::Implementation* implementation = nullptr;
     const bool own_timeout = options.workflow_timeout.has_value();
     const bool own_id = options.workflow_id.has_value();
-    // Refused before a number is taken: what is wrong with the call is wrong on every run.
-    client::PreparedStart start = executor.prepare(target, std::move(options), std::move(arguments), implementation);
+    if (options.workflow_id_reuse_policy == WorkflowIdReusePolicy::reject) {
+        throw UsageError("ctx.start_workflow: workflow_id_reuse_policy = reject is not available in a body; leave workflow_id out, "
+                         "and the child has an id of its own", run.id());
+    }
+    // Refused before a number is taken: what is wrong with the call is wrong on every run. What is recorded is not asked again.
+    const bool check = !run.next_is_recorded();
+    client::PreparedStart start = executor.prepare(target, std::move(options), std::move(arguments), implementation, check);
     sysdb::NewWorkflow& child = start.row;
     const std::int32_t id = run.reserve();
     if (!own_id) child.workflow_id = run.id() + "-" + std::to_string(id);

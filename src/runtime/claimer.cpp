@@ -202,11 +202,11 @@ void Claimer::run() {
                 changed_.wait_until(lock, wake_at, [&] { return stopping_ || poked_; });
             }
         }
+        // No claim, and nothing handed back, under a lapsed lease: a peer may be handing our rows back, or hold our id.
+        if (!executor_.lease().wait_until_not_expired(milliseconds(200))) continue;
         // Between claims, when everything that this process has claimed is registered.
         if (orphans_due_.exchange(false)) executor_.guarded("looking for workflows that no run holds", [&] { executor_.hand_back_orphans(); });
         if (round.empty()) continue;
-        // No claim under a lapsed lease: a peer may be handing our rows back.
-        if (!executor_.lease().wait_until_not_expired(milliseconds(200))) continue;
         claim(round, std::min(room, kMaxRows));
     }
 }
@@ -250,7 +250,11 @@ void Claimer::settle(const Round& round, const std::vector<sysdb::ClaimedWorkflo
     std::map<std::string, std::int32_t> claimed;
     for (const auto& row : rows) ++claimed[row.queue_name];
     std::lock_guard lock(mutex_);
-    for (const auto& [name, count] : claimed) queues_[name].running += count;
+    for (const auto& [name, count] : claimed) {
+        const auto [at, added] = queues_.try_emplace(name);
+        if (added) at->second.served = at->second.work = false;  // its definition went during the claim
+        at->second.running += count;
+    }
     const auto now = seam::steady_now();
     auto settle_one = [&](const sysdb::ClaimQueue& asked) {
         const auto found = queues_.find(asked.name);

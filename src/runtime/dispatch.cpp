@@ -5,6 +5,7 @@
 
 #include "client/marks.hpp"
 #include "core/log.hpp"
+#include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
 
 namespace dbos::runtime {
@@ -26,10 +27,12 @@ std::int32_t Executor::claim_room() {
     return std::min(static_cast<std::int32_t>(bound - wanted), std::max(0, kNotBegunMax - static_cast<std::int32_t>(not_begun_)));
 }
 
-void Executor::reserve(const sysdb::Fence& fence) {
+bool Executor::reserve(const sysdb::Fence& fence) {
     std::lock_guard birth(birth_mutex_);
     std::lock_guard lock(mutex_);
+    if (phase_.load() != Phase::serving || lease_->replaced()) return false;
     reserved_.insert(fence);
+    return true;
 }
 
 void Executor::unreserve(const sysdb::Fence& fence) noexcept {
@@ -56,10 +59,11 @@ void Executor::hand_back_orphans() {
     // No birth while it looks: a row inserted after `held` was read would look like one that nobody holds.
     std::lock_guard birth(birth_mutex_);
     const auto now = durable_now();
-    std::vector<sysdb::Fence> fences = running();
+    std::vector<sysdb::Fence> fences;
     {
-        std::lock_guard lock(mutex_);
-        fences.insert(fences.end(), reserved_.begin(), reserved_.end());
+        std::lock_guard lock(mutex_);  // one look: a run moves from one of the two to the other
+        fences.assign(reserved_.begin(), reserved_.end());
+        for (const auto& [fence, run] : runs_) fences.push_back(fence);
     }
     const auto queues = database().hand_back_orphans(executor_id_, fences, names_, orphans_since_ - 5'000);
     orphans_since_ = now;
@@ -74,6 +78,12 @@ void Executor::add_run(const std::shared_ptr<Run>& run) {
     runs_.emplace(run->fence(), run);
     reserved_.erase(run->fence());
     ++not_begun_;
+    // Who comes too late to be interrupted with the others is interrupted here.
+    if (lease_->replaced()) {
+        run->interrupt(Interrupt::Reason::lost_ownership);
+    } else if (phase_.load() != Phase::serving) {
+        run->interrupt(Interrupt::Reason::shutdown);
+    }
 }
 
 void Executor::run_body(const std::shared_ptr<Run>& run) {
@@ -82,6 +92,7 @@ void Executor::run_body(const std::shared_ptr<Run>& run) {
             std::lock_guard lock(mutex_);
             --not_begun_;
         }
+        claimer_.look_again();
         execute(run);
         claimer_.look_again();
     });
@@ -185,6 +196,7 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
             log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over", {{"workflow_id", run->id()}});
         }
         release(run->fence(), run->birth().queue_name);
+        hub().notify_ended(run->id());
         return;
     }
     if (auto sticky = run->sticky_error()) error = sticky;
@@ -196,16 +208,7 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
             error = std::current_exception();
         }
     }
-    Failure failure = describe(error, run->errors());
-    std::string payload;
-    try {
-        payload = format->encode_error(failure);
-    } catch (const std::exception& problem) {
-        failure.data = {};
-        failure.message += std::string(" (its data could not be stored: ") + problem.what() + ")";
-        payload = format->encode_error(failure);
-    }
-    finish(run, false, std::move(payload));
+    finish(run, false, encode_error(*format, error, run->errors()));
 }
 
 void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string payload) {
@@ -236,9 +239,12 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
         } else {
             hub().notify_ended(run->id());
         }
-        std::lock_guard lock(mutex_);
-        --outcomes_pending_;
-        if (ending_) changed_.notify_all();
+        {
+            std::lock_guard lock(mutex_);
+            --outcomes_pending_;
+            if (ending_) changed_.notify_all();
+        }
+        claimer_.look_again();
     });
 }
 
@@ -271,8 +277,9 @@ void Executor::explain_loss(Run& run) {
     run.interrupt(reason);
 }
 
-void Executor::recheck_ownership() {
+void Executor::recheck_ownership(const Run& asking) {
     std::lock_guard one_at_a_time(recheck_mutex_);
+    if (lease_->fresh(asking.checked_lapse())) return;  // somebody has asked for all meanwhile
     // The number is read before the question: a lapse during it is checked again.
     const std::uint32_t lapse = lease_->lapse_number();
     std::vector<std::shared_ptr<Run>> runs;

@@ -20,6 +20,7 @@ using std::chrono::seconds;
 namespace {
 
 constexpr std::size_t kSmallestThreadBound = 64;
+constexpr std::size_t kPostThreads = 4;
 
 std::string environment(const char* name) {
     const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): read once, while one thread configures
@@ -52,7 +53,7 @@ Executor::Executor(AppOptions options)
       configured_id_(!options_.executor_id.empty()),
       version_(options_.application_version),
       application_id_(environment("DBOS__APPID")),
-      permits_(static_cast<std::size_t>(options_.max_running)),
+      permits_(static_cast<std::size_t>(options_.max_running > 0 ? options_.max_running : options_.max_threads)),
       claimer_(*this),
       ticker_(*this) {
     static_cast<void>(sql::Url::parse(options_.system_database_url));  // a malformed one is refused here, not at launch
@@ -92,29 +93,28 @@ const detail::Implementation* Executor::find_implementation(std::string_view nam
 
 void Executor::register_queue(const QueueOptions& options) {
     core::check_queue(options);
+    std::lock_guard lock(queues_mutex_);
     for (const auto& known : queue_options_) {
         if (known.name == options.name) {
             throw UsageError("queue \"" + options.name + "\" is registered already in this application: register it once");
         }
     }
-    queue_options_.push_back(options);
     if (launched()) {
-        register_queues();
+        register_queue_row(options);
         reload_queues();
     }
+    queue_options_.push_back(options);
 }
 
-void Executor::register_queues() {
-    for (const auto& queue : queue_options_) {
-        sysdb::QueueRow row;
-        row.name = queue.name;
-        if (queue.concurrency) row.concurrency = static_cast<std::int32_t>(*queue.concurrency);
-        if (queue.worker_concurrency) row.worker_concurrency = static_cast<std::int32_t>(*queue.worker_concurrency);
-        row.priority_enabled = true;
-        row.polling_interval_sec = queue.polling_interval.count();
-        row.application_name = options_.name;
-        database().upsert_queue(row, queue.on_conflict == QueueConflict::update);
-    }
+void Executor::register_queue_row(const QueueOptions& queue) {
+    sysdb::QueueRow row;
+    row.name = queue.name;
+    if (queue.concurrency) row.concurrency = static_cast<std::int32_t>(*queue.concurrency);
+    if (queue.worker_concurrency) row.worker_concurrency = static_cast<std::int32_t>(*queue.worker_concurrency);
+    row.priority_enabled = true;
+    row.polling_interval_sec = queue.polling_interval.count();
+    row.application_name = options_.name;
+    database().upsert_queue(row, queue.on_conflict == QueueConflict::update);
 }
 
 void Executor::reload_queues() { claimer_.set_queues(database().list_queues(options_.name)); }
@@ -201,17 +201,21 @@ void Executor::launch() {
     try {
         open_database();
         take_lease();
+        lease_->start();
         // Before anything is started or claimed here: what an earlier process under this id left behind.
         if (configured_id_) database().recover_own(executor_id_, options_.name, version_);
-        lease_->start();
         timers_ = std::make_unique<Timers>();
-        pool_ = std::make_unique<ThreadPool>(static_cast<std::size_t>(options_.max_threads));
-        register_queues();
+        // Waits hold a thread and no permit, so the pool is bounded by what the process can have, not by max_threads.
+        pool_ = std::make_unique<ThreadPool>(std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4));
+        posts_ = std::make_unique<ThreadPool>(kPostThreads);
+        for (const auto& queue : queue_options_) register_queue_row(queue);
         reload_queues();
         orphans_since_ = durable_now();
-        wakeups_ = std::make_unique<sysdb::Wakeups>(database(), [this](const sysdb::Wakeups::Event& event) {
-            claimer_.have_work(event.queue_hashes, event.all || event.all_queues);
-        });
+        if (options_.use_listen_notify.value_or(true)) {
+            wakeups_ = std::make_unique<sysdb::Wakeups>(database(), [this](const sysdb::Wakeups::Event& event) {
+                claimer_.have_work(event.queue_hashes, event.all || event.all_queues);
+            });
+        }
         phase_.store(Phase::serving);
         claimer_.start();
         // A version is registered by a process that can claim: else the latest version might have nobody to run it.
@@ -225,9 +229,14 @@ void Executor::launch() {
         ticker_.start();
         warn_of_stranded_versions();
     } catch (...) {
-        stop_services();
+        const auto why = std::current_exception();
+        if (phase_.load() == Phase::serving) {
+            while (!shutdown(Duration(0), Duration(10)).empty()) {}
+        } else {
+            stop_services();
+        }
         phase_.store(Phase::stopped);
-        throw;
+        std::rethrow_exception(why);
     }
 }
 
@@ -271,8 +280,7 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
     if (phase_.load() == Phase::serving) {
         std::unique_lock lock(mutex_);
         changed_.wait_until(lock, seam::steady_now() + core::to_nanos(completion_timeout), idle);
-        lock.unlock();
-        phase_.store(Phase::stopping);
+        phase_.store(Phase::stopping);  // under the lock: from here on nothing is reserved
     }
     std::vector<std::shared_ptr<Run>> runs;
     {
@@ -305,6 +313,7 @@ void Executor::stop_services() noexcept {
     ticker_.stop();
     wakeups_.reset();
     pool_.reset();
+    posts_.reset();
     timers_.reset();
     if (lease_) lease_->stop();
     if (core_) core_->close();

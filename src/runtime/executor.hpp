@@ -51,9 +51,10 @@ class Executor {
     const std::shared_ptr<detail::CallbackQueue>& callbacks() const;
 
     // --- for bodies
-    /// The row of a start, with what this executor adds to it. `implementation` is set if its body is here.
+    /// The row of a start, with what this executor adds to it. `implementation` is set if its body is here. Without `check`
+    /// (a replay) it does not matter whether queue and body are known now.
     client::PreparedStart prepare(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
-                                  const detail::Implementation*& implementation);
+                                  const detail::Implementation*& implementation, bool check);
     /// Commits a child and the parent's checkpoint, and runs the child here if it is a direct one. Returns the id to watch;
     /// a refusal is recorded as the checkpoint's error and thrown.
     std::string start_child(Run& run, sysdb::StepRecord checkpoint, client::PreparedStart child,
@@ -81,10 +82,16 @@ class Executor {
     sysdb::Millis durable_now() const noexcept { return database_->clock().now_ms(); }
     std::string new_token() const;
 
+    /// A body's thread begins and ends a wait of its own, outside of Run::wait.
+    void wait_begins() {
+        permits_.release();
+        claimer_.look_again();
+    }
+    void wait_ends() { permits_.acquire(); }
     /// Runs a job on the pool: a body or a step.
     void submit(std::function<void()> job) { pool_->submit(std::move(job)); }
-    /// Runs something short on the pool, off the calling thread.
-    void post(std::function<void()> job) { pool_->submit(std::move(job)); }
+    /// Runs something short off the calling thread, also when the pool for bodies is at its bound.
+    void post(std::function<void()> job) { posts_->submit(std::move(job)); }
     /// Runs `work`; logs what it throws. False if it threw.
     bool guarded(const char* what, const std::function<void()>& work) noexcept;
 
@@ -94,7 +101,8 @@ class Executor {
     /// Takes over a claimed row: registers it, and runs it on the pool.
     void dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse);
     /// A row that is about to become ours (a direct start): counted as held from now on.
-    void reserve(const sysdb::Fence& fence);
+    /// False if nothing may begin here any more.
+    bool reserve(const sysdb::Fence& fence);
     void unreserve(const sysdb::Fence& fence) noexcept;
     /// Runs a row that this process has just inserted as PENDING. It was reserved.
     void begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation, std::uint32_t lapse);
@@ -107,7 +115,7 @@ class Executor {
     /// Why a fence was lost: interrupts the run accordingly.
     void explain_loss(Run& run);
     /// After a lapse of the lease: asks which runs are still ours, interrupts the others.
-    void recheck_ownership();
+    void recheck_ownership(const Run& asking);
     void reload_queues();
     /// Throws UsageError if nobody has registered the queue.
     void check_queue(const std::string& queue);
@@ -118,9 +126,10 @@ class Executor {
 
     void open_database();
     void take_lease();
-    void register_queues();
+    void register_queue_row(const QueueOptions& queue);
     void warn_of_stranded_versions();
     void check_serving(const char* operation) const;
+    [[noreturn]] void refuse_start() const;
     void run_body(const std::shared_ptr<Run>& run);
     void execute(const std::shared_ptr<Run>& run);
     void finish(const std::shared_ptr<Run>& run, bool success, std::string payload);
@@ -151,6 +160,7 @@ class Executor {
     std::unique_ptr<Timers> timers_;
     Permits permits_;
     std::unique_ptr<ThreadPool> pool_;
+    std::unique_ptr<ThreadPool> posts_;
     Claimer claimer_;
     Ticker ticker_;
     std::unique_ptr<sysdb::Wakeups> wakeups_;
@@ -165,6 +175,7 @@ class Executor {
     seam::Mutex birth_mutex_;            // a reservation waits while orphans are looked for
     seam::Mutex recheck_mutex_;
     seam::Mutex shutdown_mutex_;
+    seam::Mutex queues_mutex_;  // of queue_options_ after launch
     sysdb::Millis orphans_since_ = 0;
 };
 

@@ -73,7 +73,7 @@ void LeaseKeeper::stop() noexcept {
     }
     changed_.notify_all();
     if (thread_.joinable()) thread_.join();
-    if (!taken_ || replaced_) return;
+    if (!taken_ || replaced()) return;
     taken_ = false;
     try {
         database_.expire_lease(mine_);
@@ -105,7 +105,7 @@ bool LeaseKeeper::renew_once() {
     }
     {
         std::lock_guard lock(mutex_);
-        replaced_ = true;
+        replaced_.store(true);
         word_.store(word_.load() & kLapseMask);  // expired for good
         changed_.notify_all();
     }
@@ -151,7 +151,7 @@ bool LeaseKeeper::wait_until_not_expired(seam::Duration at_most) {
     const auto until = seam::steady_now() + at_most;
     std::unique_lock lock(mutex_);
     while (expired()) {
-        if (stopping_ || replaced_ || seam::steady_now() >= until) return false;
+        if (stopping_ || seam::steady_now() >= until) return false;
         changed_.wait_until(lock, until);
     }
     return true;

@@ -41,6 +41,8 @@ class LeaseKeeper {
     /// Whether the lease is fresh and did not lapse since number `checked`. One load, then the clock; nothing after it.
     bool fresh(std::uint32_t checked) const noexcept;
     bool expired() const noexcept;
+    /// Another incarnation holds the id: nothing begins here any more.
+    bool replaced() const noexcept { return replaced_.load(); }
     std::uint32_t lapse_number() const noexcept;
     /// Waits until the lease is not expired; false if `until` passed or the keeper stopped.
     bool wait_until_not_expired(seam::Duration at_most);
@@ -62,7 +64,7 @@ class LeaseKeeper {
     seam::CondVar changed_;
     bool stopping_ = false;
     bool taken_ = false;
-    bool replaced_ = false;
+    seam::Atomic<bool> replaced_{false};
     seam::Thread thread_;
 };
 

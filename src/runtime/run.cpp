@@ -35,15 +35,22 @@ void Run::enter(const char* operation) {
                {{"workflow_id", id()}, {"operation", operation}});
     }
     if (interrupted() || sticky_error()) {
-        if (++throws_ >= 3) {
+        const int throws = ++throws_;
+        if (throws >= 3) {
             log_to(executor_.log(), LogLevel::warn,
                    "the body goes on after its interrupt or error was thrown; let dbos::Interrupt pass and end the body",
                    {{"workflow_id", id()}, {"operation", operation}});
-            seam::sleep_for(std::min<seam::Duration>(milliseconds(10) * (1LL << std::min(throws_ - 3, 7)), std::chrono::seconds(1)));
+            seam::sleep_for(std::min<seam::Duration>(milliseconds(10) * (1LL << std::min(throws - 3, 7)), std::chrono::seconds(1)));
         }
     }
     throw_if_interrupted();
     if (auto error = sticky_error()) std::rethrow_exception(error);
+}
+
+bool Run::next_is_recorded() const noexcept {
+    const auto& history = birth_.history;
+    return std::binary_search(history.begin(), history.end(), sysdb::StepRecord{.function_id = last_id_ + 1},
+                              [](const sysdb::StepRecord& a, const sysdb::StepRecord& b) { return a.function_id < b.function_id; });
 }
 
 const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string& name) {
@@ -128,6 +135,7 @@ Woken Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec
 
 Woken Run::wait(const WakeSpec& spec) {
     executor_.permits().release();
+    executor_.claimer().look_again();
     struct Back {
         Permits& permits;
         ~Back() { permits.acquire(); }
@@ -163,16 +171,34 @@ void Run::ensure_owned() {
         throw_if_interrupted();
         // The check is one word and then the clock; nothing stands between it and the step's body.
         if (lease.fresh(checked_lapse_.load())) return;
-        if (lease.expired()) {
+        if (lease.replaced()) {
+            interrupt(Interrupt::Reason::lost_ownership);
+        } else if (lease.expired()) {
             lease.wait_until_not_expired(milliseconds(500));
         } else {
-            executor_.recheck_ownership();
+            try {
+                executor_.recheck_ownership(*this);
+            } catch (const DatabaseError& error) {
+                log_to(executor_.log(), LogLevel::error, "whether a run is still ours could not be asked; it is left to be recovered",
+                       {{"workflow_id", id()}, {"error", error.what()}});
+                interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown : Interrupt::Reason::lost_ownership);
+            }
         }
     }
 }
 
 sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict) {
-    sysdb::StepResult result = executor_.database().record_step(fence(), step, on_conflict);
+    sysdb::StepResult result;
+    try {
+        result = executor_.database().record_step(fence(), step, on_conflict);
+    } catch (const DatabaseError& error) {
+        // The body must not go on past a step without a record: the run ends here, its row stays PENDING, and is recovered.
+        const bool closed = error.kind() == DatabaseErrorKind::closed;
+        log_to(executor_.log(), LogLevel::error, "a checkpoint could not be written; the workflow is left to be recovered",
+               {{"workflow_id", id()}, {"step", step.function_name}, {"error", error.what()}});
+        interrupt(closed ? Interrupt::Reason::shutdown : Interrupt::Reason::lost_ownership);
+        throw_if_interrupted();
+    }
     switch (result.kind) {
         case sysdb::StepResult::Kind::recorded:
             return on_conflict == sysdb::OnConflict::first_wins && !result.stored.function_name.empty()

@@ -60,6 +60,8 @@ class Run : public std::enable_shared_from_this<Run> {
     void enter(const char* operation);
     /// The next step number. After enter().
     std::int32_t reserve() noexcept { return ++last_id_; }
+    /// Whether the next number is recorded: this call is a replay.
+    bool next_is_recorded() const noexcept;
     /// The record of a number, or null. Throws UnexpectedStep (sticky) if another operation is recorded there.
     const sysdb::StepRecord* recorded(std::int32_t id, const std::string& name);
     /// The one wait. Gives the run permit back while it blocks; throws Interrupt.
@@ -97,6 +99,7 @@ class Run : public std::enable_shared_from_this<Run> {
     void notify() noexcept;
     std::exception_ptr sticky_error() const;
     bool ended() const noexcept { return ended_.load(); }
+    std::uint32_t checked_lapse() const noexcept { return checked_lapse_.load(); }
     void set_checked_lapse(std::uint32_t lapse) noexcept { checked_lapse_.store(lapse); }
 
    private:
@@ -107,7 +110,7 @@ class Run : public std::enable_shared_from_this<Run> {
     const Birth birth_;
     std::int32_t last_id_ = 0;
     int uncaught_at_entry_ = 0;
-    int throws_ = 0;  // how often an interrupt or sticky error was thrown into this stack
+    seam::Atomic<int> throws_{0};  // how often an interrupt or sticky error was thrown into this stack
     seam::ThreadId body_thread_{};
     seam::Atomic<int> stop_{kGoing};  // an Interrupt::Reason
     seam::Atomic<std::uint32_t> checked_lapse_;

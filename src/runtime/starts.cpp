@@ -8,7 +8,7 @@
 namespace dbos::runtime {
 
 client::PreparedStart Executor::prepare(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
-                                        const detail::Implementation*& implementation) {
+                                        const detail::Implementation*& implementation, bool check) {
     const bool direct = options.queue_name.empty();
     client::PreparedStart start = core_->prepare(target, std::move(options), std::move(arguments),
                                                  direct ? core::StartKind::direct : core::StartKind::enqueue);
@@ -20,10 +20,10 @@ client::PreparedStart Executor::prepare(const detail::CallTarget& target, Enqueu
     // What this version implements, this version runs; the workflows of others are their latest version's.
     if (!row.application_version && implementation) row.application_version = version_;
     if (!direct) {
-        if (own) check_queue(*row.queue_name);
+        if (own && check) check_queue(*row.queue_name);
         return start;
     }
-    if (!implementation) {
+    if (!implementation && check) {
         throw UsageError("workflow \"" + row.name +
                          "\" has no body in this application, so it cannot be started here: implement() it, or give the "
                          "queue_name of a queue whose application has it");
@@ -31,6 +31,11 @@ client::PreparedStart Executor::prepare(const detail::CallTarget& target, Enqueu
     row.status = "PENDING";
     if (row.timeout_ms) row.deadline_ms = durable_now() + *row.timeout_ms;
     return start;
+}
+
+void Executor::refuse_start() const {
+    check_serving("start_workflow");
+    throw UsageError("nothing can be started here: another process holds this executor's id \"" + executor_id_ + "\"");
 }
 
 /// A start is committed: runs it if it is a direct one that this call created and still owns.
@@ -53,11 +58,11 @@ std::shared_ptr<detail::HandleState> Executor::start(const detail::CallTarget& t
     check_serving("start_workflow");
     core_->check_thread("start_workflow", true, true);
     const detail::Implementation* implementation = nullptr;
-    const auto start = prepare(target, std::move(options), std::move(arguments), implementation);
+    const auto start = prepare(target, std::move(options), std::move(arguments), implementation, true);
     const sysdb::Fence fence{start.row.workflow_id, start.row.token};
     const std::uint32_t lapse = lease_->lapse_number();
     const bool direct = start.row.status == "PENDING";
-    if (direct) reserve(fence);
+    if (direct && !reserve(fence)) refuse_start();
     try {
         return started(start, database().start_workflow(start.row), implementation, lapse);
     } catch (const DatabaseError&) {
@@ -80,13 +85,13 @@ void Executor::start_async(const detail::CallTarget& target, EnqueueOptions&& op
         detail::HandleDone done;
     };
     auto call = std::make_shared<Call>();
-    call->start = prepare(target, std::move(options), std::move(arguments), call->implementation);
+    call->start = prepare(target, std::move(options), std::move(arguments), call->implementation, true);
     call->lapse = lease_->lapse_number();
     call->done = std::move(done);
     const sysdb::Fence fence{call->start.row.workflow_id, call->start.row.token};
     const bool direct = call->start.row.status == "PENDING";
-    if (direct) reserve(fence);
-    database().start_workflow_async(call->start.row, [this, call, fence, direct](sysdb::StartResult result, std::exception_ptr error) {
+    if (direct && !reserve(fence)) refuse_start();
+    const auto committed = [this, call, fence, direct](sysdb::StartResult result, std::exception_ptr error) {
         std::shared_ptr<detail::HandleState> handle;
         try {
             if (error) client::rethrow_for_user(error);
@@ -100,7 +105,13 @@ void Executor::start_async(const detail::CallTarget& target, EnqueueOptions&& op
         } else {
             call->done([handle] { return handle; }, false);
         }
-    });
+    };
+    try {
+        database().start_workflow_async(call->start.row, committed);
+    } catch (...) {
+        if (direct) unreserve(fence);
+        throw;
+    }
 }
 
 std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client::PreparedStart child,
@@ -108,7 +119,10 @@ std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client
     const sysdb::Fence fence{child.row.workflow_id, child.row.token};
     const std::uint32_t lapse = lease_->lapse_number();
     const bool direct = child.row.status == "PENDING";
-    if (direct) reserve(fence);
+    if (direct && !reserve(fence)) {
+        run.interrupt(lease_->replaced() ? Interrupt::Reason::lost_ownership : Interrupt::Reason::shutdown);
+        run.throw_if_interrupted();
+    }
     struct Unreserve {  // harmless after begin_direct
         Executor& executor;
         const sysdb::Fence& fence;
@@ -118,7 +132,15 @@ std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client
         }
     } unreserve_at_end{*this, fence, direct};
 
-    const sysdb::ChildResult result = database().start_child({run.fence(), checkpoint, child.row});
+    sysdb::ChildResult result;
+    try {
+        result = database().start_child({run.fence(), checkpoint, child.row});
+    } catch (const DatabaseError& error) {
+        log_to(log(), LogLevel::error, "a child could not be started; the workflow is left to be recovered",
+               {{"workflow_id", run.id()}, {"child", child.row.workflow_id}, {"error", error.what()}});
+        run.interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown : Interrupt::Reason::lost_ownership);
+        run.throw_if_interrupted();
+    }
     if (result.checkpoint == sysdb::StepResult::Kind::lost) {
         explain_loss(run);
         run.throw_if_interrupted();

@@ -8,6 +8,7 @@
 #include "client/marks.hpp"
 #include "core/log.hpp"
 #include "core/options.hpp"
+#include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/run.hpp"
 
@@ -20,20 +21,37 @@ namespace {
 constexpr double kLongestBackOffSeconds = 3600;  // the cap of the Python and TypeScript SDKs
 
 std::string describe_briefly(const std::exception_ptr& error) {
-    const Failure failure = describe(error);
+    const Failure failure = [&] {
+        try {
+            return describe(error);
+        } catch (const std::exception& problem) {
+            return Failure{.type_name = "Error", .message = problem.what()};
+        }
+    }();
     return failure.type_name + ": " + failure.message;
 }
 
 /// Marks the calling thread as one that runs a step, and lifts the mark of a body meanwhile.
 class InStep {
    public:
-    explicit InStep(Run& run) : run_(run) { run_.step_begins(); }
-    ~InStep() { run_.step_ended(); }
+    InStep(Run& run, bool on_body_thread) : run_(run), waits_(client::thread_marks().wait) {
+        run_.step_begins();
+        // The body's thread holds a run permit: whoever blocks in a client call gives it back meanwhile.
+        if (on_body_thread) {
+            client::thread_marks().wait = {[](void* executor) { static_cast<Executor*>(executor)->wait_begins(); },
+                                           [](void* executor) { static_cast<Executor*>(executor)->wait_ends(); }, &run.executor()};
+        }
+    }
+    ~InStep() {
+        client::thread_marks().wait = waits_;
+        run_.step_ended();
+    }
     InStep(const InStep&) = delete;
     InStep& operator=(const InStep&) = delete;
 
    private:
     Run& run_;
+    const client::WaitMark waits_;
     const client::BodyMarkLifted lifted_;
 };
 
@@ -76,7 +94,8 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
     StepContext context(run_.id(), id_, number, static_cast<int>(options_.max_attempts), stop.get_token());
     const StepTimer timer(run_, options_.timeout, stop);
     {
-        const InStep in_step(run_);
+        const InStep in_step(run_, on_body_thread_);
+        run_.ensure_owned();  // the last look stands directly before the body
         try {
             attempt.value = call(context);
         } catch (const Interrupt&) {
@@ -95,7 +114,7 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
 
 bool StepAttempts::should_retry(const std::exception_ptr& error) {
     if (!options_.should_retry) return true;
-    const InStep in_step(run_);
+    const InStep in_step(run_, on_body_thread_);
     try {
         std::rethrow_exception(error);
     } catch (const std::exception& exception) {
@@ -128,9 +147,10 @@ sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& ca
     std::vector<std::string> errors;
     std::exception_ptr error;
     for (int number = 1;; ++number) {
-        run_.ensure_owned();
         Attempt attempt = attempt_once(call, number, stop);
         error = attempt.error;
+        // A value is kept; an error after the interrupt may be nothing but its consequence, and a replay shall try again.
+        if (error) run_.throw_if_interrupted();
         if (!error) {
             try {
                 record.output = format.encode(attempt.value);
@@ -158,14 +178,7 @@ sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& ca
         if (stop.stop_requested() && !run_.interrupted()) break;  // its Pending was destroyed: no further attempt
     }
     if (error) {
-        Failure failure = describe(error, run_.errors());
-        try {
-            record.error = format.encode_error(failure);
-        } catch (const std::exception& problem) {
-            failure.data = {};
-            failure.message += std::string(" (its data could not be stored: ") + problem.what() + ")";
-            record.error = format.encode_error(failure);
-        }
+        record.error = encode_error(format, error, run_.errors());
         record.output.reset();
     }
     record.completed_at_ms = executor.durable_now();
@@ -206,6 +219,7 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
     void finish() noexcept override {
         if (done_.load()) return;
         stop_.request_stop();
+        run_->notify();  // it may be in a back-off
         // The body's own wait, but deaf to interrupts: the callable refers to the stack that is about to go.
         run_->executor().permits().release();
         {
@@ -242,7 +256,7 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
         const Serializer& format = executor.serializer();
         return run_->record({.function_id = id_,
                              .function_name = name_,
-                             .error = format.encode_error(describe(std::make_exception_ptr(StepAbandoned(run_->id(), name_)))),
+                             .error = encode_error(format, std::make_exception_ptr(StepAbandoned(run_->id(), name_)), {}),
                              .started_at_ms = now,
                              .completed_at_ms = now,
                              .serialization = std::string(format.name()),

@@ -14,6 +14,17 @@ namespace {
 constexpr auto kTick = seconds(1);
 constexpr auto kOrphans = seconds(30);
 constexpr auto kNames = seconds(5);
+
+/// The rows of a report that a verdict names.
+std::vector<sysdb::LeaseRow> rows_of(const sysdb::TickReport& report, const std::vector<core::ObservedLease>& found) {
+    std::vector<sysdb::LeaseRow> rows;
+    for (const auto& lease : found) {
+        for (const auto& row : report.leases) {
+            if (row.executor_id == lease.executor_id && row.incarnation == lease.incarnation) rows.push_back(row);
+        }
+    }
+    return rows;
+}
 }  // namespace
 
 Maintenance::Maintenance() : thread_(seam::spawn("dbos-upkeep", [this] { run(); })) {}
@@ -124,6 +135,7 @@ void Ticker::tick() {
     try {
         const auto report = executor_.database().tick(request);
         const auto received = seam::boot_now();
+        executor_.database().clock().observe(report.database_now_ms, sent, received);
         failing_ = false;
         act(report, sent, received);
     } catch (const std::exception& error) {
@@ -190,20 +202,27 @@ void Ticker::judge(const sysdb::TickReport& report, seam::Duration sent, seam::D
         if (executor_.lease().last_renewal().count() > 0) judge_->renewed(executor_.lease().last_renewal());
         verdict = judge_->tick(observed, report.database_now_ms, sent, received);
     }
-    auto sweep_all = [&](const std::vector<core::ObservedLease>& found, bool first_time) {
-        for (const auto& lease : found) {
-            for (const auto& row : report.leases) {
-                if (row.executor_id != lease.executor_id || row.incarnation != lease.incarnation) continue;
-                if (first_time) {
-                    log_to(executor_.log(), LogLevel::info, "an executor is dead; its workflows go back to their queues",
-                           {{"executor_id", row.executor_id}});
-                }
-                maintenance_.add("sweep " + row.executor_id, [this, row] { sweep(row); });
+    for (const auto& row : rows_of(report, verdict.dead)) {
+        log_to(executor_.log(), LogLevel::info, "an executor is dead; its workflows go back to their queues",
+               {{"executor_id", row.executor_id}});
+        maintenance_.add("sweep " + row.executor_id, [this, row] { sweep(row); });
+    }
+    if (!verdict.again.empty()) look_again_at(rows_of(report, verdict.again));
+}
+
+void Ticker::look_again_at(std::vector<sysdb::LeaseRow> rows) {
+    maintenance_.add("again", [this, rows = std::move(rows)] {
+        executor_.guarded("looking again at dead executors", [&] {
+            auto& database = executor_.database();
+            // One question for all: only those that rows still name are worth a sweep.
+            auto busy = database.pending_executors(executor_.application_name(), executor_.application_version());
+            std::sort(busy.begin(), busy.end());
+            for (const auto& row : rows) {
+                if (std::binary_search(busy.begin(), busy.end(), row.executor_id)) sweep(row);
             }
-        }
-    };
-    sweep_all(verdict.dead, true);
-    sweep_all(verdict.again, false);
+            database.prune_leases(executor_.application_name());
+        });
+    });
 }
 
 void Ticker::sweep(const sysdb::LeaseRow& dead) {

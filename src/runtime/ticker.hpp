@@ -50,6 +50,7 @@ class Ticker {
     void act(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received);
     void judge(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received);
     void sweep(const sysdb::LeaseRow& dead);
+    void look_again_at(std::vector<sysdb::LeaseRow> rows);
     void warn_of_unknown_names();
 
     Executor& executor_;
