@@ -29,8 +29,9 @@ void LapseJudge::acquit(const std::string& executor_id, const std::string& incar
     if (found != records_.end() && found->second.incarnation == incarnation) records_.erase(found);
 }
 
-bool LapseJudge::evidence_holds(seam::Duration sent) const {
-    return last_tick_ && sent - *last_tick_ <= options_.tick_gap && renewed_ && sent - *renewed_ <= options_.renewal_gap;
+bool LapseJudge::evidence_holds(seam::Duration sent, seam::Duration received) const {
+    // Until the answer: a tick that hung is a gap like one that failed.
+    return last_tick_ && received - *last_tick_ <= options_.tick_gap && renewed_ && sent - *renewed_ <= options_.renewal_gap;
 }
 
 bool LapseJudge::proved_dead(const ObservedLease& lease) const {
@@ -57,7 +58,7 @@ LapseJudge::Finding LapseJudge::judge(Record& record, const ObservedLease& lease
 LapseJudge::Verdict LapseJudge::tick(std::span<const ObservedLease> leases, std::int64_t database_now_ms,
                                      seam::Duration sent, seam::Duration received) {
     ++ticks_;
-    if (!evidence_holds(sent)) {
+    if (!evidence_holds(sent, received)) {
         for (auto& [id, record] : records_) record.unchanged_since = received;
     }
     last_tick_ = received;

@@ -83,7 +83,7 @@ class LapseJudge {
     };
     enum class Finding : std::uint8_t { alive, dead, again };
 
-    bool evidence_holds(seam::Duration sent) const;
+    bool evidence_holds(seam::Duration sent, seam::Duration received) const;
     Finding judge(Record& record, const ObservedLease& lease, std::int64_t database_now_ms, seam::Duration sent,
                   seam::Duration received);
     bool proved_dead(const ObservedLease& lease) const;

@@ -275,6 +275,7 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
         phase_.store(Phase::stopped);
         return {};
     }
+    database().stop_claims();
     claimer_.stop();
     auto idle = [&] { return runs_.empty() && outcomes_pending_ == 0 && reserved_.empty(); };
     if (phase_.load() == Phase::serving) {
@@ -309,6 +310,10 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
 }
 
 void Executor::stop_services() noexcept {
+    if (database_) {
+        database_->stop_claims();
+        database_->stop_upkeep();
+    }
     claimer_.stop();
     ticker_.stop();
     wakeups_.reset();

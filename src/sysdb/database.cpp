@@ -153,7 +153,16 @@ void SystemDatabase::Core::measure_clock(sql::Connection& connection) {
     clock.observe(result.at(0, 0).integer(), sent, seam::boot_now());
 }
 
+void SystemDatabase::stop_claims() noexcept { core_->claim_lane.stop(); }
+
+void SystemDatabase::stop_upkeep() noexcept {
+    core_->tick_lane.stop();
+    core_->upkeep.request();
+}
+
 void SystemDatabase::Core::interrupt_all() noexcept {
+    upkeep.request();
+    for (Lane* lane : {&claim_lane, &tick_lane, &lease_lane}) lane->stop();
     pool.close();
     for (Lane* lane : {&claim_lane, &tick_lane, &maintenance_lane, &lease_lane}) {
         const std::lock_guard<seam::Mutex> lock(lane->guard_);

@@ -29,9 +29,12 @@ class Lane {
    public:
     explicit Lane(bool pinned) : pinned_plans(pinned) {}
     const bool pinned_plans;
+    /// Attempts that fail from now on are not repeated.
+    void stop() noexcept { stopped_.request(); }
 
    private:
     friend struct SystemDatabase::Core;
+    StopSignal stopped_;  // no attempt is repeated any more
     seam::Mutex use_;    // held during an attempt
     seam::Mutex guard_;  // guards the pointer, for interrupt()
     std::unique_ptr<sql::Connection> connection_;
@@ -47,7 +50,8 @@ struct SystemDatabase::Core {
     const sql::Backend backend;
     const int process;  // the process that made this object
     DurableClock clock;
-    StopSignal stop;
+    StopSignal stop;    // of everything
+    StopSignal upkeep;  // calls on pool connections are not repeated any more
     RetryPolicy policy;
     sql::Pool pool;
     /// SQLite: commits of the committer, counted before they begin; tells own changes of the file from foreign ones.
@@ -89,7 +93,7 @@ struct SystemDatabase::Core {
     template <class F>
     auto with_connection(F&& body) {
         check_process();
-        return retry(stop, policy, [&](const Attempt& attempt) {
+        return retry(upkeep, policy, [&](const Attempt& attempt) {
             sql::Pool::Lease lease = pool.acquire();
             return invoke(body, *lease, attempt);
         });
@@ -99,10 +103,18 @@ struct SystemDatabase::Core {
     template <class F>
     auto with_lane(Lane& lane, F&& body) {
         check_process();
-        return retry(stop, policy, [&](const Attempt& attempt) {
+        return retry(lane.stopped_, policy, [&](const Attempt& attempt) {
             const std::lock_guard<seam::Mutex> turn(lane.use_);
             return invoke(body, lane_connection(lane), attempt);
         });
+    }
+
+    /// Once; what fails is thrown. For what its caller repeats by itself, at its own pace.
+    template <class F>
+    auto try_lane(Lane& lane, F&& body) {
+        check_process();
+        const std::lock_guard<seam::Mutex> turn(lane.use_);
+        return body(lane_connection(lane));
     }
 
    private:

@@ -152,7 +152,7 @@ std::vector<LeaseRow> SystemDatabase::list_leases(const std::string& application
 
 LeaseRenewal SystemDatabase::renew_lease(const LeaseRow& mine, seam::Duration duration) {
     Core& core = *core_;
-    return core.with_lane(core.lease_lane, [&](sql::Connection& connection) {
+    return core.try_lane(core.lease_lane, [&](sql::Connection& connection) {
         const sql::Result renewed =
             with_clock(core, connection, kRenew,
                        {std::string_view(mine.application_name), std::string_view(mine.executor_id),
@@ -165,7 +165,7 @@ LeaseRenewal SystemDatabase::renew_lease(const LeaseRow& mine, seam::Duration du
 
 void SystemDatabase::expire_lease(const LeaseRow& mine) {
     Core& core = *core_;
-    core.with_lane(core.lease_lane, [&](sql::Connection& connection) {
+    core.try_lane(core.lease_lane, [&](sql::Connection& connection) {
         return with_clock(core, connection, kExpire,
                           {std::string_view(mine.application_name), std::string_view(mine.executor_id),
                            std::string_view(mine.incarnation)})

@@ -82,6 +82,10 @@ class SystemDatabase {
     void open();
     /// Writes accepted before are sent for at most `drain`; what remains fails with kind `closed`. Later calls fail so too.
     void close(seam::Duration drain = std::chrono::seconds(10)) noexcept;
+    /// A claim that fails from now on is not repeated: its thread can be joined also while the database is away.
+    void stop_claims() noexcept;
+    /// The same for ticks and whatever runs on pool connections. Writes through the committer go on.
+    void stop_upkeep() noexcept;
 
     sql::Backend backend() const noexcept;
     /// The layout, probed once and again after a 42703/42P01.
@@ -165,6 +169,7 @@ class SystemDatabase {
     /// Ordered by executor id.
     std::vector<LeaseRow> list_leases(const std::string& application_name);
     /// `mine.counter` must be greater than at every earlier call of this incarnation, also when the row is inserted again.
+    /// One attempt: the caller renews again by itself, sooner than a back-off would.
     LeaseRenewal renew_lease(const LeaseRow& mine, seam::Duration duration);
     /// The last write of a shutdown: expires_at = now, guarded by the incarnation.
     void expire_lease(const LeaseRow& mine);

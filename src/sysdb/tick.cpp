@@ -393,7 +393,7 @@ TickReport SystemDatabase::tick(const TickRequest& request) {
                         .application_name = request.application_name,
                         .names = request.workflow_names});
     std::exception_ptr failed;
-    TickReport report = core.with_lane(core.tick_lane, [&](sql::Connection& connection) {
+    TickReport report = core.try_lane(core.tick_lane, [&](sql::Connection& connection) {
         try {
             return Tick(core, request).run(connection);
         } catch (...) {
