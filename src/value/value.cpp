@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <new>
+#include <numeric>
 
 #include "value/rendering.hpp"
 
@@ -26,16 +27,19 @@ bool same_members(const Object& a, const Object& b) {
         return true;
     }
     const auto sorted = [](const Object& members) {
-        std::vector<const Object::value_type*> order;
-        order.reserve(members.size());
-        for (const auto& member : members) order.push_back(&member);
-        std::stable_sort(order.begin(), order.end(), [](auto* x, auto* y) { return x->first < y->first; });
+        std::vector<std::size_t> order(members.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::sort(order.begin(), order.end(), [&members](std::size_t x, std::size_t y) {
+            const int names = members[x].first.compare(members[y].first);
+            return names != 0 ? names < 0 : x < y;
+        });
         return order;
     };
-    const auto left = sorted(a);
-    const auto right = sorted(b);
-    return std::equal(left.begin(), left.end(), right.begin(),
-                      [](auto* x, auto* y) { return x->first == y->first && x->second == y->second; });
+    const std::vector<std::size_t> left = sorted(a);
+    const std::vector<std::size_t> right = sorted(b);
+    return std::equal(left.begin(), left.end(), right.begin(), [&a, &b](std::size_t x, std::size_t y) {
+        return a[x].first == b[y].first && a[x].second == b[y].second;
+    });
 }
 
 // At most kExcerpt bytes, cut between UTF-8 characters.
