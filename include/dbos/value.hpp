@@ -32,6 +32,7 @@ class Value;
 using Duration = std::chrono::duration<double>;
 
 using Bytes = std::vector<std::byte>;
+/// Write `Array{Value(Array{1, 2})}` for an array that holds one array: compilers differ on `Array{Array{1, 2}}` (some copy).
 using Array = std::vector<Value>;
 /// Members in the order of the text. A key is there once when it came from a decoder (the last one wins).
 using Object = std::vector<std::pair<std::string, Value>>;

@@ -63,7 +63,8 @@ TEST(PortableJson, KindsWithoutAForm) {
     EXPECT_EQ(refusal(Value::annotated("set", {{"items", Array{1}}})), "encoded [1]");
     EXPECT_EQ(refusal(Value::annotated("int", {{"value", 5}, {"flavor", "java.lang.Long"}})), "encoded 5");
     EXPECT_EQ(refusal(Value::annotated("decimal", {{"value", "1.10"}})), "encoded \"1.10\"");
-    EXPECT_EQ(refusal(Value::annotated("map", {{"entries", Array{Array{"a", 1}}}})), "encoded {\"a\":1}");
+    EXPECT_EQ(refusal(Value::annotated("map", {{"entries", Array{Value(Array{"a", 1})}}})),
+              "encoded {\"a\":1}");
 }
 
 TEST(PortableJson, LimitsHoldBothWays) {

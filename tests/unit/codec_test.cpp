@@ -263,9 +263,9 @@ TEST(Codec, ValuesOfOtherLanguages) {
               (std::vector{1, 2}));
     EXPECT_EQ(from_value<long>(Value::annotated("int", {{"value", 5}, {"flavor", "java.lang.Long"}})), 5);
     EXPECT_EQ(from_value<std::string>(Value::annotated("uuid", {{"value", "x"}})), "x");
-    const Value map = Value::annotated("map", {{"entries", Array{Array{"a", 1}}}});
+    const Value map = Value::annotated("map", {{"entries", Array{Value(Array{"a", 1})}}});
     EXPECT_EQ((from_value<std::map<std::string, int>>(map)), (std::map<std::string, int>{{"a", 1}}));
-    const Value int_keys = Value::annotated("map", {{"entries", Array{Array{1, 1}}}});
+    const Value int_keys = Value::annotated("map", {{"entries", Array{Value(Array{1, 1})}}});
     EXPECT_EQ((failure<std::map<std::string, int>>(int_keys)),
               "at $: expected object with text keys, got a value of kind map");
     EXPECT_EQ(from_value<dbos::Bytes>("AQ=="), dbos::Bytes{std::byte{1}});
