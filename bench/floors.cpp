@@ -33,7 +33,8 @@ std::string pgbench() {
 }
 
 double transactions(const std::string& arguments, const std::string& script, const std::string& url) {
-    const std::string text = output_of(pgbench() + " -n -M prepared " + arguments + " -f " + DBOS_BENCH_FLOORS + "/" + script + " '" + url + "' 2>&1");
+    const std::string text = output_of(pgbench() + " -n -M prepared " + arguments + " -f " +
+                                       DBOS_BENCH_FLOORS + "/" + script + " '" + url + "' 2>&1");
     const auto at = text.find("tps = ");
     if (at == std::string::npos) throw std::runtime_error("pgbench said:\n" + text);
     return std::stod(text.substr(at + 6));
@@ -41,7 +42,8 @@ double transactions(const std::string& arguments, const std::string& script, con
 
 void run(const std::string& url, const std::string& sql) {
     const std::unique_ptr<PGconn, void (*)(PGconn*)> connection(PQconnectdb(url.c_str()), PQfinish);
-    const std::unique_ptr<PGresult, void (*)(PGresult*)> result(PQexec(connection.get(), sql.c_str()), PQclear);
+    const std::unique_ptr<PGresult, void (*)(PGresult*)> result(PQexec(connection.get(), sql.c_str()),
+                                                                PQclear);
     if (PQresultStatus(result.get()) != PGRES_COMMAND_OK && PQresultStatus(result.get()) != PGRES_TUPLES_OK) {
         throw std::runtime_error(sql + ": " + PQerrorMessage(connection.get()));
     }
@@ -58,8 +60,10 @@ double postgres_batched(const std::string& url, int seconds) {
 }
 
 double sqlite_steps(int batch, int rows) {
-    const auto file = std::filesystem::temp_directory_path() / ("dbos-floor-" + std::to_string(getpid()) + ".sqlite");
-    const std::string text = output_of(std::string(DBOS_BENCH_SQLITE) + " " + file.string() + " " + std::to_string(batch) + " " + std::to_string(rows) + " full");
+    const auto file =
+        std::filesystem::temp_directory_path() / ("dbos-floor-" + std::to_string(getpid()) + ".sqlite");
+    const std::string text = output_of(std::string(DBOS_BENCH_SQLITE) + " " + file.string() + " " +
+                                       std::to_string(batch) + " " + std::to_string(rows) + " full");
     for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(file.string() + suffix);
     return std::stod(text);
 }
@@ -74,10 +78,14 @@ std::string create_database(const std::string& server_url, const std::string& na
     return server_url.substr(0, std::min(slash, query)) + "/" + name + tail;
 }
 
-void drop_database(const std::string& server_url, const std::string& name) { run(server_url, "DROP DATABASE IF EXISTS " + name + " WITH (FORCE)"); }
+void drop_database(const std::string& server_url, const std::string& name) {
+    run(server_url, "DROP DATABASE IF EXISTS " + name + " WITH (FORCE)");
+}
 
 void empty_tables(const std::string& url) {
-    run(url, "SET client_min_messages = warning; TRUNCATE dbos.workflow_status, dbos.workflow_input, dbos.workflow_output, dbos.operation_outputs CASCADE");
+    run(url,
+        "SET client_min_messages = warning; TRUNCATE dbos.workflow_status, dbos.workflow_input, "
+        "dbos.workflow_output, dbos.operation_outputs CASCADE");
     for (const char* table : {"workflow_status", "workflow_input", "workflow_output", "operation_outputs"}) {
         run(url, std::string("VACUUM dbos.") + table);
     }

@@ -48,7 +48,8 @@ class Figures {
         const auto a = values_.find(name), b = values_.find(floor);
         if (a == values_.end() || b == values_.end()) return 0;
         std::vector<double> ratios;
-        for (std::size_t i = 0; i < std::min(a->second.size(), b->second.size()); ++i) ratios.push_back(a->second[i] / b->second[i]);
+        for (std::size_t i = 0; i < std::min(a->second.size(), b->second.size()); ++i)
+            ratios.push_back(a->second[i] / b->second[i]);
         return bench::median(ratios);
     }
 
@@ -59,12 +60,17 @@ class Figures {
 int run(const Options& options) {
     const char* server = std::getenv("DBOS_TEST_POSTGRES_URL");
     if (!server) {
-        std::fputs("dbos_bench: DBOS_TEST_POSTGRES_URL is not set; run it as `make bench` or under scripts/with-postgres\n", stderr);
+        std::fputs(
+            "dbos_bench: DBOS_TEST_POSTGRES_URL is not set; run it as `make bench` or under "
+            "scripts/with-postgres\n",
+            stderr);
         return 2;
     }
     Figures figures;
     bench::Latency latency;
-    const auto wanted = [&](const char* what) { return options.only.empty() || std::string(what).find(options.only) != std::string::npos; };
+    const auto wanted = [&](const char* what) {
+        return options.only.empty() || std::string(what).find(options.only) != std::string::npos;
+    };
     const std::string name = "dbos_bench_" + std::to_string(getpid());
     for (int round = 1; round <= options.rounds; ++round) {
         std::printf("round %d of %d\n", round, options.rounds);
@@ -73,8 +79,10 @@ int run(const Options& options) {
         const auto file = std::filesystem::temp_directory_path() / (name + ".sqlite");
         const std::string sqlite = "sqlite:///" + file.string();
         try {
-            if (wanted("latency")) latency = bench::enqueue_to_result(url, 200);  // also creates the schema
-            else bench::sequential_steps(url, 0.1);
+            if (wanted("latency"))
+                latency = bench::enqueue_to_result(url, 200);  // also creates the schema
+            else
+                bench::sequential_steps(url, 0.1);
             if (wanted("seq")) {
                 bench::empty_tables(url);
                 figures.add("floor: sequential commits", bench::postgres_sequential(url, options.seconds));
@@ -84,9 +92,11 @@ int run(const Options& options) {
                 bench::empty_tables(url);
                 figures.add("floor: batches of 32 workflows", bench::postgres_batched(url, options.seconds));
                 bench::empty_tables(url);
-                figures.add("one-step workflows, 64 in flight", bench::one_step_workflows(url, 64, options.seconds));
+                figures.add("one-step workflows, 64 in flight",
+                            bench::one_step_workflows(url, 64, options.seconds));
                 bench::empty_tables(url);
-                figures.add("one-step workflows, 256 in flight", bench::one_step_workflows(url, 256, options.seconds));
+                figures.add("one-step workflows, 256 in flight",
+                            bench::one_step_workflows(url, 256, options.seconds));
             }
             if (wanted("steps")) {
                 bench::empty_tables(url);
@@ -98,28 +108,41 @@ int run(const Options& options) {
                 figures.add("SQLite floor: sequential", bench::sqlite_steps(1, 5000 * options.seconds));
                 figures.add("SQLite sequential steps", bench::sequential_steps(sqlite, options.seconds));
                 figures.add("SQLite floor: batches of 64", bench::sqlite_steps(64, 30000 * options.seconds));
-                figures.add("SQLite steps, 64 workflows of 10", bench::many_steps(sqlite, 64, options.seconds));
-                figures.add("SQLite one-step, 64 in flight", bench::one_step_workflows(sqlite, 64, options.seconds));
+                figures.add("SQLite steps, 64 workflows of 10",
+                            bench::many_steps(sqlite, 64, options.seconds));
+                figures.add("SQLite one-step, 64 in flight",
+                            bench::one_step_workflows(sqlite, 64, options.seconds));
             }
         } catch (...) {
             bench::drop_database(server, name);
             throw;
         }
         bench::drop_database(server, name);
-        for (const char* suffix : {"", "-wal", "-shm", "-dbos-wake", "-dbos-turn"}) std::filesystem::remove(file.string() + suffix);
+        for (const char* suffix : {"", "-wal", "-shm", "-dbos-wake", "-dbos-turn"})
+            std::filesystem::remove(file.string() + suffix);
     }
-    const auto percent = [&](const char* ours, const char* floor) { return 100 * figures.ratio(ours, floor); };
-    std::printf("steps, 64 workflows of 10: %.0f/s; 256: %.0f/s; sqlite 64 of 10: %.0f/s (%.0f %% of its floor); sqlite wf1@64: %.0f/s; "
-                "enqueue-to-result p99 %.1f ms\n",
-                figures.of("steps, 64 workflows of 10"), figures.of("steps, 256 workflows of 10"),
-                figures.of("SQLite steps, 64 workflows of 10"), percent("SQLite steps, 64 workflows of 10", "SQLite floor: batches of 64"),
-                figures.of("SQLite one-step, 64 in flight"), latency.p99_ms);
-    std::printf("bench: seq %.0f steps/s (%.0f %% of floor); wf1@64 %.0f/s (%.0f %%); wf1@256 %.0f/s (%.0f %%); sqlite seq %.0f/s (%.0f %%); "
-                "enqueue-to-result p50 %.1f ms\n",
-                figures.of("sequential steps"), percent("sequential steps", "floor: sequential commits"),
-                figures.of("one-step workflows, 64 in flight"), percent("one-step workflows, 64 in flight", "floor: batches of 32 workflows"),
-                figures.of("one-step workflows, 256 in flight"), percent("one-step workflows, 256 in flight", "floor: batches of 32 workflows"),
-                figures.of("SQLite sequential steps"), percent("SQLite sequential steps", "SQLite floor: sequential"), latency.p50_ms);
+    const auto percent = [&](const char* ours, const char* floor) {
+        return 100 * figures.ratio(ours, floor);
+    };
+    std::printf(
+        "steps, 64 workflows of 10: %.0f/s; 256: %.0f/s; sqlite 64 of 10: %.0f/s (%.0f %% of its floor); "
+        "sqlite wf1@64: %.0f/s; "
+        "enqueue-to-result p99 %.1f ms\n",
+        figures.of("steps, 64 workflows of 10"), figures.of("steps, 256 workflows of 10"),
+        figures.of("SQLite steps, 64 workflows of 10"),
+        percent("SQLite steps, 64 workflows of 10", "SQLite floor: batches of 64"),
+        figures.of("SQLite one-step, 64 in flight"), latency.p99_ms);
+    std::printf(
+        "bench: seq %.0f steps/s (%.0f %% of floor); wf1@64 %.0f/s (%.0f %%); wf1@256 %.0f/s (%.0f %%); "
+        "sqlite seq %.0f/s (%.0f %%); "
+        "enqueue-to-result p50 %.1f ms\n",
+        figures.of("sequential steps"), percent("sequential steps", "floor: sequential commits"),
+        figures.of("one-step workflows, 64 in flight"),
+        percent("one-step workflows, 64 in flight", "floor: batches of 32 workflows"),
+        figures.of("one-step workflows, 256 in flight"),
+        percent("one-step workflows, 256 in flight", "floor: batches of 32 workflows"),
+        figures.of("SQLite sequential steps"), percent("SQLite sequential steps", "SQLite floor: sequential"),
+        latency.p50_ms);
     return 0;
 }
 

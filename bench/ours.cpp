@@ -76,7 +76,8 @@ double flood(dbos::App& app, const Contract& contract, int in_flight, double sec
     }
     std::unique_lock lock(state->mutex);
     state->changed.wait(lock, [&] { return state->free == in_flight; });
-    if (state->failed > 0) throw std::runtime_error(std::to_string(state->failed) + " workflows of the benchmark failed");
+    if (state->failed > 0)
+        throw std::runtime_error(std::to_string(state->failed) + " workflows of the benchmark failed");
     return static_cast<double>(state->ended) / std::chrono::duration<double>(Clock::now() - begin).count();
 }
 

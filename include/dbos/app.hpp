@@ -55,7 +55,8 @@ constexpr bool require_body() {
     constexpr bool callable = std::is_invocable_v<const Fn&, Context&, A...>;
     constexpr bool callable_if_mutable = std::is_invocable_v<Fn&, Context&, A...>;
     static_assert(callable || !callable_if_mutable,
-                  "dbos: bodies run concurrently, so the body must be callable as const: no mutable lambda, no non-const operator()");
+                  "dbos: bodies run concurrently, so the body must be callable as const: no mutable lambda, "
+                  "no non-const operator()");
     static_assert(callable || callable_if_mutable || !std::is_invocable_v<const Fn&, Context, A...>,
                   "dbos: the body must take dbos::Context& by reference, not by value");
     static_assert(callable || callable_if_mutable,
@@ -87,20 +88,23 @@ class DBOS_EXPORT App {
     template <class R, class... A, class... E, class F>
     void implement(const Workflow<R(A...), E...>& workflow, F&& body, const ImplementOptions& options = {}) {
         if constexpr (detail::require_body<F, R, A...>()) {
-            add(detail::Implementation{
-                .name = std::string(workflow.name()),
-                .body = [fn = std::decay_t<F>(std::forward<F>(body)), workflow](Context& context, const Arguments& arguments) {
-                    auto args = detail::decode_arguments(workflow, arguments);
-                    auto call = [&](auto&&... arg) -> R { return std::as_const(fn)(context, std::move(arg)...); };
-                    if constexpr (std::is_void_v<R>) {
-                        std::apply(call, std::move(args));
-                        return Value();
-                    } else {
-                        return to_value(std::apply(call, std::move(args)));
-                    }
-                },
-                .errors = workflow.error_types(),
-                .options = options});
+            add(detail::Implementation{.name = std::string(workflow.name()),
+                                       .body =
+                                           [fn = std::decay_t<F>(std::forward<F>(body)), workflow](
+                                               Context& context, const Arguments& arguments) {
+                                               auto args = detail::decode_arguments(workflow, arguments);
+                                               auto call = [&](auto&&... arg) -> R {
+                                                   return std::as_const(fn)(context, std::move(arg)...);
+                                               };
+                                               if constexpr (std::is_void_v<R>) {
+                                                   std::apply(call, std::move(args));
+                                                   return Value();
+                                               } else {
+                                                   return to_value(std::apply(call, std::move(args)));
+                                               }
+                                           },
+                                       .errors = workflow.error_types(),
+                                       .options = options});
         }
     }
 
@@ -118,7 +122,8 @@ class DBOS_EXPORT App {
     /// durable call), and expires the lease. What has not ended stays PENDING and is recovered by peers or the next launch.
     /// Returns the steps that still run, as `workflow id: step name`; their results are still recorded when they end.
     /// Idempotent. Throws UsageError in a body or on a callback thread.
-    std::vector<std::string> shutdown(Duration completion_timeout = Duration(0), Duration step_timeout = Duration(5));
+    std::vector<std::string> shutdown(Duration completion_timeout = Duration(0),
+                                      Duration step_timeout = Duration(5));
 
     /// The id of this executor; known after launch().
     const std::string& executor_id() const;
@@ -135,13 +140,14 @@ class DBOS_EXPORT App {
     template <class R, class... A, class... E>
     WorkflowHandle<R> start_workflow(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
                                      detail::argument_t<A>... args) {
-        return detail::HandleAccess::make<R>(
-            start(detail::call_target(contract), std::move(options), detail::encode_arguments(contract, args...)),
-            contract.error_types());
+        return detail::HandleAccess::make<R>(start(detail::call_target(contract), std::move(options),
+                                                   detail::encode_arguments(contract, args...)),
+                                             contract.error_types());
     }
     template <class R, class... A, class... E, class... U>
         requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
-    WorkflowHandle<R> start_workflow(const Workflow<R(A...), E...>& contract, EnqueueOptions options, U&&... args) {
+    WorkflowHandle<R> start_workflow(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
+                                     U&&... args) {
         detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
         return refused(contract, options, args...);
     }
@@ -152,17 +158,17 @@ class DBOS_EXPORT App {
 
     /// The same without blocking.
     template <class R, class... A, class... E>
-    Future<WorkflowHandle<R>> start_workflow_async(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
-                                                   detail::argument_t<A>... args) {
+    Future<WorkflowHandle<R>> start_workflow_async(const Workflow<R(A...), E...>& contract,
+                                                   EnqueueOptions options, detail::argument_t<A>... args) {
         auto [future, done] = detail::handle_future<R>(callbacks(), contract.error_types());
-        start_async(detail::call_target(contract), std::move(options), detail::encode_arguments(contract, args...),
-                    std::move(done));
+        start_async(detail::call_target(contract), std::move(options),
+                    detail::encode_arguments(contract, args...), std::move(done));
         return std::move(future);
     }
     template <class R, class... A, class... E, class... U>
         requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
-    Future<WorkflowHandle<R>> start_workflow_async(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
-                                                   U&&... args) {
+    Future<WorkflowHandle<R>> start_workflow_async(const Workflow<R(A...), E...>& contract,
+                                                   EnqueueOptions options, U&&... args) {
         detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
         return refused(contract, options, args...);
     }
@@ -179,7 +185,8 @@ class DBOS_EXPORT App {
         return client().retrieve_workflow<R>(workflow_id);
     }
     template <class R, class... A, class... E>
-    WorkflowHandle<R> retrieve_workflow(const Workflow<R(A...), E...>& workflow, const std::string& workflow_id) {
+    WorkflowHandle<R> retrieve_workflow(const Workflow<R(A...), E...>& workflow,
+                                        const std::string& workflow_id) {
         return client().retrieve_workflow(workflow, workflow_id);
     }
 

@@ -23,10 +23,10 @@
 #include <type_traits>
 #include <utility>
 
+#include "dbos/client.hpp"
 #include "dbos/codec.hpp"
 #include "dbos/error.hpp"
 #include "dbos/export.hpp"
-#include "dbos/client.hpp"
 #include "dbos/handle.hpp"
 #include "dbos/options.hpp"
 #include "dbos/workflow.hpp"
@@ -52,8 +52,13 @@ class DBOS_EXPORT StepContext {
     std::stop_token stop_token() const noexcept { return stop_; }
 
     /// For the runtime and for tests of step functions.
-    StepContext(const std::string& workflow_id, int step_id, int attempt, int max_attempts, std::stop_token stop)
-        : workflow_id_(&workflow_id), step_id_(step_id), attempt_(attempt), max_attempts_(max_attempts), stop_(std::move(stop)) {}
+    StepContext(const std::string& workflow_id, int step_id, int attempt, int max_attempts,
+                std::stop_token stop)
+        : workflow_id_(&workflow_id),
+          step_id_(step_id),
+          attempt_(attempt),
+          max_attempts_(max_attempts),
+          stop_(std::move(stop)) {}
 
    private:
     const std::string* workflow_id_;
@@ -87,7 +92,8 @@ struct StepReturn<F> {
 template <class F>
 struct StepResult {
     using raw = typename StepReturn<F>::type;
-    using type = std::conditional_t<std::is_void_v<raw>, void, stored_t<std::conditional_t<std::is_void_v<raw>, int, raw>>>;
+    using type = std::conditional_t<std::is_void_v<raw>, void,
+                                    stored_t<std::conditional_t<std::is_void_v<raw>, int, raw>>>;
 };
 template <class F>
 using step_result_t = typename StepResult<std::remove_cvref_t<F>>::type;
@@ -157,9 +163,10 @@ class DBOS_EXPORT PendingStep {
 
 DBOS_EXPORT Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOptions& options);
 DBOS_EXPORT std::shared_ptr<PendingStep> start_step(runtime::Run& run, const Name& name,
-                                                    std::unique_ptr<StepFunction> function, const StepOptions& options);
-DBOS_EXPORT std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target, EnqueueOptions options,
-                                                     Arguments arguments);
+                                                    std::unique_ptr<StepFunction> function,
+                                                    const StepOptions& options);
+DBOS_EXPORT std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target,
+                                                     EnqueueOptions options, Arguments arguments);
 
 }  // namespace detail
 
@@ -182,7 +189,8 @@ class [[nodiscard]] Pending {
     }
     /// Waits durably, then returns the step's value or throws its error. Once.
     T get() {
-        if (!state_) throw UsageError("this Pending was moved from: call get() on the object it was moved to");
+        if (!state_)
+            throw UsageError("this Pending was moved from: call get() on the object it was moved to");
         // The state stays: if an Interrupt leaves get(), the destructor still has to join the callable.
         if constexpr (std::is_void_v<T>) {
             state_->get();
@@ -239,7 +247,8 @@ class DBOS_EXPORT Context {
 
     /// The same beside what follows: takes its number now, runs on another thread. Take the result with get() in the body.
     template <class F>
-    auto async_step(const Name& name, F&& function, const StepOptions& options = {}) -> Pending<detail::step_result_t<F>> {
+    auto async_step(const Name& name, F&& function, const StepOptions& options = {})
+        -> Pending<detail::step_result_t<F>> {
         using Fn = std::remove_cvref_t<F>;
         static_assert(detail::require_step<F>());
         return Pending<detail::step_result_t<F>>(detail::start_step(
@@ -259,20 +268,23 @@ class DBOS_EXPORT Context {
     template <class R, class... A, class... E>
     WorkflowHandle<R> start_workflow(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
                                      detail::argument_t<A>... args) {
-        return detail::HandleAccess::make<R>(detail::start_child(run_, detail::call_target(contract), std::move(options),
-                                                                 detail::encode_arguments(contract, args...)),
-                                             contract.error_types());
+        return detail::HandleAccess::make<R>(
+            detail::start_child(run_, detail::call_target(contract), std::move(options),
+                                detail::encode_arguments(contract, args...)),
+            contract.error_types());
     }
     template <class R, class... A, class... E, class... U>
         requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
-    WorkflowHandle<R> start_workflow(const Workflow<R(A...), E...>& contract, EnqueueOptions options, U&&... args) {
+    WorkflowHandle<R> start_workflow(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
+                                     U&&... args) {
         detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
         return refused(contract, options, args...);
     }
     /// By name, for workflows of other applications and languages.
     template <class R = Value, class... U>
     WorkflowHandle<R> start_workflow(EnqueueOptions options, U&&... args) {
-        return detail::HandleAccess::make<R>(detail::start_child(run_, {}, std::move(options), to_arguments(args...)));
+        return detail::HandleAccess::make<R>(
+            detail::start_child(run_, {}, std::move(options), to_arguments(args...)));
     }
 
    private:

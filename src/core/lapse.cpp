@@ -13,7 +13,8 @@ constexpr std::string_view kSharedExecutorId = "local";
 
 }  // namespace
 
-LapseJudge::LapseJudge(LapseOptions options, ProcessLife life) : options_(std::move(options)), life_(std::move(life)) {
+LapseJudge::LapseJudge(LapseOptions options, ProcessLife life)
+    : options_(std::move(options)), life_(std::move(life)) {
     if (options_.tick_gap <= seam::Duration::zero()) options_.tick_gap = options_.lease / 2;
     if (options_.renewal_gap <= seam::Duration::zero()) options_.renewal_gap = options_.lease / 7 * 5;
 }
@@ -31,23 +32,27 @@ void LapseJudge::acquit(const std::string& executor_id, const std::string& incar
 
 bool LapseJudge::evidence_holds(seam::Duration sent, seam::Duration received) const {
     // Until the answer: a tick that hung is a gap like one that failed.
-    return last_tick_ && received - *last_tick_ <= options_.tick_gap && renewed_ && sent - *renewed_ <= options_.renewal_gap;
+    return last_tick_ && received - *last_tick_ <= options_.tick_gap && renewed_ &&
+           sent - *renewed_ <= options_.renewal_gap;
 }
 
 bool LapseJudge::proved_dead(const ObservedLease& lease) const {
     if (!options_.check_processes || !life_ || options_.host_key.empty()) return false;
-    if (!lease.host_key || *lease.host_key != options_.host_key || lease.pid <= 0 || lease.process_start == 0) return false;
+    if (!lease.host_key || *lease.host_key != options_.host_key || lease.pid <= 0 || lease.process_start == 0)
+        return false;
     return life_(lease.pid, lease.process_start) == seam::Life::dead;
 }
 
-LapseJudge::Finding LapseJudge::judge(Record& record, const ObservedLease& lease, std::int64_t database_now_ms,
-                                      seam::Duration sent, seam::Duration received) {
+LapseJudge::Finding LapseJudge::judge(Record& record, const ObservedLease& lease,
+                                      std::int64_t database_now_ms, seam::Duration sent,
+                                      seam::Duration received) {
     if (record.dead) {
         if (received - record.reported < options_.look_again) return Finding::alive;
         record.reported = received;
         return Finding::again;
     }
-    const seam::Duration needed = std::max<seam::Duration>(options_.lease, std::chrono::milliseconds(lease.lease_ms));
+    const seam::Duration needed =
+        std::max<seam::Duration>(options_.lease, std::chrono::milliseconds(lease.lease_ms));
     const bool lapsed = lease.expires_at_ms <= database_now_ms && sent - record.unchanged_since >= needed;
     if (!lapsed && !proved_dead(lease)) return Finding::alive;
     record.dead = true;
@@ -69,7 +74,8 @@ LapseJudge::Verdict LapseJudge::tick(std::span<const ObservedLease> leases, std:
         auto [entry, added] = records_.try_emplace(lease.executor_id);
         Record& record = entry->second;
         if (added || record.incarnation != lease.incarnation || record.counter != lease.counter) {
-            record = Record{.incarnation = lease.incarnation, .counter = lease.counter, .unchanged_since = received};
+            record = Record{
+                .incarnation = lease.incarnation, .counter = lease.counter, .unchanged_since = received};
         }
         record.seen = ticks_;
         if (!may_judge) continue;

@@ -26,7 +26,7 @@ struct ObservedLease {
     std::string incarnation = {};
     std::int64_t counter = 0;
     std::int64_t expires_at_ms = 0;  // database clock
-    std::int64_t lease_ms = 0;       // how long its counter must be seen unchanged; at least our own lease counts
+    std::int64_t lease_ms = 0;  // how long its counter must be seen unchanged; at least our own lease counts
     std::optional<std::string> host_key = {};  // equal keys: pids can be compared; nullopt equals nothing
     int pid = 0;
     std::uint64_t process_start = 0;  // 0 = unknown
@@ -62,8 +62,9 @@ class LapseJudge {
     void tick_failed();
 
     struct Verdict {
-        std::vector<ObservedLease> dead;   // newly found dead, ordered by executor id: sweep them
-        std::vector<ObservedLease> again;  // dead before, not looked at for `look_again`: sweep those that have rows
+        std::vector<ObservedLease> dead;  // newly found dead, ordered by executor id: sweep them
+        std::vector<ObservedLease>
+            again;  // dead before, not looked at for `look_again`: sweep those that have rows
     };
     /// A tick that succeeded: all leases of the application, the database clock it reported, and the boot times at which it
     /// was sent and answered.
@@ -84,8 +85,8 @@ class LapseJudge {
     enum class Finding : std::uint8_t { alive, dead, again };
 
     bool evidence_holds(seam::Duration sent, seam::Duration received) const;
-    Finding judge(Record& record, const ObservedLease& lease, std::int64_t database_now_ms, seam::Duration sent,
-                  seam::Duration received);
+    Finding judge(Record& record, const ObservedLease& lease, std::int64_t database_now_ms,
+                  seam::Duration sent, seam::Duration received);
     bool proved_dead(const ObservedLease& lease) const;
 
     LapseOptions options_;

@@ -53,7 +53,9 @@ TerminationSignals::TerminationSignals() {
     int none = -1;
     if (!signal_event.compare_exchange_strong(none, fd)) {
         close(fd);
-        throw UsageError("wait() is running on another App of this process: only one can wait for the termination signals");
+        throw UsageError(
+            "wait() is running on another App of this process: only one can wait for the termination "
+            "signals");
     }
     struct sigaction action = {};
     action.sa_handler = on_signal;
@@ -76,7 +78,8 @@ bool TerminationSignals::arrived() const noexcept {
 
 void TerminationSignals::wait(Duration at_most) {
     pollfd watched{signal_event.load(), POLLIN, 0};
-    poll(&watched, 1, static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(at_most).count()));
+    poll(&watched, 1,
+         static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(at_most).count()));
 }
 
 }  // namespace dbos::seam

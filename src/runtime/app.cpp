@@ -17,7 +17,8 @@ App::App(AppOptions options) : impl_(std::make_unique<Impl>(std::move(options)))
 
 App::~App() {
     // In a forked child the threads are not there and the connections are the parent's: forget everything.
-    if (seam::process_id() != impl_->pid) static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
+    if (seam::process_id() != impl_->pid)
+        static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
 }
 
 void App::add(detail::Implementation implementation) { impl_->executor.implement(std::move(implementation)); }
@@ -33,7 +34,8 @@ void App::wait() {
 
 std::vector<std::string> App::shutdown(Duration completion_timeout, Duration step_timeout) {
     if (client::thread_marks().body_database != nullptr) {
-        throw UsageError("shutdown() was called in a workflow body, which it would wait for: call it on another thread");
+        throw UsageError(
+            "shutdown() was called in a workflow body, which it would wait for: call it on another thread");
     }
     if (impl_->executor.launched()) impl_->executor.callbacks()->check_may_block("shutdown()");
     return impl_->executor.shutdown(completion_timeout, step_timeout);
@@ -50,7 +52,8 @@ std::shared_ptr<detail::HandleState> App::start(const detail::CallTarget& target
     return impl_->executor.start(target, std::move(options), std::move(arguments));
 }
 
-void App::start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments, detail::HandleDone done) {
+void App::start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
+                      detail::HandleDone done) {
     impl_->executor.start_async(target, std::move(options), std::move(arguments), std::move(done));
 }
 

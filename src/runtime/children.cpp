@@ -51,33 +51,37 @@ sysdb::Millis instant_of(Run& run, const sysdb::StepRecord& record) {
     try {
         return std::stoll(record.output.value_or(""));
     } catch (const std::exception&) {
-        run.fail_for_good(std::make_exception_ptr(
-            StepNondeterminism(run.id(), record.function_id, "its record holds no instant: " + record.output.value_or("NULL"))));
+        run.fail_for_good(std::make_exception_ptr(StepNondeterminism(
+            run.id(), record.function_id, "its record holds no instant: " + record.output.value_or("NULL"))));
     }
 }
 
 /// A workflow that a body started: its waits are recorded operations of that body.
 class ChildHandle final : public detail::HandleState {
    public:
-    ChildHandle(Run& run, std::string workflow_id) : run_(run.shared_from_this()), workflow_id_(std::move(workflow_id)) {}
+    ChildHandle(Run& run, std::string workflow_id)
+        : run_(run.shared_from_this()), workflow_id_(std::move(workflow_id)) {}
 
     const std::string& workflow_id() const noexcept override { return workflow_id_; }
     Value await(const GetResultOptions& options, std::span<const ErrorType> errors) override {
         core::check_get_result(options);
         return await_workflow(*run_, workflow_id_, options.timeout, errors);
     }
-    void await_async(const GetResultOptions&, std::span<const ErrorType>, const std::shared_ptr<detail::FutureCore>&,
-                     AwaitDone) override {
+    void await_async(const GetResultOptions&, std::span<const ErrorType>,
+                     const std::shared_ptr<detail::FutureCore>&, AwaitDone) override {
         refuse("get_result_async");
     }
     WorkflowStatus status() override;
     Future<WorkflowStatus> status_async() override { refuse("get_status_async"); }
-    const std::shared_ptr<detail::CallbackQueue>& callbacks() const noexcept override { return run_->executor().callbacks(); }
+    const std::shared_ptr<detail::CallbackQueue>& callbacks() const noexcept override {
+        return run_->executor().callbacks();
+    }
 
    private:
     [[noreturn]] void refuse(const char* operation) const {
         throw UsageError(std::string(operation) +
-                             " was called on a handle that a workflow's body made: a body waits with get_result(), which is recorded",
+                             " was called on a handle that a workflow's body made: a body waits with "
+                             "get_result(), which is recorded",
                          run_->id());
     }
     const std::shared_ptr<Run> run_;
@@ -152,7 +156,8 @@ WorkflowStatus status_from(const Value& fields) {
 WorkflowStatus ChildHandle::status() {
     run_->enter("get_status");
     const std::int32_t id = run_->reserve();
-    if (const auto* record = run_->recorded(id, kGetStatus)) return status_from(deliver(*run_, *record, kGetStatus));
+    if (const auto* record = run_->recorded(id, kGetStatus))
+        return status_from(deliver(*run_, *record, kGetStatus));
     Executor& executor = run_->executor();
     sysdb::StepRecord record{.function_id = id,
                              .function_name = kGetStatus,
@@ -173,13 +178,16 @@ WorkflowStatus ChildHandle::status() {
 }
 
 /// What an ended workflow's row says, as a record of DBOS.getResult in the application's own format.
-void fill_result(Run& run, const sysdb::ResultRow& row, sysdb::StepRecord& record, std::span<const ErrorType> errors) {
+void fill_result(Run& run, const sysdb::ResultRow& row, sysdb::StepRecord& record,
+                 std::span<const ErrorType> errors) {
     Executor& executor = run.executor();
     const Serializer& format = executor.serializer();
     std::optional<Failure> failure;
     if (row.status == "SUCCESS") {
         try {
-            record.output = row.output ? format.encode(executor.format_of(row.serialization).decode(*row.output)) : "null";
+            record.output = row.output
+                                ? format.encode(executor.format_of(row.serialization).decode(*row.output))
+                                : "null";
         } catch (const Error&) {  // undecodable here, or not storable in our format: the same on every replay
             failure = describe(std::current_exception(), errors);
         }
@@ -201,17 +209,21 @@ void fill_result(Run& run, const sysdb::ResultRow& row, sysdb::StepRecord& recor
 
 /// Delivers a DBOS.getResult record: what the awaited workflow failed with is thrown by the awaited contract's types, what the
 /// wait itself met (cancelled, dead-lettered, deleted, timed out) as the library's own errors.
-Value deliver_result(Run& run, const sysdb::StepRecord& record, const std::string& workflow_id, std::span<const ErrorType> errors) {
+Value deliver_result(Run& run, const sysdb::StepRecord& record, const std::string& workflow_id,
+                     std::span<const ErrorType> errors) {
     const Serializer& format = run.executor().format_of(record.serialization);
-    if (!record.error || record.error->empty()) return record.output ? format.decode(*record.output) : Value();
+    if (!record.error || record.error->empty())
+        return record.output ? format.decode(*record.output) : Value();
     const Failure failure = read_failure(*record.error, &format);
     // The data names the workflow: an awaited workflow may have failed with such an error of its own.
     const auto is = [&](const std::exception_ptr& own) {
         const Failure expected = describe(own);
         return expected.type_name == failure.type_name && expected.data == failure.data;
     };
-    if (is(std::make_exception_ptr(AwaitedWorkflowCancelled(workflow_id)))) throw AwaitedWorkflowCancelled(workflow_id);
-    if (is(std::make_exception_ptr(AwaitedWorkflowMaxRecovery(workflow_id)))) throw AwaitedWorkflowMaxRecovery(workflow_id);
+    if (is(std::make_exception_ptr(AwaitedWorkflowCancelled(workflow_id))))
+        throw AwaitedWorkflowCancelled(workflow_id);
+    if (is(std::make_exception_ptr(AwaitedWorkflowMaxRecovery(workflow_id))))
+        throw AwaitedWorkflowMaxRecovery(workflow_id);
     if (is(std::make_exception_ptr(NonexistentWorkflow(workflow_id)))) throw NonexistentWorkflow(workflow_id);
     if (is(std::make_exception_ptr(Timeout("", workflow_id)))) throw Timeout(failure.message, workflow_id);
     raise_workflow(failure, errors, workflow_id);
@@ -219,7 +231,8 @@ Value deliver_result(Run& run, const sysdb::StepRecord& record, const std::strin
 
 }  // namespace
 
-Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout, std::span<const ErrorType> errors) {
+Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout,
+                     std::span<const ErrorType> errors) {
     run.enter("get_result");
     Executor& executor = run.executor();
     // With a timeout two numbers, as in TypeScript: first the durable deadline, then the result.
@@ -229,11 +242,13 @@ Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Dur
         if (const auto* record = run.recorded(deadline_id, kSleep)) {
             until = instant_of(run, *record);
         } else {
-            until = durable_instant(run, deadline_id, executor.durable_now() + core::to_millis(*timeout), false);
+            until =
+                durable_instant(run, deadline_id, executor.durable_now() + core::to_millis(*timeout), false);
         }
     }
     const std::int32_t id = run.reserve();
-    if (const auto* record = run.recorded(id, kGetResult)) return deliver_result(run, *record, workflow_id, errors);
+    if (const auto* record = run.recorded(id, kGetResult))
+        return deliver_result(run, *record, workflow_id, errors);
 
     sysdb::StepRecord record{.function_id = id,
                              .function_name = kGetResult,
@@ -253,16 +268,16 @@ Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Dur
         ~Registered() { hub.withdraw(id); }
     };
     const Registered registered{
-        executor.hub(),
-        executor.hub().add(workflow_id, {.seen = true},
-                           [arrived, weak = run.weak_from_this()](sysdb::ResultRow row, std::exception_ptr error) {
-                               {
-                                   std::lock_guard lock(arrived->mutex);
-                                   arrived->row = std::move(row);
-                                   arrived->error = std::move(error);
-                               }
-                               if (const auto waiting = weak.lock()) waiting->notify();
-                           })};
+        executor.hub(), executor.hub().add(workflow_id, {.seen = true},
+                                           [arrived, weak = run.weak_from_this()](sysdb::ResultRow row,
+                                                                                  std::exception_ptr error) {
+                                               {
+                                                   std::lock_guard lock(arrived->mutex);
+                                                   arrived->row = std::move(row);
+                                                   arrived->error = std::move(error);
+                                               }
+                                               if (const auto waiting = weak.lock()) waiting->notify();
+                                           })};
     const auto ready = [arrived] {
         std::lock_guard lock(arrived->mutex);
         return arrived->row.has_value() || arrived->error;
@@ -271,7 +286,9 @@ Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Dur
     std::lock_guard lock(arrived->mutex);
     try {
         if (woken == Woken::due) {
-            throw Timeout("workflow \"" + workflow_id + "\" did not end within " + std::to_string(timeout->count()) + " s", workflow_id);
+            throw Timeout("workflow \"" + workflow_id + "\" did not end within " +
+                              std::to_string(timeout->count()) + " s",
+                          workflow_id);
         }
         if (arrived->error) std::rethrow_exception(arrived->error);
         fill_result(run, *arrived->row, record, errors);
@@ -292,7 +309,8 @@ Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Dur
 
 namespace detail {
 
-std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target, EnqueueOptions options, Arguments arguments) {
+std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target, EnqueueOptions options,
+                                         Arguments arguments) {
     using runtime::ChildHandle;
     run.enter("ctx.start_workflow");
     runtime::Executor& executor = run.executor();
@@ -300,17 +318,22 @@ std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& ta
     const bool own_timeout = options.workflow_timeout.has_value();
     const bool own_id = options.workflow_id.has_value();
     if (options.workflow_id_reuse_policy == WorkflowIdReusePolicy::reject) {
-        throw UsageError("ctx.start_workflow: workflow_id_reuse_policy = reject is not available in a body; leave workflow_id out, "
-                         "and the child has an id of its own", run.id());
+        throw UsageError(
+            "ctx.start_workflow: workflow_id_reuse_policy = reject is not available in a body; leave "
+            "workflow_id out, "
+            "and the child has an id of its own",
+            run.id());
     }
     // Refused before a number is taken: what is wrong with the call is wrong on every run. What is recorded is not asked again.
     const bool check = !run.next_is_recorded();
-    client::PreparedStart start = executor.prepare(target, std::move(options), std::move(arguments), implementation, check);
+    client::PreparedStart start =
+        executor.prepare(target, std::move(options), std::move(arguments), implementation, check);
     sysdb::NewWorkflow& child = start.row;
     const std::int32_t id = run.reserve();
     if (!own_id) child.workflow_id = run.id() + "-" + std::to_string(id);
     if (const auto* record = run.recorded(id, child.name)) {
-        if (record->error && !record->error->empty()) static_cast<void>(runtime::deliver(run, *record, child.name));
+        if (record->error && !record->error->empty())
+            static_cast<void>(runtime::deliver(run, *record, child.name));
         return std::make_shared<ChildHandle>(run, record->child_workflow_id.value_or(child.workflow_id));
     }
     child.parent_workflow_id = run.id();
@@ -335,7 +358,9 @@ std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& ta
 void Context::sleep(Duration duration) {
     run_.enter("ctx.sleep");
     if (!(duration.count() >= 0)) {
-        throw UsageError("ctx.sleep: expected 0 or a positive duration, got " + std::to_string(duration.count()) + " s", run_.id());
+        throw UsageError(
+            "ctx.sleep: expected 0 or a positive duration, got " + std::to_string(duration.count()) + " s",
+            run_.id());
     }
     const std::int32_t id = run_.reserve();
     runtime::Executor& executor = run_.executor();
@@ -350,7 +375,9 @@ void Context::sleep(Duration duration) {
 
 const std::string& Context::workflow_id() const noexcept { return run_.id(); }
 const std::string& Context::executor_id() const noexcept { return run_.executor().executor_id(); }
-const std::string& Context::application_version() const noexcept { return run_.executor().application_version(); }
+const std::string& Context::application_version() const noexcept {
+    return run_.executor().application_version();
+}
 bool Context::interrupted() const noexcept { return run_.interrupted(); }
 
 }  // namespace dbos

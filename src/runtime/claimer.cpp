@@ -19,8 +19,8 @@ constexpr auto kAfterFailure = std::chrono::seconds(1);
 
 /// Whether this version can keep every limit of the queue.
 bool supported(const sysdb::QueueRow& row) {
-    return !row.rate_limit_max && !row.partition_queue && !row.partition_concurrency && !row.partition_worker_concurrency &&
-           !row.partition_rate_limit_max;
+    return !row.rate_limit_max && !row.partition_queue && !row.partition_concurrency &&
+           !row.partition_worker_concurrency && !row.partition_rate_limit_max;
 }
 
 }  // namespace
@@ -54,7 +54,8 @@ void Claimer::set_queues(const std::vector<sysdb::QueueRow>& rows) {
         queue.served = supported(row);
         if (!queue.served && warned_.insert(row.name).second) {
             log_to(executor_.log(), LogLevel::warn,
-                   "a queue is not served: it has a rate limit or partitions, which this version does not implement",
+                   "a queue is not served: it has a rate limit or partitions, which this version does not "
+                   "implement",
                    {{"queue", row.name}});
         }
     };
@@ -64,7 +65,8 @@ void Claimer::set_queues(const std::vector<sysdb::QueueRow>& rows) {
     for (const auto& row : rows) {
         if (row.name != kInternalQueue) serve(row);
     }
-    std::erase_if(queues_, [](const auto& entry) { return !entry.second.served && entry.second.running == 0; });
+    std::erase_if(queues_,
+                  [](const auto& entry) { return !entry.second.served && entry.second.running == 0; });
     poked_ = true;
     changed_.notify_all();
 }
@@ -180,7 +182,8 @@ Claimer::Round Claimer::next_round(std::int32_t room, seam::SteadyTime& wake_at)
         return !round.plain.empty();
     };
     // Both kinds in turn.
-    if (last_was_shared_ ? (take_plain() || take_shared()) : (take_shared() || take_plain())) last_was_shared_ = !round.shared.empty();
+    if (last_was_shared_ ? (take_plain() || take_shared()) : (take_shared() || take_plain()))
+        last_was_shared_ = !round.shared.empty();
     return round;
 }
 
@@ -205,7 +208,9 @@ void Claimer::run() {
         // No claim, and nothing handed back, under a lapsed lease: a peer may be handing our rows back, or hold our id.
         if (!executor_.lease().wait_until_not_expired(milliseconds(200))) continue;
         // Between claims, when everything that this process has claimed is registered.
-        if (orphans_due_.exchange(false)) executor_.guarded("looking for workflows that no run holds", [&] { executor_.hand_back_orphans(); });
+        if (orphans_due_.exchange(false))
+            executor_.guarded("looking for workflows that no run holds",
+                              [&] { executor_.hand_back_orphans(); });
         if (round.empty()) continue;
         claim(round, std::min(room, kMaxRows));
     }
@@ -246,7 +251,8 @@ void Claimer::claim(const Round& round, std::int32_t room) {
     for (auto& row : rows) executor_.dispatch(std::move(row), lapse);
 }
 
-void Claimer::settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full, bool contended) {
+void Claimer::settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full,
+                     bool contended) {
     std::map<std::string, std::int32_t> claimed;
     for (const auto& row : rows) ++claimed[row.queue_name];
     std::lock_guard lock(mutex_);

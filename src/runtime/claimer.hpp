@@ -53,9 +53,9 @@ class Claimer {
     struct Queue {
         sysdb::QueueRow row;
         std::uint32_t hash = 0;
-        std::int32_t running = 0;      // claimed and not ended
-        bool work = true;              // may have rows
-        std::uint64_t signals = 0;     // counts has_work, so that one during a claim is not lost
+        std::int32_t running = 0;       // claimed and not ended
+        bool work = true;               // may have rows
+        std::uint64_t signals = 0;      // counts has_work, so that one during a claim is not lost
         seam::SteadyTime not_before{};  // after a lost race for the shared limit
         bool served = true;
     };
@@ -71,7 +71,8 @@ class Claimer {
     Round next_round(std::int32_t room, seam::SteadyTime& wake_at);
     static std::int32_t free_slots(const Queue& queue);
     void claim(const Round& round, std::int32_t room);
-    void settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full, bool contended);
+    void settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full,
+                bool contended);
 
     Executor& executor_;
     mutable seam::Mutex mutex_;

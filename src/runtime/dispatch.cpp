@@ -1,6 +1,6 @@
 // Runs of an executor: taking over claimed and started rows, running bodies, recording outcomes, losing ownership.
-#include <algorithm>
 #include <cxxabi.h>
+#include <algorithm>
 #include <utility>
 
 #include "client/marks.hpp"
@@ -12,9 +12,9 @@ namespace dbos::runtime {
 
 namespace {
 
-constexpr std::int32_t kNotBegunMax = 400;       // two claim batches
+constexpr std::int32_t kNotBegunMax = 400;  // two claim batches
 constexpr std::size_t kOutcomesPendingMax = 4096;
-constexpr std::size_t kRunningMax = 4096;        // bodies that claims fill up to, waits not counted
+constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted
 
 }  // namespace
 
@@ -24,7 +24,8 @@ std::int32_t Executor::claim_room() {
     const std::size_t bound = permits_.limit() == 0 ? kRunningMax : std::min(permits_.limit(), kRunningMax);
     const std::size_t wanted = permits_.demand() + not_begun_;
     if (wanted >= bound) return 0;
-    return std::min(static_cast<std::int32_t>(bound - wanted), std::max(0, kNotBegunMax - static_cast<std::int32_t>(not_begun_)));
+    return std::min(static_cast<std::int32_t>(bound - wanted),
+                    std::max(0, kNotBegunMax - static_cast<std::int32_t>(not_begun_)));
 }
 
 bool Executor::reserve(const sysdb::Fence& fence) {
@@ -68,7 +69,8 @@ void Executor::hand_back_orphans() {
     const auto queues = database().hand_back_orphans(executor_id_, fences, names_, orphans_since_ - 5'000);
     orphans_since_ = now;
     for (const auto& queue : queues) {
-        log_to(log(), LogLevel::warn, "workflows that no run held were handed back to their queue", {{"queue", queue}});
+        log_to(log(), LogLevel::warn, "workflows that no run held were handed back to their queue",
+               {{"queue", queue}});
         claimer_.has_work(queue);
     }
 }
@@ -104,22 +106,26 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
     const auto limit = implementation ? implementation->options.max_recovery_attempts : 0;
     if (!implementation) {
         // A row met all the same stays PENDING, as in the other SDKs, until somebody who implements it recovers it.
-        log_to(log(), LogLevel::error, "a claimed workflow has no body here; it stays PENDING", {{"workflow_id", row.workflow_id}, {"workflow", row.name}});
+        log_to(log(), LogLevel::error, "a claimed workflow has no body here; it stays PENDING",
+               {{"workflow_id", row.workflow_id}, {"workflow", row.name}});
         claimer_.slot_freed(row.queue_name);
         return;
     }
     if (limit > 0 && row.recovery_attempts > limit + 1) {
         guarded("dead-lettering a workflow", [&] {
             if (database().dead_letter(fence, row.recovery_attempts)) {
-                log_to(log(), LogLevel::error, "a workflow was taken up too often and is given up (MAX_RECOVERY_ATTEMPTS_EXCEEDED)",
-                       {{"workflow_id", row.workflow_id}, {"attempts", std::to_string(row.recovery_attempts)}});
+                log_to(
+                    log(), LogLevel::error,
+                    "a workflow was taken up too often and is given up (MAX_RECOVERY_ATTEMPTS_EXCEEDED)",
+                    {{"workflow_id", row.workflow_id}, {"attempts", std::to_string(row.recovery_attempts)}});
             }
         });
         claimer_.slot_freed(row.queue_name);
         return;
     }
     if (row.inputs_deferred) {
-        if (!guarded("reading the inputs of a claimed workflow", [&] { row.inputs = database().inputs(row.workflow_id); })) {
+        if (!guarded("reading the inputs of a claimed workflow",
+                     [&] { row.inputs = database().inputs(row.workflow_id); })) {
             claimer_.slot_freed(row.queue_name);  // the orphan check hands it back
             return;
         }
@@ -139,7 +145,8 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
     run_body(run);
 }
 
-void Executor::begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation, std::uint32_t lapse) {
+void Executor::begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation,
+                            std::uint32_t lapse) {
     Run::Birth birth{.fence = {row.workflow_id, row.token},
                      .implementation = &implementation,
                      .inputs = row.inputs,
@@ -158,7 +165,8 @@ void Executor::begin_direct(const sysdb::NewWorkflow& row, const detail::Impleme
 const Serializer& Executor::format_of(const sysdb::Text& name) const {
     if (!name || name->empty() || *name == options_.serializer->name()) return *options_.serializer;
     if (const Serializer* found = find_serializer(*name)) return *found;
-    throw DecodeError("$", "a format that this version reads (portable_json)", "\"" + *name + "\"", "unknown_format", *name);
+    throw DecodeError("$", "a format that this version reads (portable_json)", "\"" + *name + "\"",
+                      "unknown_format", *name);
 }
 
 void Executor::execute(const std::shared_ptr<Run>& run) {
@@ -175,9 +183,11 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
     run->body_begins();
     try {
         // An empty id can never be awaited or recovered: it ends at once (runtime protocol 1.7).
-        if (run->id().find_first_not_of(" \t\r\n") == std::string::npos) throw UsageError("a workflow id must not be blank");
+        if (run->id().find_first_not_of(" \t\r\n") == std::string::npos)
+            throw UsageError("a workflow id must not be blank");
         format = &format_of(run->birth().serialization);
-        const Arguments arguments = run->birth().inputs.empty() ? Arguments() : format->decode_inputs(run->birth().inputs);
+        const Arguments arguments =
+            run->birth().inputs.empty() ? Arguments() : format->decode_inputs(run->birth().inputs);
         Context context(*run);
         const client::BodyMark mark(core_->database_key());
         result = run->birth().implementation->body(context, arguments);
@@ -193,7 +203,8 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
     if (run->interrupted() || interrupted) {
         // Parked for good: the outcome is somebody else's to write. Handles read it from the database.
         if (run->interrupt_reason() != Interrupt::Reason::shutdown) {
-            log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over", {{"workflow_id", run->id()}});
+            log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over",
+                   {{"workflow_id", run->id()}});
         }
         release(run->fence(), run->birth().queue_name);
         hub().notify_ended(run->id());
@@ -216,21 +227,27 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
         std::lock_guard lock(mutex_);
         ++outcomes_pending_;
     }
-    sysdb::Outcome outcome{.fence = run->fence(), .success = success, .payload = std::move(payload), .queue_name = {}};
-    if (run->birth().queue_name && claimer_.has_shared_limit(*run->birth().queue_name)) outcome.queue_name = run->birth().queue_name;
+    sysdb::Outcome outcome{
+        .fence = run->fence(), .success = success, .payload = std::move(payload), .queue_name = {}};
+    if (run->birth().queue_name && claimer_.has_shared_limit(*run->birth().queue_name))
+        outcome.queue_name = run->birth().queue_name;
     // What waits here for the result is told without a query.
-    auto row = std::make_shared<sysdb::ResultRow>(sysdb::ResultRow{.workflow_id = run->id(),
-                                                                   .status = success ? "SUCCESS" : "ERROR",
-                                                                   .output = success ? sysdb::Text(outcome.payload) : sysdb::Text(),
-                                                                   .error = success ? sysdb::Text() : sysdb::Text(outcome.payload),
-                                                                   .serialization = run->birth().serialization});
+    auto row = std::make_shared<sysdb::ResultRow>(
+        sysdb::ResultRow{.workflow_id = run->id(),
+                         .status = success ? "SUCCESS" : "ERROR",
+                         .output = success ? sysdb::Text(outcome.payload) : sysdb::Text(),
+                         .error = success ? sysdb::Text() : sysdb::Text(outcome.payload),
+                         .serialization = run->birth().serialization});
     // The body's thread is free at once; the slot only when the outcome has been committed.
-    database().record_outcome_async(std::move(outcome), [this, run, row](sysdb::OutcomeResult result, std::exception_ptr error) {
+    database().record_outcome_async(std::move(outcome), [this, run, row](sysdb::OutcomeResult result,
+                                                                         std::exception_ptr error) {
         const bool recorded = !error && result == sysdb::OutcomeResult::recorded;
         if (error) {
-            log_to(log(), LogLevel::error, "an outcome could not be recorded; the workflow will be recovered", {{"workflow_id", run->id()}});
+            log_to(log(), LogLevel::error, "an outcome could not be recorded; the workflow will be recovered",
+                   {{"workflow_id", run->id()}});
         } else if (!recorded) {
-            log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over", {{"workflow_id", run->id()}});
+            log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over",
+                   {{"workflow_id", run->id()}});
         }
         release(run->fence(), run->birth().queue_name);
         // After the release: who registers a wait from now on looks at the database.

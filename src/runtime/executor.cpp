@@ -23,7 +23,8 @@ constexpr std::size_t kSmallestThreadBound = 64;
 constexpr std::size_t kPostThreads = 4;
 
 std::string environment(const char* name) {
-    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): read once, while one thread configures
+    const char* value =
+        std::getenv(name);  // NOLINT(concurrency-mt-unsafe): read once, while one thread configures
     return value ? value : "";
 }
 
@@ -40,7 +41,8 @@ AppOptions with_defaults(AppOptions options) {
     if (options.application_version.empty()) options.application_version = options.name + "-1";
     if (options.executor_id.empty()) options.executor_id = environment("DBOS__VMID");
     if (options.max_threads == 0) {
-        options.max_threads = static_cast<std::int64_t>(std::max(kSmallestThreadBound, seam::map_count_limit() / 4));
+        options.max_threads =
+            static_cast<std::int64_t>(std::max(kSmallestThreadBound, seam::map_count_limit() / 4));
     }
     return options;
 }
@@ -53,13 +55,16 @@ Executor::Executor(AppOptions options)
       configured_id_(!options_.executor_id.empty()),
       version_(options_.application_version),
       application_id_(environment("DBOS__APPID")),
-      permits_(static_cast<std::size_t>(options_.max_running > 0 ? options_.max_running : options_.max_threads)),
+      permits_(
+          static_cast<std::size_t>(options_.max_running > 0 ? options_.max_running : options_.max_threads)),
       claimer_(*this),
       ticker_(*this) {
-    static_cast<void>(sql::Url::parse(options_.system_database_url));  // a malformed one is refused here, not at launch
+    static_cast<void>(
+        sql::Url::parse(options_.system_database_url));  // a malformed one is refused here, not at launch
     // Unique per process by default: host, process, and a random part for the next process of the same number.
     if (executor_id_.empty()) {
-        executor_id_ = seam::host_name() + "-" + std::to_string(seam::process_id()) + "-" + uuid4().substr(0, 8);
+        executor_id_ =
+            seam::host_name() + "-" + std::to_string(seam::process_id()) + "-" + uuid4().substr(0, 8);
     }
 }
 
@@ -69,18 +74,22 @@ Executor::~Executor() {
         const auto left = shutdown(Duration(0), Duration(10));
         if (left.empty()) break;
         for (const auto& step : left) {
-            log_to(log(), LogLevel::warn, "the application waits for a step that does not end; it must heed its stop_token()", {{"step", step}});
+            log_to(log(), LogLevel::warn,
+                   "the application waits for a step that does not end; it must heed its stop_token()",
+                   {{"step", step}});
         }
     }
 }
 
 void Executor::implement(detail::Implementation implementation) {
     if (phase_.load() != Phase::configuring) {
-        throw UsageError("implement(\"" + implementation.name + "\") was called after launch(): implement every workflow before it");
+        throw UsageError("implement(\"" + implementation.name +
+                         "\") was called after launch(): implement every workflow before it");
     }
     const std::string name = implementation.name;
     if (!implementations_.emplace(name, std::move(implementation)).second) {
-        throw UsageError("a body for workflow \"" + name + "\" is implemented already: one application implements a name once");
+        throw UsageError("a body for workflow \"" + name +
+                         "\" is implemented already: one application implements a name once");
     }
     names_.push_back(name);
     std::sort(names_.begin(), names_.end());
@@ -96,7 +105,8 @@ void Executor::register_queue(const QueueOptions& options) {
     std::lock_guard lock(queues_mutex_);
     for (const auto& known : queue_options_) {
         if (known.name == options.name) {
-            throw UsageError("queue \"" + options.name + "\" is registered already in this application: register it once");
+            throw UsageError("queue \"" + options.name +
+                             "\" is registered already in this application: register it once");
         }
     }
     if (launched()) {
@@ -110,7 +120,8 @@ void Executor::register_queue_row(const QueueOptions& queue) {
     sysdb::QueueRow row;
     row.name = queue.name;
     if (queue.concurrency) row.concurrency = static_cast<std::int32_t>(*queue.concurrency);
-    if (queue.worker_concurrency) row.worker_concurrency = static_cast<std::int32_t>(*queue.worker_concurrency);
+    if (queue.worker_concurrency)
+        row.worker_concurrency = static_cast<std::int32_t>(*queue.worker_concurrency);
     row.priority_enabled = true;
     row.polling_interval_sec = queue.polling_interval.count();
     row.application_name = options_.name;
@@ -151,15 +162,16 @@ void Executor::open_database() {
     database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
     database_->open();
     sysdb::require_app_floor(database_->layout());
-    core_ = std::make_shared<client::Core>(database_, client::CoreOptions{.database_key = open.url.printable + " " + open.schema,
-                                                                          .application_name = options_.name,
-                                                                          .serializer = options_.serializer,
-                                                                          .log = log(),
-                                                                          .executor = options_.executor,
-                                                                          .wakeups = options_.use_listen_notify.value_or(true),
-                                                                          .retry_connection_errors = options_.retry_connection_errors,
-                                                                          .runs_here = [this](const std::string& id) { return runs_here(id); },
-                                                                          .query_timeout = options_.observability_query_timeout});
+    core_ = std::make_shared<client::Core>(
+        database_, client::CoreOptions{.database_key = open.url.printable + " " + open.schema,
+                                       .application_name = options_.name,
+                                       .serializer = options_.serializer,
+                                       .log = log(),
+                                       .executor = options_.executor,
+                                       .wakeups = options_.use_listen_notify.value_or(true),
+                                       .retry_connection_errors = options_.retry_connection_errors,
+                                       .runs_here = [this](const std::string& id) { return runs_here(id); },
+                                       .query_timeout = options_.observability_query_timeout});
     local_core_.store(core_.get());
     client_ = client::make_client(core_);
 }
@@ -184,19 +196,21 @@ void Executor::take_lease() {
     if (!host.empty()) row.host_key = host;
     row.pid = seam::process_id();
     row.process_start = static_cast<std::int64_t>(seam::process_start(row.pid));
-    lease_ = std::make_unique<LeaseKeeper>(database(), std::move(row),
-                                           LeaseKeeper::Options{.lease = lease_duration(),
-                                                                .renew_every = core::to_nanos(options_.lease_renewal),
-                                                                .check_pid = options_.check_pid,
-                                                                .log = log(),
-                                                                .replaced = [this] { lost_lease(); }});
+    lease_ = std::make_unique<LeaseKeeper>(
+        database(), std::move(row),
+        LeaseKeeper::Options{.lease = lease_duration(),
+                             .renew_every = core::to_nanos(options_.lease_renewal),
+                             .check_pid = options_.check_pid,
+                             .log = log(),
+                             .replaced = [this] { lost_lease(); }});
     lease_->take([this] { return phase_.load() == Phase::launching; });
 }
 
 void Executor::launch() {
     Phase configuring = Phase::configuring;
     if (!phase_.compare_exchange_strong(configuring, Phase::launching)) {
-        throw UsageError("launch() was called twice: an App is launched once; make another App to launch again");
+        throw UsageError(
+            "launch() was called twice: an App is launched once; make another App to launch again");
     }
     try {
         open_database();
@@ -206,15 +220,17 @@ void Executor::launch() {
         if (configured_id_) database().recover_own(executor_id_, options_.name, version_);
         timers_ = std::make_unique<Timers>();
         // Waits hold a thread and no permit, so the pool is bounded by what the process can have, not by max_threads.
-        pool_ = std::make_unique<ThreadPool>(std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4));
+        pool_ = std::make_unique<ThreadPool>(
+            std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4));
         posts_ = std::make_unique<ThreadPool>(kPostThreads);
         for (const auto& queue : queue_options_) register_queue_row(queue);
         reload_queues();
         orphans_since_ = durable_now();
         if (options_.use_listen_notify.value_or(true)) {
-            wakeups_ = std::make_unique<sysdb::Wakeups>(database(), [this](const sysdb::Wakeups::Event& event) {
-                claimer_.have_work(event.queue_hashes, event.all || event.all_queues);
-            });
+            wakeups_ =
+                std::make_unique<sysdb::Wakeups>(database(), [this](const sysdb::Wakeups::Event& event) {
+                    claimer_.have_work(event.queue_hashes, event.all || event.all_queues);
+                });
         }
         phase_.store(Phase::serving);
         claimer_.start();
@@ -223,7 +239,9 @@ void Executor::launch() {
         const auto latest = database().latest_version(options_.name);
         claimer_.set_latest(!latest || *latest == version_);
         if (latest && *latest != version_) {
-            log_to(log(), LogLevel::warn, "this is not the latest version of the application: workflows without a version are left to the latest",
+            log_to(log(), LogLevel::warn,
+                   "this is not the latest version of the application: workflows without a version are left "
+                   "to the latest",
                    {{"version", version_}, {"latest", *latest}});
         }
         ticker_.start();
@@ -231,7 +249,8 @@ void Executor::launch() {
     } catch (...) {
         const auto why = std::current_exception();
         if (phase_.load() == Phase::serving) {
-            while (!shutdown(Duration(0), Duration(10)).empty()) {}
+            while (!shutdown(Duration(0), Duration(10)).empty()) {
+            }
         } else {
             stop_services();
         }
@@ -248,13 +267,15 @@ void Executor::warn_of_stranded_versions() {
             return row.version == version && row.expires_at > durable_now();
         });
         if (alive) continue;
-        log_to(log(), LogLevel::warn, "workflows wait for an application version that no executor of this library runs",
+        log_to(log(), LogLevel::warn,
+               "workflows wait for an application version that no executor of this library runs",
                {{"version", version}, {"workflows", std::to_string(count)}});
     }
 }
 
 void Executor::lost_lease() {
-    log_to(log(), LogLevel::error, "another process holds this executor's id: nothing is started or claimed here any more",
+    log_to(log(), LogLevel::error,
+           "another process holds this executor's id: nothing is started or claimed here any more",
            {{"executor_id", executor_id_}});
     std::vector<std::shared_ptr<Run>> runs;
     {
@@ -341,7 +362,8 @@ bool Executor::guarded(const char* what, const std::function<void()>& work) noex
         return true;
     } catch (const std::exception& error) {
         if (phase_.load() <= Phase::serving) {
-            log_to(log(), LogLevel::warn, "upkeep failed; it is tried again", {{"what", what}, {"error", error.what()}});
+            log_to(log(), LogLevel::warn, "upkeep failed; it is tried again",
+                   {{"what", what}, {"error", error.what()}});
         }
         return false;
     }
@@ -351,9 +373,11 @@ void Executor::check_serving(const char* operation) const {
     switch (phase_.load()) {
         case Phase::serving: return;
         case Phase::configuring:
-        case Phase::launching: throw UsageError(std::string(operation) + " was called before launch(): launch the App first");
+        case Phase::launching:
+            throw UsageError(std::string(operation) + " was called before launch(): launch the App first");
         case Phase::stopping:
-        case Phase::stopped: throw UsageError(std::string(operation) + " was called after shutdown(): nothing was started");
+        case Phase::stopped:
+            throw UsageError(std::string(operation) + " was called after shutdown(): nothing was started");
     }
 }
 

@@ -45,16 +45,19 @@ class Executor {
     void wait_for_end();
     bool launched() const noexcept { return phase_.load() == Phase::serving; }
 
-    std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments);
-    void start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments, detail::HandleDone done);
+    std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options,
+                                               Arguments&& arguments);
+    void start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
+                     detail::HandleDone done);
     Client& client();
     const std::shared_ptr<detail::CallbackQueue>& callbacks() const;
 
     // --- for bodies
     /// The row of a start, with what this executor adds to it. `implementation` is set if its body is here. Without `check`
     /// (a replay) it does not matter whether queue and body are known now.
-    client::PreparedStart prepare(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
-                                  const detail::Implementation*& implementation, bool check);
+    client::PreparedStart prepare(const detail::CallTarget& target, EnqueueOptions&& options,
+                                  Arguments&& arguments, const detail::Implementation*& implementation,
+                                  bool check);
     /// Commits a child and the parent's checkpoint, and runs the child here if it is a direct one. Returns the id to watch;
     /// a refusal is recorded as the checkpoint's error and thrown.
     std::string start_child(Run& run, sysdb::StepRecord checkpoint, client::PreparedStart child,
@@ -105,7 +108,8 @@ class Executor {
     bool reserve(const sysdb::Fence& fence);
     void unreserve(const sysdb::Fence& fence) noexcept;
     /// Runs a row that this process has just inserted as PENDING. It was reserved.
-    void begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation, std::uint32_t lapse);
+    void begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation,
+                      std::uint32_t lapse);
     /// The runs whose rows are ours.
     std::vector<sysdb::Fence> running() const;
     /// Whether a run of this workflow is going on in this process, its outcome not yet committed.
@@ -138,8 +142,10 @@ class Executor {
     void add_run(const std::shared_ptr<Run>& run);
     void lost_lease();
     void stop_services() noexcept;
-    std::shared_ptr<detail::HandleState> started(const client::PreparedStart& start, const sysdb::StartResult& result,
-                                                 const detail::Implementation* implementation, std::uint32_t lapse);
+    std::shared_ptr<detail::HandleState> started(const client::PreparedStart& start,
+                                                 const sysdb::StartResult& result,
+                                                 const detail::Implementation* implementation,
+                                                 std::uint32_t lapse);
 
     AppOptions options_;
     std::string executor_id_;
@@ -169,10 +175,10 @@ class Executor {
     seam::CondVar changed_;
     std::map<sysdb::Fence, std::shared_ptr<Run>> runs_;
     std::set<sysdb::Fence> reserved_;
-    std::size_t not_begun_ = 0;          // dispatched, its body not begun
-    std::size_t outcomes_pending_ = 0;   // submitted, not committed
-    bool ending_ = false;                // shutdown was asked for
-    seam::Mutex birth_mutex_;            // a reservation waits while orphans are looked for
+    std::size_t not_begun_ = 0;         // dispatched, its body not begun
+    std::size_t outcomes_pending_ = 0;  // submitted, not committed
+    bool ending_ = false;               // shutdown was asked for
+    seam::Mutex birth_mutex_;           // a reservation waits while orphans are looked for
     seam::Mutex recheck_mutex_;
     seam::Mutex shutdown_mutex_;
     seam::Mutex queues_mutex_;  // of queue_options_ after launch

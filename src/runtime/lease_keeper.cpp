@@ -15,7 +15,9 @@ namespace {
 constexpr unsigned kLapseBits = 20;
 constexpr std::uint64_t kLapseMask = (std::uint64_t{1} << kLapseBits) - 1;
 
-std::int64_t to_ms(seam::Duration duration) { return std::chrono::duration_cast<milliseconds>(duration).count(); }
+std::int64_t to_ms(seam::Duration duration) {
+    return std::chrono::duration_cast<milliseconds>(duration).count();
+}
 
 }  // namespace
 
@@ -26,8 +28,8 @@ LeaseKeeper::~LeaseKeeper() { stop(); }
 
 void LeaseKeeper::take(const std::function<bool()>& keep_waiting) {
     const auto refuse = [&](const char* why) {
-        throw ConfigError("executor id \"" + mine_.executor_id + "\" of application \"" + mine_.application_name +
-                          "\" is held by another process, " + why +
+        throw ConfigError("executor id \"" + mine_.executor_id + "\" of application \"" +
+                          mine_.application_name + "\" is held by another process, " + why +
                           "; stop that process, or give this one another executor_id (or none)");
     };
     seam::Duration sent = seam::boot_now();
@@ -41,13 +43,17 @@ void LeaseKeeper::take(const std::function<bool()>& keep_waiting) {
             const auto now = seam::steady_now();
             if (!seen || seen->incarnation != row->incarnation) {
                 seen = row;
-                give_up = now + std::max<seam::Duration>(options_.lease, milliseconds(row->lease_ms)) + std::chrono::seconds(1);
+                give_up = now + std::max<seam::Duration>(options_.lease, milliseconds(row->lease_ms)) +
+                          std::chrono::seconds(1);
             } else if (seen->counter != row->counter) {
                 refuse("which renews its lease");
             }
-            const bool same_host = options_.check_pid && row->host_key && mine_.host_key && *row->host_key == *mine_.host_key;
-            over = now >= give_up || (same_host && seam::process_life(row->pid, static_cast<std::uint64_t>(row->process_start)) ==
-                                                       seam::Life::dead);
+            const bool same_host =
+                options_.check_pid && row->host_key && mine_.host_key && *row->host_key == *mine_.host_key;
+            over =
+                now >= give_up ||
+                (same_host && seam::process_life(row->pid, static_cast<std::uint64_t>(row->process_start)) ==
+                                  seam::Life::dead);
         }
         if (!over) {
             if (!keep_waiting()) refuse("and the launch was stopped while it waited for it");
@@ -78,7 +84,8 @@ void LeaseKeeper::stop() noexcept {
     try {
         database_.expire_lease(mine_);
     } catch (const std::exception& error) {
-        log_to(options_.log, LogLevel::warn, "the lease could not be expired at shutdown; peers take over when it lapses",
+        log_to(options_.log, LogLevel::warn,
+               "the lease could not be expired at shutdown; peers take over when it lapses",
                {{"error", error.what()}});
     }
 }
@@ -100,7 +107,9 @@ bool LeaseKeeper::renew_once() {
     ++mine_.counter;
     switch (database_.renew_lease(mine_, options_.lease)) {
         case sysdb::LeaseRenewal::renewed: publish(sent, false); return true;
-        case sysdb::LeaseRenewal::inserted: publish(sent, true); return true;  // it may have been swept meanwhile
+        case sysdb::LeaseRenewal::inserted:
+            publish(sent, true);
+            return true;  // it may have been swept meanwhile
         case sysdb::LeaseRenewal::replaced: break;
     }
     {
@@ -128,7 +137,8 @@ void LeaseKeeper::run() {
             const auto took = seam::steady_now() - begun;
             next = took > std::chrono::seconds(1) ? seam::steady_now() : begun + options_.renew_every;
         } catch (const std::exception& error) {
-            log_to(options_.log, LogLevel::warn, "the lease could not be renewed; trying again", {{"error", error.what()}});
+            log_to(options_.log, LogLevel::warn, "the lease could not be renewed; trying again",
+                   {{"error", error.what()}});
             next = seam::steady_now() + milliseconds(200);
         }
     }
@@ -145,7 +155,9 @@ bool LeaseKeeper::expired() const noexcept {
     return to_ms(seam::boot_now()) >= static_cast<std::int64_t>(word >> kLapseBits);
 }
 
-std::uint32_t LeaseKeeper::lapse_number() const noexcept { return static_cast<std::uint32_t>(word_.load() & kLapseMask); }
+std::uint32_t LeaseKeeper::lapse_number() const noexcept {
+    return static_cast<std::uint32_t>(word_.load() & kLapseMask);
+}
 
 bool LeaseKeeper::wait_until_not_expired(seam::Duration at_most) {
     const auto until = seam::steady_now() + at_most;

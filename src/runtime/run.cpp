@@ -11,7 +11,8 @@ namespace dbos::runtime {
 
 using std::chrono::milliseconds;
 
-Run::Run(Executor& executor, Birth birth) : executor_(executor), birth_(std::move(birth)), checked_lapse_(birth_.lapse) {}
+Run::Run(Executor& executor, Birth birth)
+    : executor_(executor), birth_(std::move(birth)), checked_lapse_(birth_.lapse) {}
 
 void Run::body_begins() {
     body_thread_ = seam::thread_id();
@@ -25,22 +26,28 @@ void Run::enter(const char* operation) {
         throw UsageError(std::string(operation) + " was called " + cure, id());
     };
     if (ended()) refuse("after the body of workflow \"" + id() + "\" had ended; take results in the body");
-    if (in_step()) refuse("inside a step of workflow \"" + id() + "\"; a step only does its work: call it in the body, before or after the step");
+    if (in_step())
+        refuse("inside a step of workflow \"" + id() +
+               "\"; a step only does its work: call it in the body, before or after the step");
     if (seam::thread_id() != body_thread_) {
-        refuse("on a thread that does not run the body of workflow \"" + id() + "\"; use ctx.async_step for work on other threads");
+        refuse("on a thread that does not run the body of workflow \"" + id() +
+               "\"; use ctx.async_step for work on other threads");
     }
     if (std::uncaught_exceptions() > uncaught_at_entry_) {
         log_to(executor_.log(), LogLevel::error,
-               "a durable call was made while the body is being unwound (from a destructor); move it out of the destructor",
+               "a durable call was made while the body is being unwound (from a destructor); move it out of "
+               "the destructor",
                {{"workflow_id", id()}, {"operation", operation}});
     }
     if (interrupted() || sticky_error()) {
         const int throws = ++throws_;
         if (throws >= 3) {
             log_to(executor_.log(), LogLevel::warn,
-                   "the body goes on after its interrupt or error was thrown; let dbos::Interrupt pass and end the body",
+                   "the body goes on after its interrupt or error was thrown; let dbos::Interrupt pass and "
+                   "end the body",
                    {{"workflow_id", id()}, {"operation", operation}});
-            seam::sleep_for(std::min<seam::Duration>(milliseconds(10) * (1LL << std::min(throws - 3, 7)), std::chrono::seconds(1)));
+            seam::sleep_for(std::min<seam::Duration>(milliseconds(10) * (1LL << std::min(throws - 3, 7)),
+                                                     std::chrono::seconds(1)));
         }
     }
     throw_if_interrupted();
@@ -49,14 +56,16 @@ void Run::enter(const char* operation) {
 
 bool Run::next_is_recorded() const noexcept {
     const auto& history = birth_.history;
-    return std::binary_search(history.begin(), history.end(), sysdb::StepRecord{.function_id = last_id_ + 1},
-                              [](const sysdb::StepRecord& a, const sysdb::StepRecord& b) { return a.function_id < b.function_id; });
+    return std::binary_search(
+        history.begin(), history.end(), sysdb::StepRecord{.function_id = last_id_ + 1},
+        [](const sysdb::StepRecord& a, const sysdb::StepRecord& b) { return a.function_id < b.function_id; });
 }
 
 const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string& name) {
     const auto& history = birth_.history;
-    const auto found = std::lower_bound(history.begin(), history.end(), id_wanted,
-                                        [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
+    const auto found =
+        std::lower_bound(history.begin(), history.end(), id_wanted,
+                         [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
     if (found == history.end() || found->function_id != id_wanted) return nullptr;
     if (found->function_name != name) {
         fail_for_good(std::make_exception_ptr(UnexpectedStep(id(), id_wanted, name, found->function_name)));
@@ -94,7 +103,9 @@ void Run::interrupt(Interrupt::Reason reason) noexcept {
     if (!stop_.compare_exchange_strong(going, static_cast<int>(reason))) {
         // A shutdown may turn out to be a loss; the first reason stays otherwise.
         int shutdown = static_cast<int>(Interrupt::Reason::shutdown);
-        if (reason == Interrupt::Reason::shutdown || !stop_.compare_exchange_strong(shutdown, static_cast<int>(reason))) return;
+        if (reason == Interrupt::Reason::shutdown ||
+            !stop_.compare_exchange_strong(shutdown, static_cast<int>(reason)))
+            return;
     }
     std::vector<std::stop_source> sources;
     {
@@ -179,9 +190,11 @@ void Run::ensure_owned() {
             try {
                 executor_.recheck_ownership(*this);
             } catch (const DatabaseError& error) {
-                log_to(executor_.log(), LogLevel::error, "whether a run is still ours could not be asked; it is left to be recovered",
+                log_to(executor_.log(), LogLevel::error,
+                       "whether a run is still ours could not be asked; it is left to be recovered",
                        {{"workflow_id", id()}, {"error", error.what()}});
-                interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown : Interrupt::Reason::lost_ownership);
+                interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown
+                                                                    : Interrupt::Reason::lost_ownership);
             }
         }
     }
@@ -194,7 +207,8 @@ sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict o
     } catch (const DatabaseError& error) {
         // The body must not go on past a step without a record: the run ends here, its row stays PENDING, and is recovered.
         const bool closed = error.kind() == DatabaseErrorKind::closed;
-        log_to(executor_.log(), LogLevel::error, "a checkpoint could not be written; the workflow is left to be recovered",
+        log_to(executor_.log(), LogLevel::error,
+               "a checkpoint could not be written; the workflow is left to be recovered",
                {{"workflow_id", id()}, {"step", step.function_name}, {"error", error.what()}});
         interrupt(closed ? Interrupt::Reason::shutdown : Interrupt::Reason::lost_ownership);
         throw_if_interrupted();
@@ -209,7 +223,8 @@ sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict o
             if (on_conflict == sysdb::OnConflict::first_wins) return std::move(result.stored);
             fail_for_good(std::make_exception_ptr(StepNondeterminism(
                 id(), step.function_id,
-                "it was recorded by this execution already as \"" + result.stored.function_name + "\", this call is \"" + step.function_name + "\"")));
+                "it was recorded by this execution already as \"" + result.stored.function_name +
+                    "\", this call is \"" + step.function_name + "\"")));
     }
     executor_.explain_loss(*this);
     throw_if_interrupted();

@@ -138,7 +138,8 @@ class StepAttempts {
         Value value = {};
         std::exception_ptr error = {};
     };
-    Attempt attempt_once(const std::function<Value(StepContext&)>& call, int number, const std::stop_source& stop);
+    Attempt attempt_once(const std::function<Value(StepContext&)>& call, int number,
+                         const std::stop_source& stop);
     bool should_retry(const std::exception_ptr& error);
     void back_off(int failed_attempts, const std::stop_source& stop);
 
@@ -156,6 +157,7 @@ Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step
 [[noreturn]] void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error);
 
 /// Waits for a workflow durably (DBOS.getResult), from the body.
-Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout, std::span<const ErrorType> errors);
+Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout,
+                     std::span<const ErrorType> errors);
 
 }  // namespace dbos::runtime

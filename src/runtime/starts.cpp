@@ -7,8 +7,9 @@
 
 namespace dbos::runtime {
 
-client::PreparedStart Executor::prepare(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
-                                        const detail::Implementation*& implementation, bool check) {
+client::PreparedStart Executor::prepare(const detail::CallTarget& target, EnqueueOptions&& options,
+                                        Arguments&& arguments, const detail::Implementation*& implementation,
+                                        bool check) {
     const bool direct = options.queue_name.empty();
     client::PreparedStart start = core_->prepare(target, std::move(options), std::move(arguments),
                                                  direct ? core::StartKind::direct : core::StartKind::enqueue);
@@ -24,9 +25,10 @@ client::PreparedStart Executor::prepare(const detail::CallTarget& target, Enqueu
         return start;
     }
     if (!implementation && check) {
-        throw UsageError("workflow \"" + row.name +
-                         "\" has no body in this application, so it cannot be started here: implement() it, or give the "
-                         "queue_name of a queue whose application has it");
+        throw UsageError(
+            "workflow \"" + row.name +
+            "\" has no body in this application, so it cannot be started here: implement() it, or give the "
+            "queue_name of a queue whose application has it");
     }
     row.status = "PENDING";
     if (row.timeout_ms) row.deadline_ms = durable_now() + *row.timeout_ms;
@@ -35,16 +37,20 @@ client::PreparedStart Executor::prepare(const detail::CallTarget& target, Enqueu
 
 void Executor::refuse_start() const {
     check_serving("start_workflow");
-    throw UsageError("nothing can be started here: another process holds this executor's id \"" + executor_id_ + "\"");
+    throw UsageError("nothing can be started here: another process holds this executor's id \"" +
+                     executor_id_ + "\"");
 }
 
 /// A start is committed: runs it if it is a direct one that this call created and still owns.
-std::shared_ptr<detail::HandleState> Executor::started(const client::PreparedStart& start, const sysdb::StartResult& result,
-                                                       const detail::Implementation* implementation, std::uint32_t lapse) {
+std::shared_ptr<detail::HandleState> Executor::started(const client::PreparedStart& start,
+                                                       const sysdb::StartResult& result,
+                                                       const detail::Implementation* implementation,
+                                                       std::uint32_t lapse) {
     const std::string id = core_->settle(start, result);
     if (start.row.status == "PENDING") {
         // Not `created` alone: after a long loss of connection a peer may have taken the row over already.
-        if (result.kind == sysdb::StartResult::Kind::created && result.status == "PENDING" && result.owner_xid == start.row.token) {
+        if (result.kind == sysdb::StartResult::Kind::created && result.status == "PENDING" &&
+            result.owner_xid == start.row.token) {
             begin_direct(start.row, *implementation, lapse);
         } else {
             unreserve({start.row.workflow_id, start.row.token});
@@ -53,8 +59,8 @@ std::shared_ptr<detail::HandleState> Executor::started(const client::PreparedSta
     return core_->handle(id, true);
 }
 
-std::shared_ptr<detail::HandleState> Executor::start(const detail::CallTarget& target, EnqueueOptions&& options,
-                                                     Arguments&& arguments) {
+std::shared_ptr<detail::HandleState> Executor::start(const detail::CallTarget& target,
+                                                     EnqueueOptions&& options, Arguments&& arguments) {
     check_serving("start_workflow");
     core_->check_thread("start_workflow", true, true);
     const detail::Implementation* implementation = nullptr;
@@ -101,7 +107,8 @@ void Executor::start_async(const detail::CallTarget& target, EnqueueOptions&& op
             error = std::current_exception();
         }
         if (error) {
-            call->done([error]() -> std::shared_ptr<detail::HandleState> { std::rethrow_exception(error); }, true);
+            call->done([error]() -> std::shared_ptr<detail::HandleState> { std::rethrow_exception(error); },
+                       true);
         } else {
             call->done([handle] { return handle; }, false);
         }
@@ -138,7 +145,8 @@ std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client
     } catch (const DatabaseError& error) {
         log_to(log(), LogLevel::error, "a child could not be started; the workflow is left to be recovered",
                {{"workflow_id", run.id()}, {"child", child.row.workflow_id}, {"error", error.what()}});
-        run.interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown : Interrupt::Reason::lost_ownership);
+        run.interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown
+                                                                : Interrupt::Reason::lost_ownership);
         run.throw_if_interrupted();
     }
     if (result.checkpoint == sysdb::StepResult::Kind::lost) {
@@ -147,7 +155,8 @@ std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client
     }
     if (result.checkpoint == sysdb::StepResult::Kind::other) {
         run.fail_for_good(std::make_exception_ptr(StepNondeterminism(
-            run.id(), checkpoint.function_id, "this execution has recorded it already as \"" + result.stored.function_name + "\"")));
+            run.id(), checkpoint.function_id,
+            "this execution has recorded it already as \"" + result.stored.function_name + "\"")));
     }
     std::string id;
     try {
@@ -160,8 +169,8 @@ std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client
         checkpoint.child_workflow_id = id;
         return run.record(checkpoint, sysdb::OnConflict::report).child_workflow_id.value_or(id);
     }
-    if (direct && result.start.kind == sysdb::StartResult::Kind::created && result.start.status == "PENDING" &&
-        result.start.owner_xid == child.row.token) {
+    if (direct && result.start.kind == sysdb::StartResult::Kind::created &&
+        result.start.status == "PENDING" && result.start.owner_xid == child.row.token) {
         begin_direct(child.row, *implementation, lapse);
     }
     return id;

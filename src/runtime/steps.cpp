@@ -1,8 +1,8 @@
 // Steps: attempts, time-outs, back-off, records; and the asynchronous form.
+#include <cxxabi.h>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cxxabi.h>
 #include <utility>
 
 #include "client/marks.hpp"
@@ -38,8 +38,9 @@ class InStep {
         run_.step_begins();
         // The body's thread holds a run permit: whoever blocks in a client call gives it back meanwhile.
         if (on_body_thread) {
-            client::thread_marks().wait = {[](void* executor) { static_cast<Executor*>(executor)->wait_begins(); },
-                                           [](void* executor) { static_cast<Executor*>(executor)->wait_ends(); }, &run.executor()};
+            client::thread_marks().wait = {
+                [](void* executor) { static_cast<Executor*>(executor)->wait_begins(); },
+                [](void* executor) { static_cast<Executor*>(executor)->wait_ends(); }, &run.executor()};
         }
     }
     ~InStep() {
@@ -58,7 +59,8 @@ class InStep {
 /// Requests stop when the timeout passes; afterwards says whether it did.
 class StepTimer {
    public:
-    StepTimer(Run& run, const std::optional<Duration>& timeout, std::stop_source stop) : timers_(run.executor().timers()) {
+    StepTimer(Run& run, const std::optional<Duration>& timeout, std::stop_source stop)
+        : timers_(run.executor().timers()) {
         if (!timeout || timeout->count() > 1e9) return;
         state_ = std::make_shared<State>();
         state_->stop = std::move(stop);
@@ -126,9 +128,11 @@ bool StepAttempts::should_retry(const std::exception_ptr& error) {
 
 void StepAttempts::back_off(int failed_attempts, const std::stop_source& stop) {
     const double seconds =
-        std::min(options_.interval.count() * std::pow(options_.backoff_rate, failed_attempts - 1), kLongestBackOffSeconds);
-    const WakeSpec spec{.until = run_.executor().durable_now() + static_cast<sysdb::Millis>(std::ceil(seconds * 1000)),
-                        .ready = [&stop] { return stop.stop_requested(); }};
+        std::min(options_.interval.count() * std::pow(options_.backoff_rate, failed_attempts - 1),
+                 kLongestBackOffSeconds);
+    const WakeSpec spec{
+        .until = run_.executor().durable_now() + static_cast<sysdb::Millis>(std::ceil(seconds * 1000)),
+        .ready = [&stop] { return stop.stop_requested(); }};
     if (on_body_thread_) {
         run_.wait(spec);
     } else {
@@ -154,7 +158,9 @@ sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& ca
         if (!error) {
             try {
                 record.output = format.encode(attempt.value);
-            } catch (const std::exception&) {  // what cannot be stored is the step's recorded error; trying again would not help
+            } catch (
+                const std::
+                    exception&) {  // what cannot be stored is the step's recorded error; trying again would not help
                 error = std::current_exception();
             }
             break;
@@ -169,13 +175,18 @@ sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& ca
         }
         if (!retry || options_.max_attempts == 1) break;
         if (number >= options_.max_attempts) {
-            error = std::make_exception_ptr(StepRetriesExhausted(run_.id(), name_, options_.max_attempts, errors));
+            error = std::make_exception_ptr(
+                StepRetriesExhausted(run_.id(), name_, options_.max_attempts, errors));
             break;
         }
         log_to(executor.log(), LogLevel::warn, "a step failed and will be tried again",
-               {{"workflow_id", run_.id()}, {"step", name_}, {"attempt", std::to_string(number)}, {"error", errors.back()}});
+               {{"workflow_id", run_.id()},
+                {"step", name_},
+                {"attempt", std::to_string(number)},
+                {"error", errors.back()}});
         back_off(number, stop);
-        if (stop.stop_requested() && !run_.interrupted()) break;  // its Pending was destroyed: no further attempt
+        if (stop.stop_requested() && !run_.interrupted())
+            break;  // its Pending was destroyed: no further attempt
     }
     if (error) {
         record.error = encode_error(format, error, run_.errors());
@@ -196,8 +207,13 @@ Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step
 /// An asynchronous step: the callable is owned here, runs on a pool thread, and is joined before the body's stack unwinds.
 class AsyncStep final : public detail::PendingStep, public std::enable_shared_from_this<AsyncStep> {
    public:
-    AsyncStep(Run& run, std::int32_t id, std::string name, std::unique_ptr<detail::StepFunction> function, StepOptions options)
-        : run_(run.shared_from_this()), id_(id), name_(std::move(name)), function_(std::move(function)), options_(std::move(options)) {}
+    AsyncStep(Run& run, std::int32_t id, std::string name, std::unique_ptr<detail::StepFunction> function,
+              StepOptions options)
+        : run_(run.shared_from_this()),
+          id_(id),
+          name_(std::move(name)),
+          function_(std::move(function)),
+          options_(std::move(options)) {}
 
     void start() {
         run_->async_step_added(name_);
@@ -208,7 +224,9 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
 
     Value get() override {
         run_->enter("Pending::get");
-        if (taken_) throw UsageError("get() of the step \"" + name_ + "\" was called twice: keep the value instead", run_->id());
+        if (taken_)
+            throw UsageError("get() of the step \"" + name_ + "\" was called twice: keep the value instead",
+                             run_->id());
         if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
         taken_ = true;
         if (error_) std::rethrow_exception(error_);
@@ -254,14 +272,15 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
         Executor& executor = run_->executor();
         const auto now = executor.durable_now();
         const Serializer& format = executor.serializer();
-        return run_->record({.function_id = id_,
-                             .function_name = name_,
-                             .error = encode_error(format, std::make_exception_ptr(StepAbandoned(run_->id(), name_)), {}),
-                             .started_at_ms = now,
-                             .completed_at_ms = now,
-                             .serialization = std::string(format.name()),
-                             .application_name = executor.application_name()},
-                            sysdb::OnConflict::report);
+        return run_->record(
+            {.function_id = id_,
+             .function_name = name_,
+             .error = encode_error(format, std::make_exception_ptr(StepAbandoned(run_->id(), name_)), {}),
+             .started_at_ms = now,
+             .completed_at_ms = now,
+             .serialization = std::string(format.name()),
+             .application_name = executor.application_name()},
+            sysdb::OnConflict::report);
     }
 
     void finish_with(sysdb::StepRecord record, std::exception_ptr error) noexcept {
@@ -319,12 +338,13 @@ Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOpt
         }
     } done{run, stop};
     runtime::StepAttempts attempts(run, id, step_name, options, true);
-    const auto record = attempts.run([&](StepContext& context) { return call.invoke(call.object, context); }, stop);
+    const auto record =
+        attempts.run([&](StepContext& context) { return call.invoke(call.object, context); }, stop);
     return runtime::deliver(run, record, step_name);
 }
 
-std::shared_ptr<PendingStep> start_step(runtime::Run& run, const Name& name, std::unique_ptr<StepFunction> function,
-                                        const StepOptions& options) {
+std::shared_ptr<PendingStep> start_step(runtime::Run& run, const Name& name,
+                                        std::unique_ptr<StepFunction> function, const StepOptions& options) {
     run.enter("ctx.async_step");
     core::check_step(options, name.text());
     const std::int32_t id = run.reserve();

@@ -51,7 +51,8 @@ void ThreadPool::submit(std::function<void()> job) {
             lock.unlock();
             for (auto& ended : finished) ended->thread.join();
             return;
-        } catch (const std::system_error&) {  // no more threads to be had: back-pressure, not the end of the process
+        } catch (const std::
+                     system_error&) {  // no more threads to be had: back-pressure, not the end of the process
         }
     }
     queue_.push_back(std::move(job));
@@ -94,7 +95,8 @@ bool ThreadPool::next_job(Worker& self, std::function<void()>& job) {
         if (job) return true;
     }
     // The end: the next submit (or the destructor) joins this thread.
-    auto mine = std::find_if(workers_.begin(), workers_.end(), [&](const auto& w) { return w.get() == &self; });
+    auto mine =
+        std::find_if(workers_.begin(), workers_.end(), [&](const auto& w) { return w.get() == &self; });
     if (!stopping_) {
         finished_.push_back(std::move(*mine));
         workers_.erase(mine);

@@ -30,8 +30,8 @@ class ThreadPool {
    private:
     struct Worker {
         std::function<void()> job = {};  // handed over under mutex_
-        bool woken = false;  // a job or the end
-        seam::CondVar cv = {};  // the worker's own: nobody shares a condition variable
+        bool woken = false;              // a job or the end
+        seam::CondVar cv = {};           // the worker's own: nobody shares a condition variable
         seam::Thread thread = {};
     };
     void add_worker(std::function<void()> job);
@@ -42,7 +42,7 @@ class ThreadPool {
     const seam::Duration idle_time_;
     mutable seam::Mutex mutex_;
     std::list<std::unique_ptr<Worker>> workers_;
-    std::vector<Worker*> idle_;     // last in, first out
+    std::vector<Worker*> idle_;                      // last in, first out
     std::vector<std::unique_ptr<Worker>> finished_;  // ended, to be joined
     std::deque<std::function<void()>> queue_;
     bool stopping_ = false;

@@ -16,11 +16,13 @@ constexpr auto kOrphans = seconds(30);
 constexpr auto kNames = seconds(5);
 
 /// The rows of a report that a verdict names.
-std::vector<sysdb::LeaseRow> rows_of(const sysdb::TickReport& report, const std::vector<core::ObservedLease>& found) {
+std::vector<sysdb::LeaseRow> rows_of(const sysdb::TickReport& report,
+                                     const std::vector<core::ObservedLease>& found) {
     std::vector<sysdb::LeaseRow> rows;
     for (const auto& lease : found) {
         for (const auto& row : report.leases) {
-            if (row.executor_id == lease.executor_id && row.incarnation == lease.incarnation) rows.push_back(row);
+            if (row.executor_id == lease.executor_id && row.incarnation == lease.incarnation)
+                rows.push_back(row);
         }
     }
     return rows;
@@ -117,7 +119,8 @@ void Ticker::run() {
         if (seam::steady_now() >= next_names_) {
             next_names_ = seam::steady_now() + kNames;
             maintenance_.add("names", [this] {
-                executor_.guarded("looking for workflows that nobody implements", [&] { warn_of_unknown_names(); });
+                executor_.guarded("looking for workflows that nobody implements",
+                                  [&] { warn_of_unknown_names(); });
             });
         }
     }
@@ -148,25 +151,30 @@ void Ticker::tick() {
             std::lock_guard lock(mutex_);
             stopping = stopping_;
         }
-        if (!failing_ && !stopping) log_to(executor_.log(), LogLevel::warn, "the tick failed; trying again every second", {{"error", error.what()}});
+        if (!failing_ && !stopping)
+            log_to(executor_.log(), LogLevel::warn, "the tick failed; trying again every second",
+                   {{"error", error.what()}});
         failing_ = true;
     }
 }
 
 void Ticker::act(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received) {
     for (const auto& lost : report.lost) executor_.run_lost(lost.fence, lost.status);
-    executor_.claimer().set_latest(!report.latest_version || *report.latest_version == executor_.application_version());
+    executor_.claimer().set_latest(!report.latest_version ||
+                                   *report.latest_version == executor_.application_version());
     for (const auto& queue : report.queues_with_work) executor_.claimer().has_work(queue);
     if (queues_stale_.exchange(false) || report.queues_fingerprint != queues_fingerprint_) {
         maintenance_.add("queues", [this] {
-            if (!executor_.guarded("reading the queues", [&] { executor_.reload_queues(); })) queues_stale_.store(true);
+            if (!executor_.guarded("reading the queues", [&] { executor_.reload_queues(); }))
+                queues_stale_.store(true);
         });
         queues_fingerprint_ = report.queues_fingerprint;
     }
     if (report.due_delays) {
         maintenance_.add("delays", [this] {
             executor_.guarded("moving due workflows to their queues", [&] {
-                for (const auto& queue : executor_.database().enqueue_due(executor_.durable_now(), executor_.application_name())) {
+                for (const auto& queue : executor_.database().enqueue_due(executor_.durable_now(),
+                                                                          executor_.application_name())) {
                     executor_.claimer().has_work(queue);
                 }
             });
@@ -215,7 +223,8 @@ void Ticker::look_again_at(std::vector<sysdb::LeaseRow> rows) {
         executor_.guarded("looking again at dead executors", [&] {
             auto& database = executor_.database();
             // One question for all: only those that rows still name are worth a sweep.
-            auto busy = database.pending_executors(executor_.application_name(), executor_.application_version());
+            auto busy =
+                database.pending_executors(executor_.application_name(), executor_.application_version());
             std::sort(busy.begin(), busy.end());
             for (const auto& row : rows) {
                 if (std::binary_search(busy.begin(), busy.end(), row.executor_id)) sweep(row);
@@ -227,7 +236,8 @@ void Ticker::look_again_at(std::vector<sysdb::LeaseRow> rows) {
 
 void Ticker::sweep(const sysdb::LeaseRow& dead) {
     executor_.guarded("handing back the workflows of a dead executor", [&] {
-        const auto result = executor_.database().sweep(dead, executor_.application_name(), executor_.application_version());
+        const auto result =
+            executor_.database().sweep(dead, executor_.application_name(), executor_.application_version());
         if (result.judged_wrong) {
             std::lock_guard lock(judge_mutex_);
             judge_->acquit(dead.executor_id, dead.incarnation);
@@ -243,11 +253,12 @@ void Ticker::sweep(const sysdb::LeaseRow& dead) {
 }
 
 void Ticker::warn_of_unknown_names() {
-    for (const auto& [name, queue] : executor_.database().unknown_names(executor_.claimer().queues(), executor_.workflow_names(),
-                                                                       executor_.application_name())) {
+    for (const auto& [name, queue] : executor_.database().unknown_names(
+             executor_.claimer().queues(), executor_.workflow_names(), executor_.application_name())) {
         if (!warned_names_.insert(name).second) continue;
         log_to(executor_.log(), LogLevel::warn,
-               "a queued workflow stays ENQUEUED: no body is implemented here under its name; implement it, or start a process that does",
+               "a queued workflow stays ENQUEUED: no body is implemented here under its name; implement it, "
+               "or start a process that does",
                {{"workflow", name}, {"queue", queue}});
     }
 }

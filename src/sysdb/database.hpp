@@ -35,8 +35,8 @@ class Lane {
    private:
     friend struct SystemDatabase::Core;
     StopSignal stopped_;  // no attempt is repeated any more
-    seam::Mutex use_;    // held during an attempt
-    seam::Mutex guard_;  // guards the pointer, for interrupt()
+    seam::Mutex use_;     // held during an attempt
+    seam::Mutex guard_;   // guards the pointer, for interrupt()
     std::unique_ptr<sql::Connection> connection_;
 };
 

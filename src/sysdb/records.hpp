@@ -25,8 +25,8 @@ struct NewWorkflow {
     std::string token = {};   // creator_xid; also owner_xid of a PENDING row. Made before any retry loop.
     std::string status = {};  // PENDING, ENQUEUED or DELAYED
     std::string name = {};
-    Text class_name = {};     // NULL, never ''
-    Text config_name = {};    // NULL, never ''
+    Text class_name = {};   // NULL, never ''
+    Text config_name = {};  // NULL, never ''
     std::string inputs = {};
     std::string serialization = {};
     Text executor_id = {};
@@ -107,16 +107,17 @@ struct ChildStart {
 
 struct ChildResult {
     StepResult::Kind checkpoint = StepResult::Kind::recorded;  // recorded, lost or other
-    StepRecord stored = {};                                         // other: what is recorded at that number
-    StartResult start = {};  // valid when recorded. `deduplicated` or a name mismatch: the checkpoint was NOT written; the caller
-                        // records the refusal as the step's error
+    StepRecord stored = {};                                    // other: what is recorded at that number
+    StartResult start =
+        {};  // valid when recorded. `deduplicated` or a name mismatch: the checkpoint was NOT written; the caller
+             // records the refusal as the step's error
 };
 
 struct Outcome {
     Fence fence = {};
     bool success = true;
     std::string payload = {};  // output or error text in the row's format
-    Text queue_name = {};      // of a queue with a limit that all processes share: its slot is free for others
+    Text queue_name = {};  // of a queue with a limit that all processes share: its slot is free for others
 };
 
 enum class OutcomeResult : std::uint8_t { recorded, lost };
@@ -130,7 +131,8 @@ struct ClaimedWorkflow {
     Text config_name = {};
     std::string queue_name = {};
     Text queue_partition_key = {};
-    Text inputs = {};  // nullopt with inputs_deferred: larger than 64 KiB, or not in workflow_input: read at dispatch
+    Text inputs =
+        {};  // nullopt with inputs_deferred: larger than 64 KiB, or not in workflow_input: read at dispatch
     bool inputs_deferred = false;
     Text serialization = {};
     std::int64_t recovery_attempts = 0;
@@ -152,25 +154,26 @@ struct ClaimQueue {
 };
 
 struct ClaimRequest {
-    std::vector<ClaimQueue> queues = {};       // without a shared limit
+    std::vector<ClaimQueue> queues = {};  // without a shared limit
     std::int32_t max_rows = 200;          // in all
-    std::string token = {};                    // made before the retry loop, fresh for each claim
+    std::string token = {};               // made before the retry loop, fresh for each claim
     std::string executor_id = {};
     std::string application_version = {};
     Text application_name = {};
-    bool is_latest_version = false;       // rows without a version are then claimed too
+    bool is_latest_version = false;                // rows without a version are then claimed too
     std::vector<std::string> workflow_names = {};  // implemented here; others are left alone
 };
 
 /// A queue with a limit that all processes share; claimed alone.
 struct SharedClaimRequest {
-    ClaimRequest base;               // `queues` holds exactly this one
-    std::int32_t concurrency = 0;    // the global limit
+    ClaimRequest base;             // `queues` holds exactly this one
+    std::int32_t concurrency = 0;  // the global limit
 };
 
 struct SharedClaimResult {
     std::vector<ClaimedWorkflow> workflows = {};
-    bool contended = false;  // somebody holds a lock on the queue's head: nothing was claimed, try again later
+    bool contended =
+        false;  // somebody holds a lock on the queue's head: nothing was claimed, try again later
     bool no_budget = false;  // the limit was reached: not worth a try before a slot is freed
 };
 
@@ -199,9 +202,10 @@ struct LeaseRow {
     std::string incarnation = {};  // random, one per launch
     std::string version = {};      // application version
     std::int64_t counter = 0;
-    Millis expires_at = 0;    // database clock
-    Millis lease_ms = 0;      // how long the counter must be seen unchanged; written by take and renew from `duration`
-    Text host_key = {};            // equal keys: pids can be compared; NULL equals nothing
+    Millis expires_at = 0;  // database clock
+    Millis lease_ms =
+        0;  // how long the counter must be seen unchanged; written by take and renew from `duration`
+    Text host_key = {};  // equal keys: pids can be compared; NULL equals nothing
     std::int32_t pid = 0;
     std::int64_t process_start = 0;
 };
@@ -220,8 +224,8 @@ struct TickRequest {
     std::string application_version = {};
     bool is_latest_version = false;
     std::vector<std::string> workflow_names = {};
-    std::vector<Fence> running = {};            // to learn of cancelled, deleted or taken runs
-    std::vector<std::string> queues = {};       // to probe for claimable rows
+    std::vector<Fence> running = {};       // to learn of cancelled, deleted or taken runs
+    std::vector<std::string> queues = {};  // to probe for claimable rows
 };
 
 struct TickReport {
@@ -236,7 +240,7 @@ struct TickReport {
     std::string queues_fingerprint = {};  // changes when a row of `queues` in scope changes
     Text latest_version = {};
     std::vector<std::string> queues_with_work = {};
-    std::vector<LeaseRow> leases = {};    // of this application
+    std::vector<LeaseRow> leases = {};  // of this application
 };
 
 /// status and payload of one workflow in one snapshot.

@@ -97,7 +97,8 @@ class SystemDatabase {
     // --- writes through the committer (committer*.cpp, workflows.cpp, steps.cpp)
     StartResult start_workflow(const NewWorkflow& workflow);
     void start_workflow_async(NewWorkflow workflow, Completion<StartResult> done);
-    StepResult record_step(const Fence& fence, const StepRecord& step, OnConflict on_conflict = OnConflict::report);
+    StepResult record_step(const Fence& fence, const StepRecord& step,
+                           OnConflict on_conflict = OnConflict::report);
     void record_step_async(Fence fence, StepRecord step, OnConflict on_conflict, Completion<StepResult> done);
     ChildResult start_child(const ChildStart& start);
     OutcomeResult record_outcome(const Outcome& outcome);
@@ -143,7 +144,8 @@ class SystemDatabase {
     /// and one page of 5 000 older ones, another at each call. Returns the queues that got rows.
     /// To be called while no claim of this process is in flight and everything claimed stands in `held`.
     std::vector<std::string> hand_back_orphans(const std::string& executor_id, std::span<const Fence> held,
-                                               std::span<const std::string> implemented, Millis started_since);
+                                               std::span<const std::string> implemented,
+                                               Millis started_since);
     /// Rows of `queues` in scope (own and unclaimed; all without a name), ordered by name.
     std::vector<QueueRow> list_queues(const Text& application_name);
     std::optional<QueueRow> find_queue(const std::string& name);
@@ -188,7 +190,8 @@ class SystemDatabase {
     std::size_t recover_own(const std::string& executor_id, const Text& application_name,
                             const std::string& application_version);
     /// Executors that PENDING rows of this application and version name: which dead ones are worth another sweep.
-    std::vector<std::string> pending_executors(const Text& application_name, const std::string& application_version);
+    std::vector<std::string> pending_executors(const Text& application_name,
+                                               const std::string& application_version);
 
     // --- versions (versions.cpp)
     /// Claims or inserts the version; throws ConfigError if another application owns it.
@@ -215,12 +218,12 @@ class SystemDatabase {
 class Wakeups {
    public:
     struct Event {
-        bool all = false;                           // anything may have changed: check everything once
-        std::vector<std::uint32_t> queue_hashes;    // queues with new work (FNV-1a 32 of the name)
-        std::vector<std::uint32_t> workflow_hashes; // workflows that ended (FNV-1a 32 of the id)
+        bool all = false;                            // anything may have changed: check everything once
+        std::vector<std::uint32_t> queue_hashes;     // queues with new work (FNV-1a 32 of the name)
+        std::vector<std::uint32_t> workflow_hashes;  // workflows that ended (FNV-1a 32 of the id)
         bool all_queues = false;
         bool all_workflows = false;
-        std::string channel;                        // one of the shared channels, with its payload; else empty
+        std::string channel;  // one of the shared channels, with its payload; else empty
         std::string payload;
     };
     /// `handler` runs on the listening thread: quick, no throw. Starts at once.

@@ -91,15 +91,17 @@ std::chrono::system_clock::time_point Timestamp::time_point() const {
 
 // The annotation's shared_ptr is immutable, so copies may share it.
 namespace {
-using Variant = std::variant<std::monostate, bool, std::int64_t, BigInteger, double, std::string, Bytes, Timestamp, Array, Object,
-                             std::shared_ptr<const Opaque>>;
+using Variant = std::variant<std::monostate, bool, std::int64_t, BigInteger, double, std::string, Bytes,
+                             Timestamp, Array, Object, std::shared_ptr<const Opaque>>;
 }
 struct Value::Data : Variant {
     using Variant::Variant;
 };
 
 Value::Data& Value::data() noexcept { return *std::launder(reinterpret_cast<Data*>(storage_)); }
-const Value::Data& Value::data() const noexcept { return *std::launder(reinterpret_cast<const Data*>(storage_)); }
+const Value::Data& Value::data() const noexcept {
+    return *std::launder(reinterpret_cast<const Data*>(storage_));
+}
 
 Value::Value() noexcept {
     static_assert(sizeof(Data) <= sizeof storage_ && alignof(Data) <= alignof(std::max_align_t));
@@ -176,14 +178,16 @@ bool Value::as_bool() const {
 
 std::int64_t Value::as_int() const {
     const Value& value = plain();
-    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data()))) return *integer;
+    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data())))
+        return *integer;
     wrong_kind(value.kind() == Kind::big_integer ? "integer of at most 64 bits" : "integer", *this);
 }
 
 double Value::as_double() const {
     const Value& value = plain();
     if (const auto* number = std::get_if<double>(static_cast<const Variant*>(&value.data()))) return *number;
-    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data()))) return static_cast<double>(*integer);
+    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data())))
+        return static_cast<double>(*integer);
     if (const auto* big = std::get_if<BigInteger>(static_cast<const Variant*>(&value.data()))) {
         double number = 0;
         const std::string& text = big->text();
@@ -196,13 +200,16 @@ double Value::as_double() const {
 
 std::string Value::integer_text() const {
     const Value& value = plain();
-    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data()))) return std::to_string(*integer);
-    if (const auto* big = std::get_if<BigInteger>(static_cast<const Variant*>(&value.data()))) return big->text();
+    if (const auto* integer = std::get_if<std::int64_t>(static_cast<const Variant*>(&value.data())))
+        return std::to_string(*integer);
+    if (const auto* big = std::get_if<BigInteger>(static_cast<const Variant*>(&value.data())))
+        return big->text();
     wrong_kind("integer", *this);
 }
 
 const std::string& Value::as_string() const {
-    if (const auto* text = std::get_if<std::string>(static_cast<const Variant*>(&plain().data()))) return *text;
+    if (const auto* text = std::get_if<std::string>(static_cast<const Variant*>(&plain().data())))
+        return *text;
     wrong_kind("string", *this);
 }
 
@@ -222,12 +229,14 @@ const Array& Value::as_array() const {
 }
 
 const Object& Value::as_object() const {
-    if (const auto* members = std::get_if<Object>(static_cast<const Variant*>(&plain().data()))) return *members;
+    if (const auto* members = std::get_if<Object>(static_cast<const Variant*>(&plain().data())))
+        return *members;
     wrong_kind("object", *this);
 }
 
 const Opaque& Value::as_opaque() const {
-    if (const auto* opaque = std::get_if<std::shared_ptr<const Opaque>>(static_cast<const Variant*>(&data()))) return **opaque;
+    if (const auto* opaque = std::get_if<std::shared_ptr<const Opaque>>(static_cast<const Variant*>(&data())))
+        return **opaque;
     wrong_kind("opaque value", *this);
 }
 
@@ -267,17 +276,22 @@ Value& Value::set(std::string_view key, Value value) {
 
 std::size_t Value::size() const noexcept {
     const Value& value = plain();
-    if (const auto* items = std::get_if<Array>(static_cast<const Variant*>(&value.data()))) return items->size();
-    if (const auto* members = std::get_if<Object>(static_cast<const Variant*>(&value.data()))) return members->size();
+    if (const auto* items = std::get_if<Array>(static_cast<const Variant*>(&value.data())))
+        return items->size();
+    if (const auto* members = std::get_if<Object>(static_cast<const Variant*>(&value.data())))
+        return members->size();
     return 0;
 }
 
 bool operator==(const Value& a, const Value& b) {
     if (a.kind() != b.kind()) return false;
     switch (a.kind()) {
-        case Kind::number: return same_number(*std::get_if<double>(static_cast<const Variant*>(&a.data())), *std::get_if<double>(static_cast<const Variant*>(&b.data())));
+        case Kind::number:
+            return same_number(*std::get_if<double>(static_cast<const Variant*>(&a.data())),
+                               *std::get_if<double>(static_cast<const Variant*>(&b.data())));
         case Kind::object:
-            return same_members(*std::get_if<Object>(static_cast<const Variant*>(&a.data())), *std::get_if<Object>(static_cast<const Variant*>(&b.data())));
+            return same_members(*std::get_if<Object>(static_cast<const Variant*>(&a.data())),
+                                *std::get_if<Object>(static_cast<const Variant*>(&b.data())));
         case Kind::opaque: return a.as_opaque() == b.as_opaque();
         default: return static_cast<const Variant&>(a.data()) == static_cast<const Variant&>(b.data());
     }

@@ -21,18 +21,23 @@ std::string environment(const char* name) {
 /// pg_ctl as the owner of the data directory.
 int pg_ctl(const std::string& arguments) {
     const std::string data = environment("DBOS_TEST_POSTGRES_DATA");
-    struct stat owner {};
+    struct stat owner{};
     if (stat(data.c_str(), &owner) != 0) return -1;
-    std::string command = environment("DBOS_TEST_POSTGRES_BIN") + "/pg_ctl -D " + data + " -w -l " + data + "/restart.log " + arguments + " > /dev/null 2>&1";
-    if (owner.st_uid != getuid()) command = "cd / && setpriv --reuid=" + std::to_string(owner.st_uid) + " --regid=" + std::to_string(owner.st_gid) + " --clear-groups " + command;
+    std::string command = environment("DBOS_TEST_POSTGRES_BIN") + "/pg_ctl -D " + data + " -w -l " + data +
+                          "/restart.log " + arguments + " > /dev/null 2>&1";
+    if (owner.st_uid != getuid())
+        command = "cd / && setpriv --reuid=" + std::to_string(owner.st_uid) +
+                  " --regid=" + std::to_string(owner.st_gid) + " --clear-groups " + command;
     return std::system(command.c_str());
 }
 
 class DatabaseDown : public dbos::test::ChaosTest {};
-INSTANTIATE_TEST_SUITE_P(Every, DatabaseDown, testing::Values(dbos::sql::Backend::postgres), dbos::test::backend_name);
+INSTANTIATE_TEST_SUITE_P(Every, DatabaseDown, testing::Values(dbos::sql::Backend::postgres),
+                         dbos::test::backend_name);
 
 TEST_P(DatabaseDown, for_several_leases_robs_nobody_and_loses_nothing) {
-    if (environment("DBOS_TEST_OWN_SERVER") != "1") GTEST_SKIP() << "it stops the server: run it with DBOS_TEST_OWN_SERVER=1";
+    if (environment("DBOS_TEST_OWN_SERVER") != "1")
+        GTEST_SKIP() << "it stops the server: run it with DBOS_TEST_OWN_SERVER=1";
     const std::string given = environment("DBOS_TEST_DOWN_SECONDS");
     const int seconds = given.empty() ? 6 : std::stoi(given);
     auto first = worker(false, 2000), second = worker(false, 2000);

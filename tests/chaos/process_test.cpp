@@ -5,10 +5,10 @@
 #include "chaos/worker.hpp"
 
 using namespace std::chrono_literals;
-using dbos::test::Process;
 using dbos::test::enqueue;
 using dbos::test::eventually;
 using dbos::test::Job;
+using dbos::test::Process;
 
 namespace {
 
@@ -21,7 +21,9 @@ TEST_P(Processes, a_killed_worker_that_never_comes_back_is_taken_over) {
         dbos::Client client(client_options());
         std::vector<dbos::WorkflowHandle<int>> handles;
         for (int i = 0; i < 8; ++i) {
-            handles.push_back(client.enqueue(Job, {.queue_name = "q", .workflow_id = (check_pid ? "p" : "n") + std::to_string(i)}, 6, 100));
+            handles.push_back(client.enqueue(
+                Job, {.queue_name = "q", .workflow_id = (check_pid ? "p" : "n") + std::to_string(i)}, 6,
+                100));
         }
         const std::string victim = std::to_string(first.pid());
         ASSERT_TRUE(eventually([&] { return side.count(" " + victim) > 4; }));
@@ -29,7 +31,8 @@ TEST_P(Processes, a_killed_worker_that_never_comes_back_is_taken_over) {
         const auto killed = std::chrono::steady_clock::now();
         for (auto& handle : handles) EXPECT_EQ(handle.get_result({.timeout = 60s}), 21);
         const auto took = std::chrono::steady_clock::now() - killed;
-        std::printf("all of it done %.1f s after the kill (pid check %s)\n", std::chrono::duration<double>(took).count(), check_pid ? "on" : "off");
+        std::printf("all of it done %.1f s after the kill (pid check %s)\n",
+                    std::chrono::duration<double>(took).count(), check_pid ? "on" : "off");
         verify(client, check_pid ? 8 : 16, 6, check_pid ? 4 : 8);
         second.kill(SIGTERM);
         EXPECT_EQ(second.reap(), 0);
@@ -69,7 +72,9 @@ TEST_P(Processes, a_stopped_worker_that_goes_on_repeats_nothing_that_a_peer_has_
     stopped.kill(SIGCONT);
     // It has to notice before it may start anything: give it a workflow to show that it is alive again.
     std::vector<dbos::WorkflowHandle<int>> more;
-    for (int i = 0; i < 12; ++i) more.push_back(client.enqueue(Job, {.queue_name = "q", .workflow_id = "m" + std::to_string(i)}, 1, 50));
+    for (int i = 0; i < 12; ++i)
+        more.push_back(
+            client.enqueue(Job, {.queue_name = "q", .workflow_id = "m" + std::to_string(i)}, 1, 50));
     for (auto& one : more) EXPECT_EQ(one.get_result({.timeout = 60s}), 1);
     ASSERT_TRUE(eventually([&] { return side.count("end 1 m") >= 12; }));
     std::size_t of_w = 0;
@@ -110,7 +115,9 @@ TEST_P(Processes, a_database_that_is_blocked_for_longer_than_a_lease_robs_nobody
         // Nobody can renew: the leases' table is locked (PostgreSQL), or the file's writer lock is held (SQLite).
         auto blocker = open();
         blocker->begin();
-        blocker->query(postgres() ? "LOCK TABLE @dbos_cpp_executors IN ACCESS EXCLUSIVE MODE" : "UPDATE @dbos_cpp_executors SET pid = pid", {}, dbos::sql::Access::write);
+        blocker->query(postgres() ? "LOCK TABLE @dbos_cpp_executors IN ACCESS EXCLUSIVE MODE"
+                                  : "UPDATE @dbos_cpp_executors SET pid = pid",
+                       {}, dbos::sql::Access::write);
         std::this_thread::sleep_for(4s);
         blocker->rollback();
     }
@@ -120,4 +127,3 @@ TEST_P(Processes, a_database_that_is_blocked_for_longer_than_a_lease_robs_nobody
 }
 
 }  // namespace
-

@@ -57,7 +57,8 @@ class ChaosTest : public dbos::test::AppTest {
    public:
     Process worker(bool check_pid, int lease_ms) {
         const std::size_t before = side.count("up ");
-        Process process({"--worker", database().url(), database().schema(), side_path(), check_pid ? "pid" : "no-pid", std::to_string(lease_ms)});
+        Process process({"--worker", database().url(), database().schema(), side_path(),
+                         check_pid ? "pid" : "no-pid", std::to_string(lease_ms)});
         EXPECT_TRUE(eventually([&] { return side.count("up ") > before; }, 60));
         return process;
     }
@@ -82,7 +83,11 @@ class ChaosTest : public dbos::test::AppTest {
         for (const auto& [key, times] : begun) repeats += static_cast<std::size_t>(times - 1);
         EXPECT_EQ(begun.size(), workflows * static_cast<std::size_t>(steps));
         EXPECT_LE(repeats, repeats_allowed);
-        EXPECT_EQ(client.list_workflows({.status = dbos::Status::success, .load_input = false, .load_output = false}).size(), workflows);
+        EXPECT_EQ(
+            client
+                .list_workflows({.status = dbos::Status::success, .load_input = false, .load_output = false})
+                .size(),
+            workflows);
     }
 
     /// Who is stopped within a write to a SQLite file blocks every other writer until it goes on: not what is tested here.
@@ -104,7 +109,8 @@ class ChaosTest : public dbos::test::AppTest {
         sqlite3* db = nullptr;
         bool free_file = sqlite3_open(file.c_str(), &db) == SQLITE_OK;
         sqlite3_busy_timeout(db, 20);
-        free_file = free_file && sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", nullptr, nullptr, nullptr) == SQLITE_OK;
+        free_file = free_file &&
+                    sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", nullptr, nullptr, nullptr) == SQLITE_OK;
         sqlite3_close(db);
         return free_turn && free_file;
     }
@@ -113,7 +119,9 @@ class ChaosTest : public dbos::test::AppTest {
 };
 inline std::vector<dbos::WorkflowHandle<int>> enqueue(dbos::Client& client, int count, int steps, int ms) {
     std::vector<dbos::WorkflowHandle<int>> handles;
-    for (int i = 0; i < count; ++i) handles.push_back(client.enqueue(Job, {.queue_name = "q", .workflow_id = "w" + std::to_string(i)}, steps, ms));
+    for (int i = 0; i < count; ++i)
+        handles.push_back(
+            client.enqueue(Job, {.queue_name = "q", .workflow_id = "w" + std::to_string(i)}, steps, ms));
     return handles;
 }
 

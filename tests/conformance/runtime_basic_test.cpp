@@ -56,7 +56,8 @@ TEST_P(Runtime, runs_a_workflow_once_and_answers_from_the_record_afterwards) {
     auto handle = app.start_workflow(Checkout, {.workflow_id = "o-17"}, Order{"o-17", 4200});
     EXPECT_EQ(handle.workflow_id(), "o-17");
     EXPECT_EQ(handle.get_result().charge_id, "ch-o-17");
-    EXPECT_EQ(app.start_workflow(Checkout, {.workflow_id = "o-17"}, Order{"other", 1}).get_result().charge_id, "ch-o-17");
+    EXPECT_EQ(app.start_workflow(Checkout, {.workflow_id = "o-17"}, Order{"other", 1}).get_result().charge_id,
+              "ch-o-17");
     EXPECT_EQ(app.retrieve_workflow(Checkout, "o-17").get_result().order_id, "o-17");
     EXPECT_EQ(bodies, 1);
     EXPECT_EQ(charges, 1);
@@ -90,7 +91,8 @@ TEST_P(Runtime, generated_ids_are_distinct_and_void_results_work) {
     a.get_result();
     b.get_result();
     EXPECT_EQ(ran, 2);
-    EXPECT_EQ(scalar("SELECT output FROM @workflow_output WHERE workflow_uuid = '" + a.workflow_id() + "'"), "null");
+    EXPECT_EQ(scalar("SELECT output FROM @workflow_output WHERE workflow_uuid = '" + a.workflow_id() + "'"),
+              "null");
 }
 
 TEST_P(Runtime, errors_keep_their_type_on_the_first_run_and_in_the_result) {
@@ -156,17 +158,17 @@ TEST_P(Runtime, steps_are_tried_again_as_their_options_say) {
     std::string outcome;
     app.implement(Count, [&](dbos::Context& ctx, int failures) {
         attempts.clear();
-        return ctx.step(
-            "flaky",
-            [&](dbos::StepContext& step) {
-                attempts.push_back(step.attempt());
-                EXPECT_EQ(step.max_attempts(), 4);
-                if (step.attempt() <= failures) throw std::runtime_error("attempt " + std::to_string(step.attempt()));
-                return step.attempt();
-            },
-            {.max_attempts = 4, .interval = 1ms, .should_retry = [](const std::exception& error) {
-                 return std::string(error.what()) != "attempt 9";
-             }});
+        return ctx.step("flaky",
+                        [&](dbos::StepContext& step) {
+                            attempts.push_back(step.attempt());
+                            EXPECT_EQ(step.max_attempts(), 4);
+                            if (step.attempt() <= failures)
+                                throw std::runtime_error("attempt " + std::to_string(step.attempt()));
+                            return step.attempt();
+                        },
+                        {.max_attempts = 4, .interval = 1ms, .should_retry = [](const std::exception& error) {
+                             return std::string(error.what()) != "attempt 9";
+                         }});
     });
     app.launch();
     EXPECT_EQ(app.start_workflow(Count, {}, 2).get_result(), 3);
@@ -184,8 +186,14 @@ TEST_P(Runtime, a_predicate_that_says_no_records_the_original_error_at_once) {
     dbos::App app(app_options());
     std::atomic<int> attempts{0};
     app.implement(Count, [&](dbos::Context& ctx, int) {
-        return ctx.step("picky", [&]() -> int { ++attempts; throw std::logic_error("fatal"); },
-                        {.max_attempts = 5, .interval = 1ms, .should_retry = [](const std::exception&) { return false; }});
+        return ctx.step("picky",
+                        [&]() -> int {
+                            ++attempts;
+                            throw std::logic_error("fatal");
+                        },
+                        {.max_attempts = 5, .interval = 1ms, .should_retry = [](const std::exception&) {
+                             return false;
+                         }});
     });
     app.launch();
     EXPECT_THROW(app.start_workflow(Count, {}, 1).get_result(), std::logic_error);
@@ -196,14 +204,13 @@ TEST_P(Runtime, a_timeout_asks_the_step_to_stop_and_waits_for_it) {
     dbos::App app(app_options());
     std::atomic<bool> returned{false};
     app.implement(Count, [&](dbos::Context& ctx, int) {
-        return ctx.step(
-            "slow",
-            [&](dbos::StepContext& step) {
-                while (!step.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
-                returned = true;
-                return 1;
-            },
-            {.timeout = 20ms});
+        return ctx.step("slow",
+                        [&](dbos::StepContext& step) {
+                            while (!step.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+                            returned = true;
+                            return 1;
+                        },
+                        {.timeout = 20ms});
     });
     app.launch();
     auto handle = app.start_workflow(Count, {}, 1);
@@ -218,8 +225,14 @@ TEST_P(Runtime, asynchronous_steps_run_beside_each_other_and_are_numbered_in_pro
     dbos::App app(app_options());
     Gate gate;
     app.implement(Count, [&](dbos::Context& ctx, int n) {
-        auto a = ctx.async_step("a", [&] { gate.pass(); return n + 1; });
-        auto b = ctx.async_step("b", [&] { gate.pass(); return n + 2; });
+        auto a = ctx.async_step("a", [&] {
+            gate.pass();
+            return n + 1;
+        });
+        auto b = ctx.async_step("b", [&] {
+            gate.pass();
+            return n + 2;
+        });
         const int c = ctx.step("c", [&] {
             EXPECT_TRUE(gate.wait_for_arrivals(2));  // both are running now
             gate.open();
@@ -288,7 +301,8 @@ TEST_P(Runtime, sleep_records_its_instant_and_is_not_slept_again) {
     ASSERT_EQ(steps.size(), 1u);
     EXPECT_EQ(steps[0].function_name, "DBOS.sleep");
     EXPECT_EQ(steps[0].output->as_int(), *steps[0].completed_at_epoch_ms);
-    EXPECT_GE(app.retrieve_workflow(handle.workflow_id()).get_status().completed_at, *steps[0].completed_at_epoch_ms);
+    EXPECT_GE(app.retrieve_workflow(handle.workflow_id()).get_status().completed_at,
+              *steps[0].completed_at_epoch_ms);
 }
 
 TEST_P(Runtime, what_a_body_may_not_do_is_refused_with_a_sentence) {
@@ -372,21 +386,27 @@ TEST_P(Runtime, another_workflow_under_the_same_id_is_a_conflict) {
     app.launch();
     app.start_workflow(Count, {.workflow_id = "w"}, 1).get_result();
     EXPECT_THROW(app.start_workflow(Nothing, {.workflow_id = "w"}), dbos::ConflictingWorkflow);
-    EXPECT_THROW(app.start_workflow(Count, {.workflow_id = "w", .workflow_id_reuse_policy = dbos::WorkflowIdReusePolicy::reject}, 1),
-                 dbos::WorkflowIdInUse);
+    EXPECT_THROW(
+        app.start_workflow(
+            Count, {.workflow_id = "w", .workflow_id_reuse_policy = dbos::WorkflowIdReusePolicy::reject}, 1),
+        dbos::WorkflowIdInUse);
 }
 
 TEST_P(Runtime, start_workflow_async_gives_a_handle_to_come) {
     dbos::App app(app_options());
     app.implement(Count, [](dbos::Context&, int n) { return n + 1; });
     app.launch();
-    auto result = app.start_workflow_async(Count, {}, 41).then([](dbos::WorkflowHandle<int> handle) { return handle.get_result_async(); });
+    auto result = app.start_workflow_async(Count, {}, 41).then([](dbos::WorkflowHandle<int> handle) {
+        return handle.get_result_async();
+    });
     EXPECT_EQ(result.get(), 42);
 }
 
 TEST_P(Runtime, many_workflows_at_once_all_end) {
     dbos::App app(app_options());
-    app.implement(Count, [](dbos::Context& ctx, int n) { return ctx.step("one", [&] { return n; }) + ctx.step("two", [&] { return n; }); });
+    app.implement(Count, [](dbos::Context& ctx, int n) {
+        return ctx.step("one", [&] { return n; }) + ctx.step("two", [&] { return n; });
+    });
     app.launch();
     std::vector<dbos::WorkflowHandle<int>> handles;
     for (int i = 0; i < 300; ++i) handles.push_back(app.start_workflow(Count, {}, i));

@@ -4,8 +4,8 @@
 #include "support/app.hpp"
 
 using namespace std::chrono_literals;
-using dbos::test::Gate;
 using dbos::test::eventually;
+using dbos::test::Gate;
 
 namespace {
 
@@ -18,7 +18,10 @@ DBOS_FOR_EVERY_DATABASE(Children);
 TEST_P(Children, have_derived_ids_and_their_results_are_recorded) {
     dbos::App app(app_options());
     std::atomic<int> children{0};
-    app.implement(Child, [&](dbos::Context&, int n) { ++children; return n * 10; });
+    app.implement(Child, [&](dbos::Context&, int n) {
+        ++children;
+        return n * 10;
+    });
     app.implement(Parent, [&](dbos::Context& ctx, int n) {
         auto direct = ctx.start_workflow(Child, {}, n);
         auto queued = ctx.start_workflow(Child, {.queue_name = "q"}, n + 1);
@@ -63,7 +66,10 @@ TEST_P(Children, errors_reach_the_parent_as_the_contract_says) {
 TEST_P(Children, a_deduplication_refusal_is_recorded_as_the_steps_error) {
     dbos::App app(app_options());
     Gate gate;
-    app.implement(Child, [&](dbos::Context&, int n) { gate.pass(); return n; });
+    app.implement(Child, [&](dbos::Context&, int n) {
+        gate.pass();
+        return n;
+    });
     app.implement(Parent, [](dbos::Context& ctx, int n) {
         try {
             ctx.start_workflow(Child, {.queue_name = "q", .deduplication_id = "d"}, n);
@@ -77,8 +83,13 @@ TEST_P(Children, a_deduplication_refusal_is_recorded_as_the_steps_error) {
     app.start_workflow(Child, {.queue_name = "q", .workflow_id = "holder", .deduplication_id = "d"}, 1);
     auto refused = app.start_workflow(Parent, {}, 5);
     EXPECT_EQ(refused.get_result(), 1);
-    EXPECT_THROW(app.start_workflow(Child, {.queue_name = "q", .deduplication_id = "d"}, 1), dbos::QueueDeduplicated);
-    EXPECT_EQ(app.start_workflow(Child, {.queue_name = "q", .deduplication_id = "d", .duplication_policy = dbos::DuplicationPolicy::return_existing}, 1)
+    EXPECT_THROW(app.start_workflow(Child, {.queue_name = "q", .deduplication_id = "d"}, 1),
+                 dbos::QueueDeduplicated);
+    EXPECT_EQ(app.start_workflow(Child,
+                                 {.queue_name = "q",
+                                  .deduplication_id = "d",
+                                  .duplication_policy = dbos::DuplicationPolicy::return_existing},
+                                 1)
                   .workflow_id(),
               "holder");
     const auto steps = app.client().list_workflow_steps(refused.workflow_id());
@@ -90,7 +101,10 @@ TEST_P(Children, a_deduplication_refusal_is_recorded_as_the_steps_error) {
 TEST_P(Children, waiting_with_a_timeout_is_durable) {
     dbos::App app(app_options());
     Gate gate;
-    app.implement(Child, [&](dbos::Context&, int n) { gate.pass(); return n; });
+    app.implement(Child, [&](dbos::Context&, int n) {
+        gate.pass();
+        return n;
+    });
     app.implement(Parent, [](dbos::Context& ctx, int n) {
         auto child = ctx.start_workflow(Child, {}, n);
         try {
@@ -116,7 +130,8 @@ TEST_P(Children, worker_concurrency_bounds_what_one_process_runs) {
         return ctx.step("work", [&] {
             const int now = ++running;
             int seen = most.load();
-            while (now > seen && !most.compare_exchange_weak(seen, now)) {}
+            while (now > seen && !most.compare_exchange_weak(seen, now)) {
+            }
             std::this_thread::sleep_for(2ms);
             --running;
             return n;
@@ -137,7 +152,8 @@ TEST_P(Children, concurrency_bounds_what_all_processes_run) {
         return ctx.step("work", [&] {
             const int now = ++running;
             int seen = most.load();
-            while (now > seen && !most.compare_exchange_weak(seen, now)) {}
+            while (now > seen && !most.compare_exchange_weak(seen, now)) {
+            }
             std::this_thread::sleep_for(2ms);
             --running;
             return n;
@@ -161,7 +177,9 @@ TEST_P(Children, a_parent_on_a_queue_of_one_does_not_block_its_child) {
     options.max_running = 1;
     dbos::App app(options);
     app.implement(Child, [](dbos::Context& ctx, int n) { return ctx.step("s", [&] { return n + 1; }); });
-    app.implement(Parent, [](dbos::Context& ctx, int n) { return ctx.start_workflow(Child, {.queue_name = "q"}, n).get_result(); });
+    app.implement(Parent, [](dbos::Context& ctx, int n) {
+        return ctx.start_workflow(Child, {.queue_name = "q"}, n).get_result();
+    });
     app.register_queue({.name = "q"});
     app.launch();
     EXPECT_EQ(app.start_workflow(Parent, {.queue_name = "q"}, 1).get_result(), 2);
@@ -213,7 +231,8 @@ TEST_P(Children, cancel_stops_a_running_workflow_at_its_next_durable_call) {
     EXPECT_THROW(handle.get_result(), dbos::AwaitedWorkflowCancelled);
     app.shutdown(20s);
     EXPECT_EQ(after, 0);
-    EXPECT_EQ(scalar("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'w'"), "0");  // nothing recorded after it
+    EXPECT_EQ(scalar("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'w'"),
+              "0");  // nothing recorded after it
     EXPECT_EQ(scalar("SELECT status FROM @workflow_status WHERE workflow_uuid = 'w'"), "CANCELLED");
 }
 

@@ -4,8 +4,8 @@
 #include "support/app.hpp"
 
 using namespace std::chrono_literals;
-using dbos::test::Gate;
 using dbos::test::eventually;
+using dbos::test::Gate;
 
 namespace {
 
@@ -14,19 +14,30 @@ inline constexpr auto Job = dbos::workflow<int(int)>("job");
 class Recovery : public dbos::test::AppTest {
    public:
     /// A row as a dead executor left it: PENDING, two steps recorded, a lease that has expired long ago.
-    void leave_behind(const std::string& id, const std::string& executor, const std::string& steps_name = "step") {
-        const std::string now = postgres() ? "(extract(epoch FROM now()) * 1000)::bigint" : "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
-        execute("INSERT INTO @workflow_status (workflow_uuid, status, name, executor_id, created_at, updated_at, application_version, "
-                "application_name, recovery_attempts, serialization, owner_xid, creator_xid) VALUES ('" + id + "', 'PENDING', 'job', '" + executor +
-                "', " + now + ", " + now + ", 'test-app-1', 'test-app', 1, 'portable_json', 'old-token', 'old-token')");
+    void leave_behind(const std::string& id, const std::string& executor,
+                      const std::string& steps_name = "step") {
+        const std::string now = postgres() ? "(extract(epoch FROM now()) * 1000)::bigint"
+                                           : "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
+        execute(
+            "INSERT INTO @workflow_status (workflow_uuid, status, name, executor_id, created_at, updated_at, "
+            "application_version, "
+            "application_name, recovery_attempts, serialization, owner_xid, creator_xid) VALUES ('" +
+            id + "', 'PENDING', 'job', '" + executor + "', " + now + ", " + now +
+            ", 'test-app-1', 'test-app', 1, 'portable_json', 'old-token', 'old-token')");
         execute("INSERT INTO @workflow_input (workflow_uuid, inputs, retention_timestamp) VALUES ('" + id +
                 "', '{\"positionalArgs\":[3],\"namedArgs\":{}}', " + now + ")");
-        execute("INSERT INTO @operation_outputs (workflow_uuid, function_id, function_name, output, started_at_epoch_ms, "
-                "completed_at_epoch_ms, serialization, retention_timestamp) VALUES ('" + id + "', 1, '" + steps_name + "', '100', 1, 2, 'portable_json', " + now + ")");
+        execute(
+            "INSERT INTO @operation_outputs (workflow_uuid, function_id, function_name, output, "
+            "started_at_epoch_ms, "
+            "completed_at_epoch_ms, serialization, retention_timestamp) VALUES ('" +
+            id + "', 1, '" + steps_name + "', '100', 1, 2, 'portable_json', " + now + ")");
     }
     void leave_lease(const std::string& executor) {
-        execute("INSERT INTO @dbos_cpp_executors (application_name, executor_id, incarnation, version, counter, expires_at, lease_ms, "
-                "pid, process_start, started_at, updated_at) VALUES ('test-app', '" + executor + "', 'inc', 'test-app-1', 5, 1000, 1500, 1, 1, 1, 1)");
+        execute(
+            "INSERT INTO @dbos_cpp_executors (application_name, executor_id, incarnation, version, counter, "
+            "expires_at, lease_ms, "
+            "pid, process_start, started_at, updated_at) VALUES ('test-app', '" +
+            executor + "', 'inc', 'test-app-1', 5, 1000, 1500, 1, 1, 1, 1)");
     }
 };
 DBOS_FOR_EVERY_DATABASE(Recovery);
@@ -36,7 +47,11 @@ TEST_P(Recovery, a_dead_executors_workflow_goes_on_after_its_last_recorded_step)
     dbos::App app(app_options());
     app.implement(Job, [&](dbos::Context& ctx, int n) {
         int sum = 0;
-        for (int i = 0; i < n; ++i) sum += ctx.step("step", [&] { ++steps; return 1; });
+        for (int i = 0; i < n; ++i)
+            sum += ctx.step("step", [&] {
+                ++steps;
+                return 1;
+            });
         return sum;
     });
     {
@@ -136,7 +151,8 @@ TEST_P(Recovery, shutdown_leaves_unfinished_work_to_a_peer) {
     first->implement(Job, body);
     first->launch();
     first->start_workflow(Job, {.workflow_id = "w"}, 1500);
-    ASSERT_TRUE(eventually([&] { return scalar("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'w'") == "2"; }));
+    ASSERT_TRUE(eventually(
+        [&] { return scalar("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'w'") == "2"; }));
     first.reset();  // interrupts the sleep at once
     EXPECT_EQ(scalar("SELECT status FROM @workflow_status WHERE workflow_uuid = 'w'"), "PENDING");
     dbos::App second(app_options());
@@ -193,9 +209,12 @@ TEST_P(Recovery, a_run_that_was_taken_over_commits_nothing_and_reports_the_winne
     app.launch();
     auto handle = app.start_workflow(Job, {.workflow_id = "w"}, 5);
     ASSERT_TRUE(gate.wait_for_arrivals(1));
-    execute("UPDATE @workflow_status SET owner_xid = 'somebody-else', executor_id = 'peer' WHERE workflow_uuid = 'w'");
+    execute(
+        "UPDATE @workflow_status SET owner_xid = 'somebody-else', executor_id = 'peer' WHERE workflow_uuid = "
+        "'w'");
     gate.open();
-    execute("INSERT INTO @workflow_output (workflow_uuid, output, retention_timestamp) VALUES ('w', '77', 1)");
+    execute(
+        "INSERT INTO @workflow_output (workflow_uuid, output, retention_timestamp) VALUES ('w', '77', 1)");
     ASSERT_TRUE(eventually([&] { return log.count("cancelled or taken over") > 0; }));
     execute("UPDATE @workflow_status SET status = 'SUCCESS', owner_xid = NULL WHERE workflow_uuid = 'w'");
     EXPECT_EQ(handle.get_result({.timeout = 20s}), 77);
@@ -215,7 +234,8 @@ TEST_P(Recovery, a_replaced_lease_stops_everything_here) {
     app.launch();
     app.start_workflow(Job, {.workflow_id = "w"}, 5);
     ASSERT_TRUE(gate.wait_for_arrivals(1));
-    execute("UPDATE @dbos_cpp_executors SET incarnation = 'another' WHERE executor_id = '" + app.executor_id() + "'");
+    execute("UPDATE @dbos_cpp_executors SET incarnation = 'another' WHERE executor_id = '" +
+            app.executor_id() + "'");
     ASSERT_TRUE(eventually([&] { return log.count("another process holds this executor") > 0; }));
     gate.open();
     ASSERT_TRUE(eventually([&] { return log.count("cancelled or taken over") > 0; }));
@@ -232,9 +252,15 @@ TEST_P(Recovery, a_workflow_that_kills_its_process_too_often_is_dead_lettered) {
     execute("UPDATE @workflow_status SET recovery_attempts = 3 WHERE workflow_uuid = 'w'");
     std::atomic<int> bodies{0};
     dbos::App app(app_options());
-    app.implement(Job, [&](dbos::Context&, int n) { ++bodies; return n; }, {.max_recovery_attempts = 2});
+    app.implement(Job,
+                  [&](dbos::Context&, int n) {
+                      ++bodies;
+                      return n;
+                  },
+                  {.max_recovery_attempts = 2});
     app.launch();
-    EXPECT_THROW(app.retrieve_workflow(Job, "w").get_result({.timeout = 20s}), dbos::AwaitedWorkflowMaxRecovery);
+    EXPECT_THROW(app.retrieve_workflow(Job, "w").get_result({.timeout = 20s}),
+                 dbos::AwaitedWorkflowMaxRecovery);
     EXPECT_EQ(bodies, 0);
     EXPECT_EQ(scalar("SELECT queue_name FROM @workflow_status WHERE workflow_uuid = 'w'"), "");
     EXPECT_NE(scalar("SELECT completed_at FROM @workflow_status WHERE workflow_uuid = 'w'"), "");

@@ -26,7 +26,8 @@ class Process {
         argv.push_back(const_cast<char*>(self.c_str()));
         for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
         argv.push_back(nullptr);
-        if (posix_spawn(&pid_, self.c_str(), nullptr, nullptr, argv.data(), environ) != 0) throw std::runtime_error("posix_spawn failed");
+        if (posix_spawn(&pid_, self.c_str(), nullptr, nullptr, argv.data(), environ) != 0)
+            throw std::runtime_error("posix_spawn failed");
     }
     Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
     Process& operator=(Process&& other) noexcept {
@@ -74,9 +75,11 @@ class SideLog {
         if (fd < 0) return result;
         std::string text;
         char buffer[65536];
-        for (ssize_t got; (got = ::read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(got));
+        for (ssize_t got; (got = ::read(fd, buffer, sizeof buffer)) > 0;)
+            text.append(buffer, static_cast<std::size_t>(got));
         ::close(fd);
-        for (std::size_t from = 0, to; (to = text.find('\n', from)) != std::string::npos; from = to + 1) result.push_back(text.substr(from, to - from));
+        for (std::size_t from = 0, to; (to = text.find('\n', from)) != std::string::npos; from = to + 1)
+            result.push_back(text.substr(from, to - from));
         return result;
     }
     std::size_t count(const std::string& text) const {
