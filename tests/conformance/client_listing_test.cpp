@@ -225,9 +225,7 @@ TEST_P(ClientListing, every_filter_agrees_with_its_definition) {
         for (const Row* row : expected) names.push_back(row->id);
         std::vector<std::string> found = ids(test.options);
         // Rows of one instant: by id, in the order of the database's collation.
-        const auto order = [&](std::vector<std::string>& list) {
-            std::stable_sort(list.begin(), list.end());
-        };
+        const auto order = [&](std::vector<std::string>& list) { std::sort(list.begin(), list.end()); };
         std::vector<std::string> sorted_found = found;
         order(sorted_found);
         order(names);

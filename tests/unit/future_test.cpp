@@ -75,7 +75,7 @@ TEST_F(FutureTest, delivers_a_value_once) {
 
 TEST_F(FutureTest, get_waits_for_another_thread) {
     auto [future, state] = pair<int>();
-    seam::Thread producer = seam::spawn("producer", [state = state] { state->complete([] { return 7; }); });
+    seam::Thread producer = seam::spawn("producer", [shared = state] { shared->complete([] { return 7; }); });
     EXPECT_EQ(future.get(), 7);
     producer.join();
 }
@@ -83,8 +83,8 @@ TEST_F(FutureTest, get_waits_for_another_thread) {
 TEST_F(FutureTest, decodes_on_the_thread_that_takes) {
     auto [future, state] = pair<bool>();
     const seam::Thread::id here = std::this_thread::get_id();
-    seam::Thread producer = seam::spawn("producer", [state = state, here] {
-        state->complete([here] { return std::this_thread::get_id() == here; });
+    seam::Thread producer = seam::spawn("producer", [shared = state, here] {
+        shared->complete([here] { return std::this_thread::get_id() == here; });
     });
     producer.join();
     EXPECT_TRUE(future.get());
