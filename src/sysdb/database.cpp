@@ -157,6 +157,7 @@ void SystemDatabase::stop_claims() noexcept { core_->claim_lane.stop(); }
 
 void SystemDatabase::stop_upkeep() noexcept {
     core_->tick_lane.stop();
+    core_->maintenance_lane.stop();
     core_->upkeep.request();
 }
 
