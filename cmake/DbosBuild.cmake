@@ -19,7 +19,10 @@ target_compile_options(dbos_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow
 
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # False alarms of g++ 12: operator+ of strings at -O2, variants under a sanitizer.
-  target_compile_options(dbos_warnings INTERFACE -Wno-restrict $<$<BOOL:${DBOS_SANITIZE}>:-Wno-maybe-uninitialized>)
+  target_compile_options(dbos_warnings INTERFACE -Wno-restrict)
+  if(DBOS_SANITIZE)
+    target_compile_options(dbos_warnings INTERFACE -Wno-maybe-uninitialized)
+  endif()
 endif()
 
 if(DBOS_SANITIZE)
