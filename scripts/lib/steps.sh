@@ -52,6 +52,7 @@ test_preset() {
 }
 
 # The checks beside the tests, cheapest first.
+quick_checks=(format docs seam includes arch)
 # The thread sanitizer builds everything with clang, warnings as errors, so the preset `clang` is not built as well.
 all_checks=(format docs seam includes arch include-budget headers tidy install-static install-shared asan tsan)
 [ ! -e include/dbos/app.hpp ] || all_checks+=(interop)   # its C++ side is an application
