@@ -20,10 +20,16 @@ std::string fence(const std::string& token) {
 }
 
 /// Rows of `r` that pass the fence.
+///
+/// LATERAL with OFFSET 0 or a lock is not flattened, so every row of `r` is one look-up by the primary key. A plain join that
+/// was planned while the table was empty scans the whole index, and goes on doing so when the table has grown.
 std::string fenced(bool locked) {
-    return "l AS MATERIALIZED (SELECT r.* FROM r JOIN @workflow_status w ON w.workflow_uuid = r.id WHERE " +
-           fence("r.token") +
-           (locked ? ")" : " ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO KEY UPDATE OF w)");
+    const std::string look =
+        " CROSS JOIN LATERAL (SELECT 1 FROM @workflow_status w WHERE w.workflow_uuid = r.id AND " +
+        fence("r.token");
+    if (locked) return "l AS MATERIALIZED (SELECT r.* FROM r" + look + " OFFSET 0) w)";
+    return "l AS MATERIALIZED (SELECT r.* FROM (SELECT * FROM r ORDER BY r.id COLLATE \"C\") r" + look +
+           " FOR NO KEY UPDATE) w)";
 }
 
 /// "$1::text[], …" and the names.
@@ -65,11 +71,11 @@ constexpr const char* kStepInsert =
 void CommitterStatements::make_postgres() {
     lock_timeout = make("lock_timeout", "SELECT set_config('lock_timeout', $1, true)", sql::Access::read);
     notify = make("notify", "SELECT pg_notify('dbos_cpp_wake', $1)");
-    lock =
-        make("lock",
-             "SELECT count(*) FROM (SELECT w.workflow_uuid FROM unnest($1::text[]) AS r(id) JOIN "
-             "@workflow_status w ON "
-             "w.workflow_uuid = r.id ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO KEY UPDATE OF w) locked");
+    lock = make(
+        "lock",
+        "SELECT count(*) FROM (SELECT r.id FROM unnest($1::text[]) AS r(id) ORDER BY r.id COLLATE \"C\") r "
+        "CROSS JOIN LATERAL (SELECT 1 FROM @workflow_status w WHERE w.workflow_uuid = r.id FOR NO KEY "
+        "UPDATE) w");
     make_postgres_starts();
     if (!layout.creator_token || !layout.payload_tables || !layout.step_retention)
         return;  // no runs there, only clients
@@ -121,8 +127,10 @@ void CommitterStatements::make_postgres_starts() {
     input_set = make(
         "input_set",
         "WITH " + input_into +
-            "SELECT r.id, r.inputs, w.created_at FROM unnest($1::text[], $2::text[]) AS r(id, inputs) JOIN "
-            "@workflow_status w ON w.workflow_uuid = r.id WHERE w.xmin = pg_current_xact_id()::xid" +
+            "SELECT r.id, r.inputs, w.created_at FROM unnest($1::text[], $2::text[]) AS r(id, inputs) CROSS "
+            "JOIN LATERAL (SELECT w.created_at FROM @workflow_status w WHERE w.workflow_uuid = r.id AND "
+            "w.xmin = "
+            "pg_current_xact_id()::xid OFFSET 0) w" +
             upsert + "SELECT count(*) FROM i WHERE i.met");
 }
 

@@ -12,7 +12,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t kCachedTexts = 64;
 /// How long a call waits in all for the locks of others.
 constexpr seam::Duration kLongestWait = 30s;
 
