@@ -2,6 +2,7 @@
 // runtime. One line a figure and round.
 //
 //   dbos_bench_committer [--rounds N] [--seconds S] [--only WORD]
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -59,12 +60,27 @@ void check(bool ok) {
     if (!ok) throw std::runtime_error("a write did not have the expected result");
 }
 
+struct Rate {
+    double per_second = 0;
+    double cpu_us = 0;  // of this process, for each
+};
+
+double cpu_seconds() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 /// Runs `body(thread, number)`, which returns how much it did, for a while on many threads.
 template <class F>
-double rate(int threads, double seconds, F&& body) {
+Rate rate(int threads, double seconds, F&& body) {
     std::atomic<long> done{0};
     std::atomic<bool> stop{false};
     std::vector<std::thread> running;
+    const double cpu = cpu_seconds();
     const auto start = Clock::now();
     for (int thread = 0; thread < threads; ++thread) {
         running.emplace_back([&, thread] {
@@ -75,9 +91,10 @@ double rate(int threads, double seconds, F&& body) {
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
     const double count = static_cast<double>(done.load());
     const double elapsed = std::chrono::duration<double>(Clock::now() - start).count();
+    const double used = cpu_seconds() - cpu;
     stop.store(true);
     for (std::thread& thread : running) thread.join();
-    return count / elapsed;
+    return {count / elapsed, 1e6 * used / count};
 }
 
 DatabaseOptions options_for(const std::string& url) {
@@ -87,7 +104,7 @@ DatabaseOptions options_for(const std::string& url) {
 }
 
 /// Checkpoints a second of one workflow, one after the other.
-double sequential(const std::string& url, double seconds) {
+Rate sequential(const std::string& url, double seconds) {
     SystemDatabase system(options_for(url));
     const NewWorkflow w = workflow(id_of(0, 0));
     system.start_workflow(w);
@@ -100,7 +117,7 @@ double sequential(const std::string& url, double seconds) {
 }
 
 /// One-step workflows a second (start, step, outcome), `callers` at a time.
-double workflows(const std::string& url, int callers, double seconds) {
+Rate workflows(const std::string& url, int callers, double seconds) {
     SystemDatabase system(options_for(url));
     return rate(callers, seconds, [&](int thread, long number) {
         const NewWorkflow w = workflow(id_of(thread, number));
@@ -113,7 +130,7 @@ double workflows(const std::string& url, int callers, double seconds) {
 }
 
 /// Checkpoints a second, `callers` workflows of ten steps at a time.
-double steps(const std::string& url, int callers, double seconds) {
+Rate steps(const std::string& url, int callers, double seconds) {
     SystemDatabase system(options_for(url));
     return rate(callers, seconds, [&](int thread, long number) {
         const NewWorkflow w = workflow(id_of(thread, number));
@@ -128,8 +145,9 @@ double steps(const std::string& url, int callers, double seconds) {
     });
 }
 
-void report(const char* name, double ours, double floor) {
-    std::printf("%-24s %8.0f/s, floor %8.0f/s, %3.0f %%\n", name, ours, floor, 100 * ours / floor);
+void report(const char* name, const Rate& ours, double floor) {
+    std::printf("%-24s %8.0f/s, floor %8.0f/s, %3.0f %%, %5.0f us of processor each\n", name, ours.per_second,
+                floor, 100 * ours.per_second / floor, ours.cpu_us);
     std::fflush(stdout);
 }
 
@@ -175,8 +193,8 @@ void on_sqlite(int seconds, const std::string& only) {
     };
     if (wanted("sqlite-seq"))
         report("sqlite-seq", sequential(fresh(), seconds), bench::sqlite_steps(1, 5000 * seconds));
-    if (wanted("sqlite-wf1"))
-        report("sqlite-wf1@64", workflows(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
+    if (wanted("sqlite-one"))
+        report("sqlite-one-step@64", workflows(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
     if (wanted("sqlite-steps"))
         report("sqlite-steps@64", steps(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
     std::filesystem::remove_all(folder);

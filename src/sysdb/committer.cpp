@@ -106,7 +106,10 @@ bool Committer::submit(Write& write) {
 
 void Committer::run(Write& write) {
     if (!submit(write)) std::rethrow_exception(closed_error(false));
-    while (write.done.load(std::memory_order_acquire) == 0) write.done.wait(0, std::memory_order_acquire);
+    {
+        std::unique_lock<seam::Mutex> lock(write.mutex);
+        while (!write.done) write.changed.wait(lock);
+    }
     if (write.error) std::rethrow_exception(write.error);
 }
 
@@ -324,8 +327,11 @@ void Committer::complete(Write& write) noexcept {
         (*ended)(write.outcome_result, write.error);
     } else {
         posted = false;
-        write.done.store(1, std::memory_order_release);
-        write.done.notify_one();
+        {
+            const std::lock_guard<seam::Mutex> lock(write.mutex);
+            write.done = true;
+        }
+        write.changed.notify_one();  // the slot outlives its waiter
     }
     if (posted) give_back(write);
     if (pending_.fetch_sub(1) == 1 && closing_.load()) {

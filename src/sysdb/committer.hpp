@@ -36,7 +36,7 @@ struct StepInput {
     StepRecord step;
 };
 
-/// One submitted write. Pooled and owned by the committer: whoever waits on `done` may be notified after it has gone on.
+/// One submitted write. Pooled and owned by the committer: who waits for it may be notified after it has gone on.
 struct Write {
     WriteKind kind = WriteKind::start;
     // Where the input stands: with a blocking caller, or in `owned`.
@@ -61,10 +61,12 @@ struct Write {
     OutcomeResult outcome_result = OutcomeResult::recorded;
     std::exception_ptr error;
 
-    // Who waits: a completion, or the futex.
+    // Who waits: a completion, or a thread.
     std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<OutcomeResult>>
         completion;
-    seam::Atomic<int> done{0};
+    seam::Mutex mutex;  // a pair for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does
+    seam::CondVar changed;
+    bool done = false;
 
     // Of the committer.
     Write* next = nullptr;

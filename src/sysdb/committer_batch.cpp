@@ -45,7 +45,7 @@ void Write::reset() {
     checkpoint = StepResult::Kind::recorded;
     outcome_result = OutcomeResult::recorded;
     error = nullptr;
-    done.store(0, std::memory_order_relaxed);
+    done = false;
     next = nullptr;
     since = reported = {};
     rounds = 0;

@@ -109,7 +109,9 @@ void PostgresPlan::plan_lock() {
     for (std::size_t kind = 1; kind < kinds_.size(); ++kind) {
         for (const Write* write : kinds_[kind]) ids.emplace_back(write->id());
     }
-    calls_.push_back({&statements_->lock, {std::move(ids)}});
+    sql::Params params;
+    params.emplace_back(std::move(ids));
+    calls_.push_back({&statements_->lock, std::move(params)});
 }
 
 void PostgresPlan::plan_starts(const std::vector<Write*>& writes, const sql::Statement* statement,
@@ -149,7 +151,10 @@ void PostgresPlan::plan_inputs() {
             inputs.emplace_back(write->workflow->inputs);
         }
     }
-    calls_.push_back({&statements_->input_set, {std::move(ids), std::move(inputs)}});
+    sql::Params params;
+    params.emplace_back(std::move(ids));
+    params.emplace_back(std::move(inputs));
+    calls_.push_back({&statements_->input_set, std::move(params)});
 }
 
 void PostgresPlan::plan_checkpoints() {
