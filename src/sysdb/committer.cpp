@@ -285,16 +285,19 @@ bool Committer::wait_out_busy(std::span<Write* const> writes, const DatabaseErro
 
 void Committer::finish(std::vector<Write*>& writes) {
     announce(writes);
-    const auto rest = std::stable_partition(writes.begin(), writes.end(), [this](Write* write) {
+    std::vector<Write*> once_more;
+    for (Write*& write : writes) {
         if (write->again && ++write->rounds > kMostRounds) {
             fail(*write, std::make_exception_ptr(DatabaseError(
                              DatabaseErrorKind::other,
                              write->describe() + ": a row stands in its way that cannot be read")));
         }
-        return !write->again;
-    });
-    backlog_.insert(backlog_.begin(), rest, writes.end());
-    writes.erase(rest, writes.end());
+        if (!write->again) continue;
+        once_more.push_back(write);
+        write = nullptr;
+    }
+    std::erase(writes, nullptr);
+    backlog_.insert(backlog_.begin(), once_more.begin(), once_more.end());
     for (Write* write : writes) complete(*write);  // from here on they belong to whoever waited
 }
 

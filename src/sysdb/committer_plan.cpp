@@ -28,9 +28,10 @@ PostgresPlan::PostgresPlan(const CommitterStatements& statements, std::span<Writ
 
 void PostgresPlan::plan_rows(std::span<Write* const> writes) {
     rows_.assign(writes.begin(), writes.end());
-    std::stable_sort(rows_.begin(), rows_.end(), [](const Write* a, const Write* b) {  // the order of locks
-        return a->kind == WriteKind::start || b->kind == WriteKind::start ? a->kind < b->kind : by_id(a, b);
-    });
+    const auto locks = [](const Write* write) { return write->kind != WriteKind::start; };
+    if (rows_.size() == 2 && locks(rows_[0]) && (!locks(rows_[1]) || by_id(rows_[1], rows_[0]))) {
+        std::swap(rows_[0], rows_[1]);  // locks are taken in the order of ids
+    }
     for (const Write* write : rows_) {
         sql::Params params;
         switch (write->kind) {

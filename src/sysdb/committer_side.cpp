@@ -124,7 +124,7 @@ void Committer::explain_block(Write& write) {
     seam::Thread asking;
     try {
         const std::int64_t pid = side_.connection->execute(kBackendPid).at(0, 0).integer();
-        asking = seam::spawn("dbos-blockers", [&] {
+        asking = seam::spawn("dbos-blockers", [this, pid, &pids, &done] {
             try {
                 const auto connection = core_.pool.open_dedicated(false);
                 while (!done.load()) {
