@@ -194,7 +194,8 @@ void on_sqlite(int seconds, const std::string& only) {
     if (wanted("sqlite-seq"))
         report("sqlite-seq", sequential(fresh(), seconds), bench::sqlite_steps(1, 5000 * seconds));
     if (wanted("sqlite-one"))
-        report("sqlite-one-step@64", workflows(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
+        report("sqlite-one-step@64", workflows(fresh(), 64, seconds),
+               bench::sqlite_steps(64, 30000 * seconds));
     if (wanted("sqlite-steps"))
         report("sqlite-steps@64", steps(fresh(), 64, seconds), bench::sqlite_steps(64, 30000 * seconds));
     std::filesystem::remove_all(folder);

@@ -64,7 +64,8 @@ struct Write {
     // Who waits: a completion, or a thread.
     std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<OutcomeResult>>
         completion;
-    seam::Mutex mutex;  // a pair for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does
+    seam::Mutex
+        mutex;  // a pair for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does
     seam::CondVar changed;
     bool done = false;
 
