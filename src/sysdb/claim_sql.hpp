@@ -37,6 +37,10 @@ struct Dialects {
 #define DBOS_INPUT_COLUMNS_PG                                                 \
     "CASE WHEN octet_length(i.inputs) <= 65536 THEN i.inputs END AS inputs, " \
     "i.inputs IS NULL OR octet_length(i.inputs) > 65536 AS deferred"
+/// Row by row: a plain join that was planned on empty tables reads all inputs, for ever.
+#define DBOS_WITH_INPUTS_PG(claimed)                                                              \
+    " LEFT JOIN LATERAL (SELECT i.inputs FROM @workflow_input i WHERE i.workflow_uuid = " claimed \
+    ".workflow_uuid OFFSET 0) i ON TRUE"
 #define DBOS_INPUT_COLUMNS_LITE                                                       \
     "CASE WHEN length(CAST(i.inputs AS BLOB)) <= 65536 THEN i.inputs END AS inputs, " \
     "i.inputs IS NULL OR length(CAST(i.inputs AS BLOB)) > 65536 AS deferred"

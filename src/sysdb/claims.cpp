@@ -21,6 +21,7 @@ constexpr sql::Statement kClaimPostgres{
     "WITH q AS ("
     "  SELECT q.name, q.lim, q.priority::int4 AS priority, q.created_at"
     "  FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS q(name, lim, priority, created_at)"
+    "), t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now"
     "), cand AS MATERIALIZED ("
     "  SELECT c.workflow_uuid"
     "  FROM q CROSS JOIN LATERAL ("
@@ -37,17 +38,16 @@ constexpr sql::Statement kClaimPostgres{
     "  UPDATE @workflow_status w"
     "  SET status = 'PENDING', executor_id = $9::text, application_version = $5,"
     "      application_name = COALESCE(w.application_name, $7),"
-    "      started_at_epoch_ms = t.now, updated_at = t.now, rate_limited = FALSE,"
+    "      started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t), rate_limited = FALSE,"
     "      recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1,"
     "      workflow_deadline_epoch_ms = CASE"
     "        WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"
-    "        THEN t.now + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
+    "        THEN (SELECT now FROM t) + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
     "      owner_xid = $10::text"
-    "  FROM cand, (SELECT " DBOS_CLOCK_PG " AS now) t"
-    "  WHERE w.workflow_uuid = cand.workflow_uuid"
+    "  WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand))"
     "  RETURNING " DBOS_CLAIM_COLUMNS("w.") ") "
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
-    " FROM upd u LEFT JOIN @workflow_input i ON i.workflow_uuid = u.workflow_uuid"};
+    " FROM upd u" DBOS_WITH_INPUTS_PG("u")};
 
 // The literal list is what lets the planner use the partial index.
 constexpr sql::Statement kCandidatesSqlite{
@@ -87,8 +87,7 @@ constexpr Dialects kClaimed{
      "  SELECT * FROM @workflow_status w"
      "  WHERE w.started_at_epoch_ms >= $1::bigint AND w.executor_id = $2::text AND w.owner_xid = $3::text) "
      "SELECT " DBOS_CLAIM_COLUMNS("c.") ", " DBOS_INPUT_COLUMNS_PG
-                                        " FROM c LEFT JOIN @workflow_input i ON i.workflow_uuid = "
-                                        "c.workflow_uuid WHERE c.status = 'PENDING'",
+                                        " FROM c" DBOS_WITH_INPUTS_PG("c") " WHERE c.status = 'PENDING'",
      sql::Access::read},
     {"claimed_with_token",
      "SELECT " DBOS_CLAIM_COLUMNS(
@@ -102,7 +101,7 @@ constexpr Dialects kHistories{
     {"claim_histories",
      "SELECT o.workflow_uuid, o.function_id, o.function_name, o.output, o.error, o.child_workflow_id,"
      " o.started_at_epoch_ms, o.completed_at_epoch_ms, o.serialization, o.application_name "
-     "FROM unnest($1::text[]) AS a(id) JOIN @operation_outputs o ON o.workflow_uuid = a.id "
+     "FROM @operation_outputs o WHERE o.workflow_uuid = ANY ($1::text[]) "
      "ORDER BY o.workflow_uuid, o.function_id",
      sql::Access::read},
     {"claim_histories",

@@ -22,7 +22,8 @@ std::string fence(const std::string& token) {
 /// Rows of `r` that pass the fence.
 ///
 /// LATERAL with OFFSET 0 or a lock is not flattened, so every row of `r` is one look-up by the primary key. A plain join that
-/// was planned while the table was empty scans the whole index, and goes on doing so when the table has grown.
+/// was planned while the table was empty scans the whole index, and goes on doing so when the table has grown; that is also
+/// why updates and deletes name their rows by `= ANY(ARRAY(…))`.
 std::string fenced(bool locked) {
     const std::string look =
         " CROSS JOIN LATERAL (SELECT 1 FROM @workflow_status w WHERE w.workflow_uuid = r.id AND " +
@@ -113,10 +114,9 @@ void CommitterStatements::make_postgres_starts() {
     const std::string upsert =
         " ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs, retention_timestamp = "
         "EXCLUDED.retention_timestamp RETURNING i.workflow_uuid, i.xmax <> 0 AS met), d AS (DELETE FROM "
-        "@operation_outputs o "
-        "USING i WHERE i.met AND o.workflow_uuid = i.workflow_uuid), e AS (DELETE FROM @workflow_output o "
-        "USING i WHERE i.met "
-        "AND o.workflow_uuid = i.workflow_uuid) ";
+        "@operation_outputs o WHERE o.workflow_uuid = ANY(ARRAY(SELECT workflow_uuid FROM i WHERE met))), "
+        "e AS (DELETE FROM @workflow_output o WHERE o.workflow_uuid = ANY(ARRAY(SELECT workflow_uuid FROM i "
+        "WHERE met))) ";
     const std::string input_into =
         "i AS (INSERT INTO @workflow_input AS i (workflow_uuid, inputs, retention_timestamp) ";
     start_row = make("start_row", "WITH " + clock + ", s AS (" + insert + "), " + input_into +
@@ -165,10 +165,10 @@ void CommitterStatements::make_postgres_children() {
                  "SELECT l.id, l.fid::int, l.fname, NULL, NULL, l.child, l.started, l.completed, "
                  "l.serialization, l.application, " +
                  kNow +
-                 " FROM l JOIN @workflow_status c ON c.workflow_uuid = l.child WHERE c.name = l.name AND "
-                 "COALESCE(c.class_name, "
-                 "'') = COALESCE(l.class, '') AND COALESCE(c.config_name, '') = COALESCE(l.config, '') ON "
-                 "CONFLICT "
+                 " FROM l CROSS JOIN LATERAL (SELECT 1 FROM @workflow_status c WHERE c.workflow_uuid = "
+                 "l.child AND "
+                 "c.name = l.name AND COALESCE(c.class_name, '') = COALESCE(l.class, '') AND "
+                 "COALESCE(c.config_name, '') = COALESCE(l.config, '') OFFSET 0) c ON CONFLICT "
                  "(workflow_uuid, function_id) DO NOTHING RETURNING o.workflow_uuid, o.function_id");
 }
 
@@ -206,31 +206,35 @@ void CommitterStatements::make_postgres_steps() {
 }
 
 void CommitterStatements::make_postgres_outcomes() {
+    const std::string clock = std::string("t AS MATERIALIZED (SELECT ") + kNow + " AS now)";
     const std::string changes =
-        "u AS (UPDATE @workflow_status w SET status = l.status, owner_xid = NULL, deduplication_id = NULL, "
-        "updated_at = "
-        "t.now, completed_at = t.now FROM l, (SELECT " +
-        std::string(kNow) + " AS now) t WHERE w.workflow_uuid = l.id AND " + fence("l.token") +
-        " RETURNING w.workflow_uuid, l.output, l.error, t.now), o AS (INSERT INTO @workflow_output "
-        "(workflow_uuid, output, "
-        "error, retention_timestamp) SELECT u.workflow_uuid, u.output, u.error, u.now FROM u ON CONFLICT "
-        "(workflow_uuid) DO "
-        "UPDATE SET output = EXCLUDED.output, error = EXCLUDED.error, retention_timestamp = "
-        "EXCLUDED.retention_timestamp) "
-        "SELECT u.workflow_uuid FROM u";
+        " owner_xid = NULL, deduplication_id = NULL, updated_at = (SELECT now FROM t), completed_at = "
+        "(SELECT "
+        "now FROM t) WHERE ";
+    const std::string into =
+        "INSERT INTO @workflow_output (workflow_uuid, output, error, retention_timestamp) SELECT ";
+    const std::string again =
+        " ON CONFLICT (workflow_uuid) DO UPDATE SET output = EXCLUDED.output, error = EXCLUDED.error, "
+        "retention_timestamp = EXCLUDED.retention_timestamp) ";
     for (const bool locked : {false, true}) {
+        // `l` has locked the rows and compared the pairs.
         (locked ? outcome_set_locked : outcome_set) =
             make(locked ? "outcome_set_locked" : "outcome_set",
-                 "WITH r AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], "
-                 "$4::text[], $5::text[]) AS "
-                 "r(id, token, status, output, error)), " +
-                     fenced(locked) + ", " + changes);
+                 "WITH " + clock +
+                     ", r AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], "
+                     "$4::text[], $5::text[]) AS r(id, token, status, output, error)), " +
+                     fenced(locked) +
+                     ", u AS (UPDATE @workflow_status w SET status = CASE WHEN w.workflow_uuid = "
+                     "ANY(ARRAY(SELECT id FROM l WHERE status = 'ERROR')) THEN 'ERROR' ELSE 'SUCCESS' END," +
+                     changes + "w.workflow_uuid = ANY(ARRAY(SELECT id FROM l))), o AS (" + into +
+                     "l.id, l.output, l.error, t.now FROM l, t" + again + "SELECT l.id FROM l");
     }
-    outcome_row = make(
-        "outcome_row",
-        "WITH l AS MATERIALIZED (SELECT $1::text AS id, $2::text AS token, $3::text AS status, $4::text AS "
-        "output, $5::text AS error), " +
-            changes);
+    outcome_row =
+        make("outcome_row", "WITH " + clock + ", u AS (UPDATE @workflow_status w SET status = $3::text," +
+                                changes + "w.workflow_uuid = $1::text AND " + fence("$2::text") +
+                                " RETURNING w.workflow_uuid), o AS (" + into +
+                                "u.workflow_uuid, $4::text, $5::text, t.now FROM u, t" + again +
+                                "SELECT u.workflow_uuid FROM u");
 }
 
 }  // namespace dbos::sysdb

@@ -41,7 +41,8 @@ constexpr Dialects kSweep{
      "    AND ($3::text IS NULL OR w.application_name = $3 OR w.application_name IS NULL)"
      "  ORDER BY w.created_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) "
      "UPDATE @workflow_status w SET " DBOS_HAND_BACK_PG
-     " FROM cand WHERE w.workflow_uuid = cand.workflow_uuid RETURNING w.queue_name, w.created_at"},
+     " WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand)) RETURNING w.queue_name, "
+     "w.created_at"},
     {"sweep",
      "UPDATE workflow_status SET " DBOS_HAND_BACK ", updated_at = $5 WHERE workflow_uuid IN ("
      "  SELECT workflow_uuid FROM workflow_status"
@@ -93,9 +94,13 @@ constexpr Dialects kPendingPage{
 
 constexpr Dialects kHandBack{
     {"hand_back",
-     "UPDATE @workflow_status w SET " DBOS_HAND_BACK_PG " FROM unnest($1::text[], $2::text[]) AS a(id, token)"
-     " WHERE w.workflow_uuid = a.id AND w.owner_xid = a.token AND w.executor_id = $3::text"
-     "  AND CASE WHEN w.status = 'PENDING' THEN TRUE ELSE FALSE END RETURNING w.queue_name"},
+     "WITH mine AS MATERIALIZED ("
+     "  SELECT a.id FROM unnest($1::text[], $2::text[]) AS a(id, token) CROSS JOIN LATERAL ("
+     "    SELECT 1 FROM @workflow_status w WHERE w.workflow_uuid = a.id AND w.owner_xid = a.token"
+     "      AND w.executor_id = $3::text AND CASE WHEN w.status = 'PENDING' THEN TRUE ELSE FALSE END"
+     "    FOR NO KEY UPDATE) w) "
+     "UPDATE @workflow_status w SET " DBOS_HAND_BACK_PG
+     " WHERE w.workflow_uuid = ANY (ARRAY(SELECT id FROM mine)) RETURNING w.queue_name"},
     {"hand_back", "UPDATE workflow_status SET " DBOS_HAND_BACK
                   ", updated_at = $4 WHERE workflow_uuid = $1 AND owner_xid = $2"
                   " AND executor_id = $3 AND +status = 'PENDING' RETURNING queue_name"}};

@@ -47,11 +47,13 @@ constexpr sql::Statement kHead{"claim_shared_head", DBOS_CANDIDATES_PG "$8::bigi
 constexpr sql::Statement kLockable{
     "claim_shared_lockable",
     "SELECT w.workflow_uuid, w.status, w.queue_name FROM unnest($1::text[]) WITH ORDINALITY AS a(id, place)"
-    " JOIN @workflow_status w ON w.workflow_uuid = a.id ORDER BY a.place FOR NO KEY UPDATE OF w SKIP LOCKED"};
+    " CROSS JOIN LATERAL (SELECT w.workflow_uuid, w.status, w.queue_name FROM @workflow_status w"
+    "  WHERE w.workflow_uuid = a.id FOR NO KEY UPDATE SKIP LOCKED) w ORDER BY a.place"};
 
 constexpr sql::Statement kTake{
     "claim_shared_take",
     "WITH n AS (SELECT $3::bigint - $4::bigint - " DBOS_RUNNING_PG("$9") " AS n"
+    "), t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now"
     "), cand AS MATERIALIZED ("
     "  SELECT a.id AS workflow_uuid FROM n JOIN unnest($5::text[]) WITH ORDINALITY AS a(id, place)"
     "    ON a.place <= n.n"
@@ -59,17 +61,16 @@ constexpr sql::Statement kTake{
     "  UPDATE @workflow_status w"
     "  SET status = 'PENDING', executor_id = $6::text, application_version = $7::text,"
     "      application_name = COALESCE(w.application_name, $2),"
-    "      started_at_epoch_ms = t.now, updated_at = t.now, rate_limited = FALSE,"
+    "      started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t), rate_limited = FALSE,"
     "      recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1,"
     "      workflow_deadline_epoch_ms = CASE"
     "        WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"
-    "        THEN t.now + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
+    "        THEN (SELECT now FROM t) + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
     "      owner_xid = $8::text"
-    "  FROM cand, (SELECT " DBOS_CLOCK_PG " AS now) t"
-    "  WHERE w.workflow_uuid = cand.workflow_uuid"
+    "  WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand))"
     "  RETURNING " DBOS_CLAIM_COLUMNS("w.") ") "
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
-    " FROM upd u LEFT JOIN @workflow_input i ON i.workflow_uuid = u.workflow_uuid"};
+    " FROM upd u" DBOS_WITH_INPUTS_PG("u")};
 
 constexpr sql::Statement kRunning{"claim_running", "SELECT " DBOS_RUNNING_PG("$3"), sql::Access::read};
 
