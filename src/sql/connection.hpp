@@ -107,6 +107,8 @@ enum class Isolation : std::uint8_t { read_committed, repeatable_read, serializa
 
 class Connection {
    public:
+    using Meanwhile = std::function<void()>;
+
     virtual ~Connection() = default;
     virtual Backend backend() const noexcept = 0;
 
@@ -121,7 +123,10 @@ class Connection {
     /// All calls in one transaction and, on PostgreSQL, one round trip (pipeline; implicit transaction up to the sync,
     /// or the open one). SQLite: BEGIN IMMEDIATE … COMMIT unless a transaction is open. Results stand in order.
     /// If one fails, none is applied and its error is thrown.
-    virtual std::vector<Result> pipeline(std::span<const Call> calls) = 0;
+    /// `meanwhile` is called when everything has been sent, before the results are waited for: never on SQLite, not if
+    /// sending fails, and twice if the calls are repeated. It must not throw, nor use this connection.
+    virtual std::vector<Result> pipeline(std::span<const Call> calls, const Meanwhile& meanwhile) = 0;
+    std::vector<Result> pipeline(std::span<const Call> calls) { return pipeline(calls, {}); }
 
     /// SQLite: BEGIN IMMEDIATE (read_only: BEGIN).
     virtual void begin(Isolation isolation = Isolation::read_committed) = 0;

@@ -134,6 +134,7 @@ void Committer::main_loop() {
     for (;;) {
         const int seen = signal_.load(std::memory_order_acquire);
         drain_inbox();
+        if (stopping_.load() || backlog_.empty()) acknowledge();
         if (stopping_.load()) {
             fail_all(backlog_);
             if (pending_.load() == 0) return;
@@ -175,7 +176,7 @@ void Committer::form_batch(std::vector<Write*>& batch) {
 }
 
 void Committer::commit_batch(std::vector<Write*>& batch) {
-    if (batch.empty()) return;
+    if (batch.empty()) return acknowledge();
     std::exception_ptr failure;
     const Ran ran = run_writes(main_, batch, failure);
     if (ran == Ran::refused) {
@@ -226,9 +227,11 @@ Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes,
                                      std::exception_ptr& failure) {
     std::vector<Write*> open(writes.begin(), writes.end());
     bool reprobed = false;
+    sql::Connection::Meanwhile meanwhile;
+    if (&lane == &main_) meanwhile = [this] { acknowledge(); };
     for (int attempt = 0;; ++attempt) {
         try {
-            lane.writer->write(connection_of(lane), open);
+            lane.writer->write(connection_of(lane), open, meanwhile);
             return Ran::done;
         } catch (const DatabaseError& error) {
             failure = std::current_exception();
@@ -256,6 +259,7 @@ Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes,
             failure = std::current_exception();
             return Ran::failed;
         }
+        if (meanwhile) meanwhile();
         core_.stop.wait(sql::retry_delay(attempt, kRetryCap));
         std::erase_if(open, [](const Write* write) { return write->resolved || write->again; });
         if (open.empty()) return Ran::done;
@@ -298,7 +302,14 @@ void Committer::finish(std::vector<Write*>& writes) {
     }
     std::erase(writes, nullptr);
     backlog_.insert(backlog_.begin(), once_more.begin(), once_more.end());
-    for (Write* write : writes) complete(*write);  // from here on they belong to whoever waited
+    acknowledge();
+    finished_.swap(writes);
+    if (core_.backend == sql::Backend::sqlite) acknowledge();  // nobody else works there meanwhile
+}
+
+void Committer::acknowledge() noexcept {
+    for (Write* write : finished_) complete(*write);  // from here on they belong to whoever waited
+    finished_.clear();
 }
 
 void Committer::announce(std::span<Write* const> writes) noexcept {

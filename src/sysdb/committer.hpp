@@ -64,8 +64,8 @@ struct Write {
     // Who waits: a completion, or a thread.
     std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<OutcomeResult>>
         completion;
-    seam::Mutex
-        mutex;  // a pair for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does
+    // A pair for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does.
+    seam::Mutex mutex;
     seam::CondVar changed;
     bool done = false;
 
@@ -126,11 +126,12 @@ class CreationOrder {
 class CommitterStatements;
 
 /// Writes a batch in one transaction. Throws, with nothing applied, or with an unknown outcome (DatabaseError).
-/// Returns with each write `resolved` or marked `again`.
+/// Returns with each write `resolved` or marked `again`. `meanwhile`: see sql::Connection::pipeline.
 class BatchWriter {
    public:
     virtual ~BatchWriter() = default;
-    virtual void write(sql::Connection& connection, std::span<Write* const> writes) = 0;
+    virtual void write(sql::Connection& connection, std::span<Write* const> writes,
+                       const sql::Connection::Meanwhile& meanwhile) = 0;
     /// 0 = as long as the writer waits by itself.
     virtual void set_lock_timeout(seam::Duration) {}
 };
@@ -186,6 +187,7 @@ class Committer {
     sql::Connection& connection_of(Lane& lane);
     bool wait_out_busy(std::span<Write* const> writes, const DatabaseError& error);
     void finish(std::vector<Write*>& writes);
+    void acknowledge() noexcept;
     void announce(std::span<Write* const> writes) noexcept;
     void complete(Write& write) noexcept;
     void fail_all(std::deque<Write*>& writes) noexcept;
@@ -221,6 +223,7 @@ class Committer {
     std::deque<Write*> backlog_;
     std::vector<Write*> held_;
     std::vector<Write*> arrived_;
+    std::vector<Write*> finished_;  // their callers are told while the database works on the next batch
     BatchKeys keys_;
 
     // Between the threads.

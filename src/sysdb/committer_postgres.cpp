@@ -16,7 +16,8 @@ class PostgresWriter final : public BatchWriter {
             std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count());
     }
 
-    void write(sql::Connection& connection, std::span<Write* const> writes) override {
+    void write(sql::Connection& connection, std::span<Write* const> writes,
+               const sql::Connection::Meanwhile& meanwhile) override {
         statements_ = &sets_.of(core_.layout(connection));
         for (Write* write : writes) {
             statements_->check(*write);
@@ -25,7 +26,7 @@ class PostgresWriter final : public BatchWriter {
         order_.plan(writes);
         PostgresPlan plan(*statements_, writes, lock_timeout_);
         if (core_.options.notify) plan.notify(core_.options.open.schema, writes);
-        const std::vector<sql::Result> results = connection.pipeline(plan.calls());
+        const std::vector<sql::Result> results = connection.pipeline(plan.calls(), meanwhile);
         plan.by_rows() ? match_rows(plan, results) : match_sets(plan, results);
         settle(connection, writes);
     }

@@ -10,7 +10,8 @@ class SqliteWriter final : public BatchWriter {
    public:
     SqliteWriter(SystemDatabase::Core& core, CreationOrder& order) : core_(core), order_(order) {}
 
-    void write(sql::Connection& connection, std::span<Write* const> writes) override {
+    void write(sql::Connection& connection, std::span<Write* const> writes,
+               const sql::Connection::Meanwhile&) override {
         const Layout layout = core_.layout(connection);
         statements_ = &sets_.of(layout);
         for (Write* write : writes) {

@@ -173,7 +173,7 @@ Result PostgresConnection::query(const std::string& text, const Params& params, 
     return result;
 }
 
-std::vector<Result> PostgresConnection::pipeline(std::span<const Call> calls) {
+std::vector<Result> PostgresConnection::pipeline(std::span<const Call> calls, const Meanwhile& meanwhile) {
     check_owner();
     std::vector<Execution> executions;
     executions.reserve(calls.size());
@@ -183,11 +183,12 @@ std::vector<Result> PostgresConnection::pipeline(std::span<const Call> calls) {
         writes = writes || call.statement->access == Access::write;
     }
     std::vector<Result> results(calls.size());
-    if (!calls.empty()) run(executions, results, writes);
+    if (!calls.empty()) run(executions, results, writes, meanwhile);
     return results;
 }
 
-void PostgresConnection::run(std::span<const Execution> executions, std::span<Result> results, bool writes) {
+void PostgresConnection::run(std::span<const Execution> executions, std::span<Result> results, bool writes,
+                             const Meanwhile& meanwhile) {
     for (const auto& execution : executions) refuse_nul(*execution.params, execution.entry->label);
     const seam::DbOp op = writes ? seam::DbOp::write : seam::DbOp::read;
     const seam::DbFault fault = seam::db_call(op);
@@ -198,7 +199,7 @@ void PostgresConnection::run(std::span<const Execution> executions, std::span<Re
         for (bool repeated = false;; repeated = true) {
             const char* const begin = pending_begin_;
             const bool had_begun = in_transaction() && begin == nullptr;
-            auto failure = round_trip(executions, results);
+            auto failure = round_trip(executions, results, meanwhile);
             seam::db_return(op);
             if (!failure) break;
             mend(*failure);
@@ -215,7 +216,7 @@ void PostgresConnection::run(std::span<const Execution> executions, std::span<Re
 }
 
 std::optional<PostgresConnection::Failure> PostgresConnection::round_trip(
-    std::span<const Execution> executions, std::span<Result> results) {
+    std::span<const Execution> executions, std::span<Result> results, const Meanwhile& meanwhile) {
     if (link_.get() == nullptr) throw LinkLost{"the connection is closed"};
     items_.clear();
     if (!deallocate_.empty() && !in_transaction()) {
@@ -233,6 +234,7 @@ std::optional<PostgresConnection::Failure> PostgresConnection::round_trip(
     if (fresh && !local_settings_.empty()) send_auxiliary(local_settings_.c_str(), "set_config");
     for (const auto& execution : executions) send_execution(execution);
     send_sync();
+    if (meanwhile) meanwhile();
     return receive(results);
 }
 

@@ -30,7 +30,8 @@ class PostgresConnection final : public Connection {
     Result execute(const Statement& statement, const Params& params) override;
     Result query(const std::string& text, const Params& params, Access access) override;
     void script(const std::string& text) override;
-    std::vector<Result> pipeline(std::span<const Call> calls) override;
+    using Connection::pipeline;
+    std::vector<Result> pipeline(std::span<const Call> calls, const Meanwhile& meanwhile) override;
     void begin(Isolation isolation) override;
     void commit() override;
     void rollback() noexcept override;
@@ -72,9 +73,11 @@ class PostgresConnection final : public Connection {
     Entry& entry_of(const Statement& statement);
     Entry& entry_of(const std::string& text);
     Variant& variant_of(Entry& entry);
-    void run(std::span<const Execution> executions, std::span<Result> results, bool writes);
+    void run(std::span<const Execution> executions, std::span<Result> results, bool writes,
+             const Meanwhile& meanwhile = {});
     /// One round trip. The failure, if the server refused something.
-    std::optional<Failure> round_trip(std::span<const Execution> executions, std::span<Result> results);
+    std::optional<Failure> round_trip(std::span<const Execution> executions, std::span<Result> results,
+                                      const Meanwhile& meanwhile = {});
     void send_auxiliary(const char* text, const char* label, Item::Kind kind = Item::Kind::auxiliary);
     void send_execution(const Execution& execution);
     void send_sync();

@@ -272,7 +272,7 @@ Result SqliteConnection::query(const std::string& text, const Params& params, Ac
     return run(prepared_of(text), params, access);
 }
 
-std::vector<Result> SqliteConnection::pipeline(std::span<const Call> calls) {
+std::vector<Result> SqliteConnection::pipeline(std::span<const Call> calls, const Meanwhile&) {
     std::vector<Result> results;
     if (calls.empty()) return results;
     results.reserve(calls.size());

@@ -35,7 +35,8 @@ class SqliteConnection final : public Connection {
     Result execute(const Statement& statement, const Params& params) override;
     Result query(const std::string& text, const Params& params, Access access) override;
     void script(const std::string& text) override;
-    std::vector<Result> pipeline(std::span<const Call> calls) override;
+    using Connection::pipeline;
+    std::vector<Result> pipeline(std::span<const Call> calls, const Meanwhile& meanwhile) override;
     void begin(Isolation isolation) override;
     void commit() override;
     void rollback() noexcept override;

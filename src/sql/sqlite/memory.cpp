@@ -72,9 +72,9 @@ class Proxy final : public Connection {
         const Turn turn(*this, "script");
         shared_->connection.script(text);
     }
-    std::vector<Result> pipeline(std::span<const Call> calls) override {
+    std::vector<Result> pipeline(std::span<const Call> calls, const Meanwhile& meanwhile) override {
         const Turn turn(*this, "pipeline");
-        return shared_->connection.pipeline(calls);
+        return shared_->connection.pipeline(calls, meanwhile);
     }
     void begin(Isolation isolation) override {
         if (open_) throw UsageError("begin: a transaction is already open on this connection");
