@@ -45,11 +45,12 @@ class HookedConnection : public sql::Connection {
         return inner_->query(text, params, access);
     }
     void script(const std::string& text) override { inner_->script(text); }
-    std::vector<sql::Result> pipeline(std::span<const sql::Call> calls) override {
+    using sql::Connection::pipeline;
+    std::vector<sql::Result> pipeline(std::span<const sql::Call> calls, const Meanwhile& meanwhile) override {
         for (const sql::Call& call : calls) {
             if (hooks_->before) hooks_->before(*call.statement, call.params);
         }
-        return inner_->pipeline(calls);
+        return inner_->pipeline(calls, meanwhile);
     }
     void begin(sql::Isolation isolation) override { inner_->begin(isolation); }
     void commit() override {

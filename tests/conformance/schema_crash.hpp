@@ -34,9 +34,10 @@ class CrashingConnection final : public sql::Connection {
         count();
         inner_->script(text);
     }
-    std::vector<sql::Result> pipeline(std::span<const sql::Call> calls) override {
+    using sql::Connection::pipeline;
+    std::vector<sql::Result> pipeline(std::span<const sql::Call> calls, const Meanwhile& meanwhile) override {
         count();
-        return inner_->pipeline(calls);
+        return inner_->pipeline(calls, meanwhile);
     }
     void begin(sql::Isolation isolation) override {
         count();

@@ -97,12 +97,13 @@ class FaultyConnection final : public sql::Connection {
         return inner_->query(text, params, access);
     }
     void script(const std::string& text) override { inner_->script(text); }
-    std::vector<sql::Result> pipeline(std::span<const sql::Call> calls) override {
+    using sql::Connection::pipeline;
+    std::vector<sql::Result> pipeline(std::span<const sql::Call> calls, const Meanwhile& meanwhile) override {
         bool writes = false;
         for (const sql::Call& call : calls) writes = writes || call.statement->access == sql::Access::write;
-        if (!writes) return inner_->pipeline(calls);
+        if (!writes) return inner_->pipeline(calls, meanwhile);
         const Fault fault = begin_fault();
-        auto results = inner_->pipeline(calls);
+        auto results = inner_->pipeline(calls, meanwhile);
         end_fault(fault);
         return results;
     }
