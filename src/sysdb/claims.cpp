@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <tuple>
 #include <unordered_map>
 
 #include "sysdb/claim_sql.hpp"
@@ -261,7 +262,9 @@ std::vector<std::string> candidates_on_sqlite(sql::Connection& connection, const
 }
 
 void order_for_dispatch(std::vector<ClaimedWorkflow>& workflows, std::span<const ClaimQueue> queues) {
-    std::ranges::stable_sort(workflows, {}, position);
+    std::ranges::sort(workflows, {}, [](const ClaimedWorkflow& workflow) {
+        return std::tuple(workflow.priority, workflow.created_at, std::string_view(workflow.workflow_id));
+    });
     std::unordered_map<std::string_view, std::size_t> places;
     for (std::size_t n = 0; n < queues.size(); ++n) places.emplace(queues[n].name, n);
     std::unordered_map<std::string_view, std::size_t> counts;

@@ -106,7 +106,6 @@ TEST_P(Recovery, an_executor_without_a_lease_of_this_library_is_never_guessed_de
     }
     leave_behind("w", "local");
     app.launch();
-    std::atomic<int> ticks{0};
     auto marker = app.start_workflow(Job, {}, 1);
     marker.get_result();
     // Longer than a lease and some ticks: what would be swept had been swept by then.
