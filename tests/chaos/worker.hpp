@@ -41,11 +41,14 @@ inline int work(const std::vector<std::string>& arguments) {
     options.dbos_system_schema = arguments.at(2);
     const SideLog side(arguments.at(3));
     options.check_pid = arguments.at(4) == "pid";
-    options.lease_duration = std::chrono::milliseconds(std::stoi(arguments.at(5)));
-    options.lease_renewal = options.lease_duration / 4;
+    if (const int lease_ms = std::stoi(arguments.at(5))) {  // 0: the library's own times
+        options.lease_duration = std::chrono::milliseconds(lease_ms);
+        options.lease_renewal = options.lease_duration / 4;
+    }
     dbos::App app(options);
     app.implement(Job, [&](dbos::Context& ctx, int steps, int ms) { return job(ctx, steps, ms, side); });
     app.register_queue({.name = "q", .worker_concurrency = 4});
+    app.register_queue({.name = "many"});
     app.launch();
     side.write("up " + app.executor_id() + " " + std::to_string(getpid()));
     app.wait();
