@@ -23,7 +23,10 @@ void LapseJudge::renewed(seam::Duration sent) {
     if (!renewed_ || *renewed_ < sent) renewed_ = sent;
 }
 
-void LapseJudge::tick_failed() { last_tick_.reset(); }
+void LapseJudge::tick_failed() {
+    last_tick_.reset();
+    neighbours_.clear();
+}
 
 void LapseJudge::acquit(const std::string& executor_id, const std::string& incarnation) {
     const auto found = records_.find(executor_id);
@@ -36,11 +39,18 @@ bool LapseJudge::evidence_holds(seam::Duration sent, seam::Duration received) co
            sent - *renewed_ <= options_.renewal_gap;
 }
 
+bool LapseJudge::on_this_host(const ObservedLease& lease) const {
+    return options_.check_processes && life_ && !options_.host_key.empty() && lease.host_key &&
+           *lease.host_key == options_.host_key && lease.pid > 0 && lease.process_start != 0;
+}
+
 bool LapseJudge::proved_dead(const ObservedLease& lease) const {
-    if (!options_.check_processes || !life_ || options_.host_key.empty()) return false;
-    if (!lease.host_key || *lease.host_key != options_.host_key || lease.pid <= 0 || lease.process_start == 0)
-        return false;
-    return life_(lease.pid, lease.process_start) == seam::Life::dead;
+    return on_this_host(lease) && life_(lease.pid, lease.process_start) == seam::Life::dead;
+}
+
+bool LapseJudge::somebody_ended() const {
+    return std::ranges::any_of(neighbours_,
+                               [this](const ObservedLease& lease) { return proved_dead(lease); });
 }
 
 LapseJudge::Finding LapseJudge::judge(Record& record, const ObservedLease& lease,
@@ -69,6 +79,7 @@ LapseJudge::Verdict LapseJudge::tick(std::span<const ObservedLease> leases, std:
     last_tick_ = received;
     const bool may_judge = renewed_ && sent - *renewed_ <= options_.renewal_gap;
     std::map<std::string, std::pair<Finding, const ObservedLease*>> findings;
+    neighbours_.clear();
     for (const ObservedLease& lease : leases) {
         if (lease.executor_id == options_.executor_id || lease.executor_id == kSharedExecutorId) continue;
         auto [entry, added] = records_.try_emplace(lease.executor_id);
@@ -81,6 +92,7 @@ LapseJudge::Verdict LapseJudge::tick(std::span<const ObservedLease> leases, std:
         if (!may_judge) continue;
         const Finding finding = judge(record, lease, database_now_ms, sent, received);
         if (finding != Finding::alive) findings[lease.executor_id] = {finding, &lease};
+        if (!record.dead && on_this_host(lease)) neighbours_.push_back(lease);
     }
     std::erase_if(records_, [&](const auto& entry) { return entry.second.seen != ticks_; });
     Verdict verdict;

@@ -70,6 +70,8 @@ class LapseJudge {
     /// was sent and answered.
     Verdict tick(std::span<const ObservedLease> leases, std::int64_t database_now_ms, seam::Duration sent,
                  seam::Duration received);
+    /// Whether a process on this host that the last tick found alive has ended since: worth a tick ahead of time.
+    bool somebody_ended() const;
     /// A sweep of `executor_id` found that `incarnation` had renewed or was replaced: it is observed from scratch.
     void acquit(const std::string& executor_id, const std::string& incarnation);
 
@@ -87,11 +89,13 @@ class LapseJudge {
     bool evidence_holds(seam::Duration sent, seam::Duration received) const;
     Finding judge(Record& record, const ObservedLease& lease, std::int64_t database_now_ms,
                   seam::Duration sent, seam::Duration received);
+    bool on_this_host(const ObservedLease& lease) const;
     bool proved_dead(const ObservedLease& lease) const;
 
     LapseOptions options_;
     ProcessLife life_;
     std::map<std::string, Record> records_;
+    std::vector<ObservedLease> neighbours_;    // on this host, alive at the last tick
     std::optional<seam::Duration> renewed_;    // our last renewal
     std::optional<seam::Duration> last_tick_;  // received; nullopt after a failure
     std::uint64_t ticks_ = 0;

@@ -12,6 +12,7 @@ using std::chrono::seconds;
 
 namespace {
 constexpr auto kTick = seconds(1);
+constexpr auto kNeighbours = std::chrono::milliseconds(200);
 constexpr auto kOrphans = seconds(30);
 constexpr auto kNames = seconds(5);
 
@@ -105,9 +106,12 @@ void Ticker::run() {
     for (;;) {
         {
             std::unique_lock lock(mutex_);
-            changed_.wait_until(lock, next, [&] { return stopping_ || poked_; });
+            const auto until = std::min(next, seam::steady_now() + kNeighbours);
+            const bool poked = changed_.wait_until(lock, until, [&] { return stopping_ || poked_; });
             if (stopping_) return;
             poked_ = false;
+            lock.unlock();
+            if (!poked && seam::steady_now() < next && !somebody_ended()) continue;
         }
         // A lapse is judged over several ticks, so a short lease needs a faster one.
         next = seam::steady_now() + std::min<seam::Duration>(kTick, executor_.lease_duration() / 5);
@@ -124,6 +128,11 @@ void Ticker::run() {
             });
         }
     }
+}
+
+bool Ticker::somebody_ended() {
+    std::lock_guard lock(judge_mutex_);
+    return judge_->somebody_ended();
 }
 
 void Ticker::tick() {

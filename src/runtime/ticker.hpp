@@ -1,5 +1,6 @@
 // The tick: once a second one read-only statement reports everything that needs a look, and only what it reports is followed by
-// work, which runs on the maintenance thread, so that nothing slow delays the next tick.
+// work, which runs on the maintenance thread, so that nothing slow delays the next tick. The end of a process on this host
+// makes it tick at once.
 #pragma once
 
 #include <deque>
@@ -46,6 +47,7 @@ class Ticker {
 
    private:
     void run();
+    bool somebody_ended();
     void tick();
     void act(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received);
     void judge(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received);

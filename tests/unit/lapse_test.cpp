@@ -226,6 +226,20 @@ TEST(Lapse, A_proof_of_death_on_the_same_host_needs_no_lapse) {
     EXPECT_EQ(who, std::vector<std::string>{"a"});
 }
 
+TEST(Lapse, The_end_of_a_process_on_this_host_is_seen_between_ticks_and_once) {
+    Fleet fleet;
+    fleet.add("near", 11, "host-1");
+    fleet.add("far", 12, "host-2");
+    fleet.settle();
+    EXPECT_FALSE(fleet.judge->somebody_ended());
+    fleet.processes[{12, 77u}] = Life::dead;
+    EXPECT_FALSE(fleet.judge->somebody_ended());
+    fleet.processes[{11, 77u}] = Life::dead;
+    EXPECT_TRUE(fleet.judge->somebody_ended());
+    EXPECT_EQ(fleet.second(), (std::vector<std::string>{"near"}));
+    EXPECT_FALSE(fleet.judge->somebody_ended());
+}
+
 TEST(Lapse, What_cannot_be_read_about_a_process_is_no_proof) {
     Fleet fleet;
     fleet.add("a", 17, "host-1");
