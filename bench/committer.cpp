@@ -21,8 +21,17 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using namespace dbos;
-using namespace dbos::sysdb;
+namespace seam = dbos::seam;
+namespace sysdb = dbos::sysdb;
+using sysdb::DatabaseOptions;
+using sysdb::Fence;
+using sysdb::Millis;
+using sysdb::NewWorkflow;
+using sysdb::OutcomeResult;
+using sysdb::StartResult;
+using sysdb::StepRecord;
+using sysdb::StepResult;
+using sysdb::SystemDatabase;
 
 NewWorkflow workflow(const std::string& id) {
     NewWorkflow w;
@@ -80,6 +89,7 @@ Rate rate(int threads, double seconds, F&& body) {
     std::atomic<long> done{0};
     std::atomic<bool> stop{false};
     std::vector<std::thread> running;
+    running.reserve(static_cast<std::size_t>(threads));
     const double cpu = cpu_seconds();
     const auto start = Clock::now();
     for (int thread = 0; thread < threads; ++thread) {

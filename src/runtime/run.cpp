@@ -215,9 +215,9 @@ sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict o
     }
     switch (result.kind) {
         case sysdb::StepResult::Kind::recorded:
-            return on_conflict == sysdb::OnConflict::first_wins && !result.stored.function_name.empty()
-                       ? std::move(result.stored)
-                       : step;
+            if (on_conflict == sysdb::OnConflict::first_wins && !result.stored.function_name.empty())
+                return std::move(result.stored);
+            return step;
         case sysdb::StepResult::Kind::lost: break;
         case sysdb::StepResult::Kind::other:
             if (on_conflict == sysdb::OnConflict::first_wins) return std::move(result.stored);

@@ -87,18 +87,19 @@ void PostgresPlan::plan_sets() {
     const bool locked = fencing > 1;
     if (locked) plan_lock();
     if (!of(WriteKind::start).empty())
-        plan_starts(of(WriteKind::start), &statements_->start_set, Part::starts);
+        plan_starts(of(WriteKind::start), &statements_->start_set, batch_part::starts);
     if (!of(WriteKind::child).empty())
-        plan_starts(of(WriteKind::child), &statements_->child_set, Part::children);
+        plan_starts(of(WriteKind::child), &statements_->child_set, batch_part::children);
     if (!of(WriteKind::start).empty() || !of(WriteKind::child).empty()) plan_inputs();
     if (!of(WriteKind::child).empty()) plan_checkpoints();
     if (!of(WriteKind::step).empty()) {
         plan_steps(of(WriteKind::step), locked ? &statements_->step_set_locked : &statements_->step_set,
-                   Part::steps);
+                   batch_part::steps);
     }
     if (!of(WriteKind::first_wins).empty()) {
         plan_steps(of(WriteKind::first_wins),
-                   locked ? &statements_->first_wins_set_locked : &statements_->first_wins_set, Part::firsts);
+                   locked ? &statements_->first_wins_set_locked : &statements_->first_wins_set,
+                   batch_part::firsts);
     }
     if (!of(WriteKind::outcome).empty()) {
         plan_outcomes(locked ? &statements_->outcome_set_locked : &statements_->outcome_set);
@@ -129,7 +130,7 @@ void PostgresPlan::plan_starts(const std::vector<Write*>& writes, const sql::Sta
     statements_->bind_set(workflows, params);
     params.emplace_back(std::move(floors));
     params.emplace_back(std::move(steps));
-    if (part == Part::children) {
+    if (part == batch_part::children) {
         sql::TextArray parents, tokens;
         sql::IntArray numbers;
         for (const Write* write : writes) {
@@ -184,7 +185,7 @@ void PostgresPlan::plan_checkpoints() {
     }
     params.emplace_back(std::move(started));
     params.emplace_back(std::move(completed));
-    add(Part::checkpoints, &statements_->checkpoint_set, std::move(params));
+    add(batch_part::checkpoints, &statements_->checkpoint_set, std::move(params));
 }
 
 void PostgresPlan::plan_steps(const std::vector<Write*>& writes, const sql::Statement* statement,
@@ -233,7 +234,7 @@ void PostgresPlan::plan_outcomes(const sql::Statement* statement) {
     }
     sql::Params params;
     for (auto& array : texts) params.emplace_back(std::move(array));
-    add(Part::outcomes, statement, std::move(params));
+    add(batch_part::outcomes, statement, std::move(params));
 }
 
 void PostgresPlan::add(std::size_t part, const sql::Statement* statement, sql::Params params) {

@@ -11,7 +11,7 @@
 namespace dbos::sysdb {
 
 /// The statements of a set-based batch whose rows are looked at.
-namespace Part {
+namespace batch_part {
 inline constexpr std::size_t starts = 0, children = 1, checkpoints = 2, steps = 3, firsts = 4, outcomes = 5;
 }
 

@@ -49,12 +49,12 @@ class PostgresWriter final : public BatchWriter {
     }
 
     void match_sets(PostgresPlan& plan, const std::vector<sql::Result>& results) {
-        if (const std::size_t call = plan.call(Part::starts)) {
+        if (const std::size_t call = plan.call(batch_part::starts)) {
             match_starts(results[call], plan.of(WriteKind::start),
                          [&](Write& write, Millis at) { inserted(write, at); });
         }
-        if (plan.call(Part::children)) match_children(plan, results);
-        if (const std::size_t call = plan.call(Part::steps)) {
+        if (plan.call(batch_part::children)) match_children(plan, results);
+        if (const std::size_t call = plan.call(batch_part::steps)) {
             const sql::Result& result = results[call];
             match(result, plan.of(WriteKind::step), true, [&](Write& write, std::size_t row) {
                 recorded(write, result.at(row, 2).optional_integer());
@@ -63,14 +63,14 @@ class PostgresWriter final : public BatchWriter {
                 if (!write->resolved && !write->foreign) lost(*write);
             }
         }
-        if (const std::size_t call = plan.call(Part::firsts)) {
+        if (const std::size_t call = plan.call(batch_part::firsts)) {
             match(results[call], plan.of(WriteKind::first_wins), true, [](Write& write, std::size_t) {
                 write.step_result.kind = StepResult::Kind::recorded;
                 write.step_result.stored = *write.step;
                 write.resolved = true;
             });
         }
-        if (const std::size_t call = plan.call(Part::outcomes)) {
+        if (const std::size_t call = plan.call(batch_part::outcomes)) {
             match(results[call], plan.of(WriteKind::outcome), false,
                   [](Write& write, std::size_t) { ended(write); });
         }
@@ -78,13 +78,13 @@ class PostgresWriter final : public BatchWriter {
 
     void match_children(PostgresPlan& plan, const std::vector<sql::Result>& results) {
         std::vector<Write*> writes = plan.of(WriteKind::child);
-        match_starts(results[plan.call(Part::children)], writes, [&](Write& write, Millis at) {
+        match_starts(results[plan.call(batch_part::children)], writes, [&](Write& write, Millis at) {
             order_.stamped(write, at);
             write.inserted = true;
         });
         std::sort(writes.begin(), writes.end(),
                   [](const Write* a, const Write* b) { return a->id() < b->id(); });
-        match(results[plan.call(Part::checkpoints)], writes, true, [&](Write& write, std::size_t) {
+        match(results[plan.call(batch_part::checkpoints)], writes, true, [&](Write& write, std::size_t) {
             if (!write.inserted) return;  // the child was there: read what it is
             created(*statements_, write);
             write.checkpoint = StepResult::Kind::recorded;

@@ -62,8 +62,8 @@ constexpr StartColumn kLegacyInputs{"inputs", "text", nullptr, DBOS_TEXT(View(w.
 
 }  // namespace
 
-CommitterStatements::CommitterStatements(sql::Backend backend, const Layout& layout_, int generation)
-    : layout(layout_), generation_(generation) {
+CommitterStatements::CommitterStatements(sql::Backend backend, const Layout& of, int generation)
+    : layout(of), generation_(generation) {
     for (const StartColumn& column : kStartColumns) {
         if (!column.needs || layout.*column.needs) columns_.push_back(&column);
     }

@@ -22,7 +22,7 @@ std::string is_one_of(sql::Backend backend, std::string_view expression, std::si
 }
 
 std::string payload(const Layout& layout, const char* table, const char* column) {
-    const std::string legacy = std::string("ws.") + column;
+    std::string legacy = std::string("ws.") + column;
     if (!layout.payload_tables) return legacy;
     const std::string own = std::string(table) + '.' + column;
     return layout.legacy_payloads ? "COALESCE(" + own + ", " + legacy + ')' : own;

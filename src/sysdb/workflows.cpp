@@ -27,7 +27,7 @@ std::string among(sql::Backend backend, const std::string& column) {
 
 /// A payload column where it may stand in either place.
 std::string payload(const Layout& layout, const char* table, const char* column) {
-    const std::string legacy = std::string("w.") + column;
+    std::string legacy = std::string("w.") + column;
     if (!layout.payload_tables) return legacy;
     const std::string own = std::string(table) + "." + column;
     return layout.legacy_payloads ? "COALESCE(" + own + ", " + legacy + ")" : own;

@@ -86,7 +86,7 @@ class Renderer {
         for (const auto& member : list) reserved = reserved || member.first == "$type";
         if (reserved) {
             Array entries;
-            for (const auto& [key, member] : list) entries.push_back(Array{key, member});
+            for (const auto& [key, member] : list) entries.emplace_back(Array{key, member});
             return tagged("map", {{"entries", std::move(entries)}});
         }
         out.push_back('{');

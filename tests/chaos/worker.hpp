@@ -117,9 +117,14 @@ class ChaosTest : public dbos::test::AppTest {
         sqlite3_close(db);
         return free_turn && free_file;
     }
+
+   private:
     dbos::test::TemporaryDirectory directory_;
+
+   public:
     SideLog side{side_path()};
 };
+
 inline std::vector<dbos::WorkflowHandle<int>> enqueue(dbos::Client& client, int count, int steps, int ms) {
     std::vector<dbos::WorkflowHandle<int>> handles;
     for (int i = 0; i < count; ++i)

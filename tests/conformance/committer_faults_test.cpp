@@ -382,7 +382,6 @@ TEST_P(CommitterLocks, killed_connections_lose_nothing) {
     }
     std::thread killer([&] {
         auto connection = open();
-        const std::string mine = connection->query("SELECT pg_backend_pid()").at(0, 0).string();
         for (int n = 0; n < 3 && !done.load(); ++n) {
             // Whoever has just spoken of this test's schema.
             connection->query(

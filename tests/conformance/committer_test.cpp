@@ -317,7 +317,7 @@ TEST_P(CommitterBatches, children_of_many_parents_in_one_batch) {
     for (int n = 0; n < kParents; ++n) gated().start_workflow(pending("p" + std::to_string(n), "t"));
     write("UPDATE @workflow_status SET owner_xid = 'peer' WHERE workflow_uuid = 'p7'");
     std::vector<std::thread> threads;
-    std::vector<ChildResult> results(kParents * 2);
+    std::vector<ChildResult> results(std::size_t{kParents} * 2);
     faults().close_gate();
     gated().record_step_async({"first", "t"}, step(1, "0", 2000), OnConflict::report,
                               collected().step("gate"));

@@ -308,8 +308,8 @@ DatabaseError error_of(const PGresult* result, std::string_view what, bool outco
     if (message.empty()) message = trimmed(PQresultErrorMessage(result));
     std::string text = "statement \"" + std::string(what) + "\" failed: " + message;
     if (!sqlstate.empty()) text += " (" + sqlstate + ")";
-    for (const int code : {PG_DIAG_MESSAGE_DETAIL, PG_DIAG_MESSAGE_HINT}) {
-        if (const std::string more = field(code); !more.empty()) text += "; " + more;
+    for (const std::string& more : {field(PG_DIAG_MESSAGE_DETAIL), field(PG_DIAG_MESSAGE_HINT)}) {
+        if (!more.empty()) text += "; " + more;
     }
     DatabaseErrorKind kind = kind_of(sqlstate);
     if (kind == DatabaseErrorKind::other && (sqlstate.empty() || is_fatal(result)))

@@ -89,16 +89,16 @@ std::unique_ptr<sql::Connection> open_or_create(const sql::OpenOptions& open, co
         if (open.url.backend == sql::Backend::sqlite || !options.create_database) throw;
         // 3D000: no such database; poolers say 08P01. A server out of reach or a wrong password is not asked twice.
         if (error.sqlstate() != "3D000" && error.sqlstate() != "08P01") throw;
-        const DatabaseError refusal = error;
+        const std::exception_ptr refused = std::current_exception();
         try {
             sql::create_database_if_missing(open.url);
         } catch (const DatabaseError& creation) {
             const bool collided = creation.sqlstate() == "42P04" || creation.sqlstate() == "23505";
             if (creation.kind() == DatabaseErrorKind::permission) {
-                throw ConfigError(std::string("cannot open the system database (") + refusal.what() +
+                throw ConfigError(std::string("cannot open the system database (") + error.what() +
                                   "), nor create it (" + creation.what() + ")");
             }
-            if (!collided) throw refusal;
+            if (!collided) std::rethrow_exception(refused);
         }
     }
     return sql::open(open);
