@@ -155,7 +155,6 @@ TEST_P(Runtime, errors_keep_their_type_on_the_first_run_and_in_the_result) {
 TEST_P(Runtime, steps_are_tried_again_as_their_options_say) {
     dbos::App app(app_options());
     std::vector<int> attempts;
-    std::string outcome;
     app.implement(Count, [&](dbos::Context& ctx, int failures) {
         attempts.clear();
         return ctx.step("flaky",
@@ -312,7 +311,7 @@ TEST_P(Runtime, what_a_body_may_not_do_is_refused_with_a_sentence) {
         const auto refused = [&](auto&& call) {
             try {
                 call();
-                sentences.push_back("nothing was thrown");
+                sentences.emplace_back("nothing was thrown");
             } catch (const dbos::UsageError& error) {
                 sentences.emplace_back(error.what());
             }
