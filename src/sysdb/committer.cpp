@@ -332,6 +332,7 @@ void Committer::announce(std::span<Write* const> writes) noexcept {
 }
 
 void Committer::complete(Write& write) noexcept {
+    const bool last = pending_.fetch_sub(1) == 1;  // first: who has been told does not count as pending
     bool posted = true;
     if (auto* done = std::get_if<Completion<StartResult>>(&write.completion)) {
         (*done)(std::move(write.start_result), write.error);
@@ -348,7 +349,7 @@ void Committer::complete(Write& write) noexcept {
         write.changed.notify_one();  // the slot outlives its waiter
     }
     if (posted) give_back(write);
-    if (pending_.fetch_sub(1) == 1 && closing_.load()) {
+    if (last && closing_.load()) {
         const std::lock_guard<seam::Mutex> lock(idle_mutex_);
         idle_.notify_all();
         signal_.fetch_add(1);
