@@ -52,8 +52,10 @@ constexpr Dialects kOverdue{
 
 constexpr Dialects kCancel{
     {"cancel_overdue",
-     "UPDATE @workflow_status w SET " DBOS_CANCEL ", updated_at = t.now, completed_at = t.now"
-     " FROM unnest($1::text[]) AS a(id), (SELECT " DBOS_CLOCK_PG " AS now) t WHERE w.workflow_uuid = a.id"},
+     "WITH t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now) "
+     "UPDATE @workflow_status w SET " DBOS_CANCEL
+     ", updated_at = (SELECT now FROM t), completed_at = (SELECT now FROM t) WHERE w.workflow_uuid = ANY "
+     "($1::text[])"},
     {"cancel_overdue", "UPDATE workflow_status SET " DBOS_CANCEL ", updated_at = $2, completed_at = $2"
                        " WHERE workflow_uuid IN (SELECT value FROM json_each($1))"}};
 

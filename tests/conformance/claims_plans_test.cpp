@@ -279,6 +279,10 @@ TEST_P(Plans, No_statement_reads_a_table_from_end_to_end) {
     pinned.pinned_plans = true;
     auto connection = sql::open(pinned);
     if (postgres()) {
+        // Known to be empty is worse than unknown: then a join that reads a whole index looks cheapest.
+        for (const char* table :
+             {"workflow_status", "operation_outputs", "workflow_input", "dbos_cpp_executors"})
+            connection->query("VACUUM @" + std::string(table), {}, sql::Access::write);
         for (std::size_t n = 0; n < captured.size(); ++n) {  // planned while empty
             const std::string name = "p" + std::to_string(n);
             connection->script("PREPARE " + name + " AS " + captured[n].text);
