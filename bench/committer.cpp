@@ -109,7 +109,7 @@ Rate rate(int threads, double seconds, F&& body) {
 
 DatabaseOptions options_for(const std::string& url) {
     DatabaseOptions options;
-    options.open.url = sql::Url::parse(url);
+    options.open.url = dbos::sql::Url::parse(url);
     return options;
 }
 
