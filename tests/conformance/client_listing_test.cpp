@@ -14,7 +14,6 @@ using dbos::ListWorkflowsOptions;
 using dbos::Status;
 using dbos::WorkflowStatus;
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 class ClientListing : public dbos::test::ClientTest {
    public:

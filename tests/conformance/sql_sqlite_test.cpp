@@ -128,7 +128,7 @@ TEST_F(SqlSqlite, four_processes_write_one_file) {
         children.push_back(fork_child([this, p] {
             const auto connection = open(file());
             for (std::int64_t row = 0; row < kRows; ++row) {
-                const std::int64_t id = p * 1000 + row * 2;
+                const std::int64_t id = std::int64_t{p} * 1000 + row * 2;
                 if (row % 3 == 0) {
                     connection->execute(kInsert, {id});
                     connection->execute(kInsert, {id + 1});

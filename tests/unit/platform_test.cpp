@@ -159,6 +159,8 @@ class PlatformWakeFile : public testing::Test {
         }
         return false;
     }
+
+   public:
     test::TemporaryDirectory directory;
 };
 
