@@ -4,10 +4,10 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check install bootstrap dev release
+.PHONY: help run test sim sim-replay bench check install bootstrap dev release
 
 help:       ## this list
-	@sed -n 's/^\([a-z]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: release   ## install what is missing, build, run the archive job on SQLite
 	@demo=build/release/examples/archive/dbos-archive; \
@@ -15,6 +15,19 @@ run: release   ## install what is missing, build, run the archive job on SQLite
 
 test: dev   ## install what is missing, build, run all tests (with a private PostgreSQL)
 	DBOS_TEST_REQUIRE_POSTGRES=1 scripts/with-postgres ctest --preset dev -j $(JOBS)
+
+SEEDS ?= 20000
+FIRST ?= 1
+sim:        ## simulated worlds: make sim SEEDS=20000 FIRST=1 (docs/explanation/simulation.md)
+	@scripts/bootstrap
+	@cmake --preset sim --log-level=WARNING
+	@$(BUILD) sim -j $(JOBS) --target dbos_sim
+	build/sim/dbos_sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS) $(ARGS)
+
+sim-replay: ## one world with its trace: make sim-replay SEED=17 (ARGS=--points: every switch)
+	@cmake --preset sim --log-level=WARNING
+	@$(BUILD) sim -j $(JOBS) --target dbos_sim
+	build/sim/dbos_sim --replay $(SEED) $(ARGS)
 
 bench: release   ## benchmarks on this machine, with a private PostgreSQL
 	scripts/with-postgres build/release/bench/dbos_bench $(ARGS)

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <utility>
 
+#include "platform/situations.hpp"
+
 namespace dbos::core {
 
 namespace {
@@ -65,6 +67,7 @@ LapseJudge::Finding LapseJudge::judge(Record& record, const ObservedLease& lease
         std::max<seam::Duration>(options_.lease, std::chrono::milliseconds(lease.lease_ms));
     const bool lapsed = lease.expires_at_ms <= database_now_ms && sent - record.unchanged_since >= needed;
     if (!lapsed && !proved_dead(lease)) return Finding::alive;
+    seam::reach(lapsed ? seam::Situation::dead_by_lease : seam::Situation::dead_by_proof);
     record.dead = true;
     record.reported = received;
     return Finding::dead;
@@ -74,6 +77,7 @@ LapseJudge::Verdict LapseJudge::tick(std::span<const ObservedLease> leases, std:
                                      seam::Duration sent, seam::Duration received) {
     ++ticks_;
     if (!evidence_holds(sent, received)) {
+        if (ticks_ > 1) seam::reach(seam::Situation::evidence_starts_anew);
         for (auto& [id, record] : records_) record.unchanged_since = received;
     }
     last_tick_ = received;

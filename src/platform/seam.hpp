@@ -1,7 +1,8 @@
 // The one seam between the engine and the world: threads, locks, time, randomness and database calls.
 //
 // Everything else in src/ uses these names and nothing of <thread>, <mutex>, <condition_variable>, <random>, clocks,
-// sleeps or poll. In a release the names are aliases of std; with DBOS_SIM the same sources run in a simulated world.
+// sleeps or poll. In a release the names are aliases of std; with DBOS_SIM the same sources run in a simulated world
+// (seam_sim.hpp, tests/sim).
 // scripts/check-seam enforces the rule.
 #pragma once
 
@@ -28,7 +29,18 @@ enum class DbOp : std::uint8_t { open, begin, read, write, commit, rollback, clo
 enum class DbFault : std::uint8_t { none, refuse, lose_ack };
 /// What is known of another process. Only `dead` is proof (another start time, a zombie, or no such process).
 enum class Life : std::uint8_t { alive, dead, unknown };
+/// A rare situation, listed in situations.hpp.
+enum class Situation : std::uint8_t;
 
+}  // namespace dbos::seam
+
+#ifdef DBOS_SIM
+#include "platform/seam_sim.hpp"
+#endif
+
+namespace dbos::seam {
+
+#ifndef DBOS_SIM
 inline constexpr bool simulated = false;
 using Mutex = std::mutex;
 using CondVar = std::condition_variable;
@@ -57,6 +69,16 @@ class Local {
 inline std::thread::id thread_id() noexcept { return std::this_thread::get_id(); }
 using ThreadId = std::thread::id;
 
+constexpr DbFault db_call(DbOp) noexcept { return DbFault::none; }
+constexpr void db_return(DbOp) noexcept {}
+/// The VFS that SQLite opens its files with; nullptr = its default.
+constexpr const char* db_vfs() noexcept { return nullptr; }
+/// An extra preemption and crash point.
+constexpr void point(const char*) noexcept {}
+/// Counts that a rare situation was reached.
+constexpr void reach(Situation) noexcept {}
+#endif
+
 SteadyTime steady_now() noexcept;
 WallTime wall_now() noexcept;
 /// CLOCK_BOOTTIME: counts the time that the host was suspended.
@@ -66,15 +88,6 @@ void sleep_for(Duration duration);
 bool sleep_in_callback(Duration duration) noexcept;
 /// Random bits for ids, tokens, jitter and shuffles. Safe in a forked child.
 std::uint64_t random_u64();
-
-constexpr DbFault db_call(DbOp) noexcept { return DbFault::none; }
-constexpr void db_return(DbOp) noexcept {}
-/// The VFS that SQLite opens its files with; nullptr = its default.
-constexpr const char* db_vfs() noexcept { return nullptr; }
-/// An extra preemption and crash point.
-constexpr void point(const char*) noexcept {}
-/// Counts that a rare situation was reached.
-constexpr void reach(int) noexcept {}
 
 int process_id() noexcept;
 /// Start time of a process in clock ticks since boot (field 22 of /proc/PID/stat); 0 = unreadable.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "platform/situations.hpp"
 #include "runtime/executor.hpp"
 #include "sysdb/database.hpp"
 
@@ -268,7 +269,11 @@ void Claimer::settle(const Round& round, const std::vector<sysdb::ClaimedWorkflo
         Queue& queue = found->second;
         if (contended) queue.not_before = now + kAfterContention;
         if (contended || full || claimed[asked.name] >= asked.limit) return;  // there may be more
-        if (queue.signals == round.signals.at(asked.name)) queue.work = false;
+        if (queue.signals == round.signals.at(asked.name)) {
+            queue.work = false;
+        } else {
+            seam::reach(seam::Situation::wake_during_claim);
+        }
     };
     for (const auto& asked : round.plain) settle_one(asked);
     if (!round.shared.empty()) settle_one(round.shared_claim);

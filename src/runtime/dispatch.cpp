@@ -5,6 +5,7 @@
 
 #include "client/marks.hpp"
 #include "core/log.hpp"
+#include "platform/situations.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
 
@@ -280,6 +281,8 @@ void Executor::run_lost(const sysdb::Fence& fence, const std::string& status) {
         if (found == runs_.end()) return;
         run = found->second;
     }
+    seam::reach(status == "CANCELLED" ? seam::Situation::cancel_seen_by_tick
+                                      : seam::Situation::loss_seen_by_tick);
     run->interrupt(status == "CANCELLED" ? Interrupt::Reason::cancelled : Interrupt::Reason::lost_ownership);
 }
 
@@ -297,6 +300,7 @@ void Executor::explain_loss(Run& run) {
 void Executor::recheck_ownership(const Run& asking) {
     std::lock_guard one_at_a_time(recheck_mutex_);
     if (lease_->fresh(asking.checked_lapse())) return;  // somebody has asked for all meanwhile
+    seam::reach(seam::Situation::ownership_rechecked);
     // The number is read before the question: a lapse during it is checked again.
     const std::uint32_t lapse = lease_->lapse_number();
     std::vector<std::shared_ptr<Run>> runs;
@@ -313,6 +317,7 @@ void Executor::recheck_ownership(const Run& asking) {
         if (owned[i]) {
             runs[i]->set_checked_lapse(lapse);
         } else {
+            seam::reach(seam::Situation::lost_at_recheck);
             runs[i]->interrupt(Interrupt::Reason::lost_ownership);
         }
     }

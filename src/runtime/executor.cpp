@@ -9,6 +9,7 @@
 #include "core/log.hpp"
 #include "core/options.hpp"
 #include "platform/host.hpp"
+#include "platform/situations.hpp"
 #include "sysdb/schema/migrate.hpp"
 #include "value/uuid.hpp"
 
@@ -321,6 +322,7 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
                 for (const auto& step : steps) running.push_back(run->id() + ": " + step);
                 if (steps.empty()) running.push_back(run->id() + ": (the body, between its steps)");
             }
+            seam::reach(seam::Situation::shutdown_left_steps);
             if (running.empty()) running.emplace_back("(writes that the database has not acknowledged)");
             return running;
         }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "platform/situations.hpp"
 
 namespace dbos::runtime {
 
@@ -135,6 +136,7 @@ void LeaseKeeper::run() {
             if (!renew_once()) return;
             // A renewal counts from when it was sent: after a slow one the next follows at once.
             const auto took = seam::steady_now() - begun;
+            if (took > std::chrono::seconds(1)) seam::reach(seam::Situation::slow_renewal);
             next = took > std::chrono::seconds(1) ? seam::steady_now() : begun + options_.renew_every;
         } catch (const std::exception& error) {
             log_to(options_.log, LogLevel::warn, "the lease could not be renewed; trying again",
@@ -146,7 +148,10 @@ void LeaseKeeper::run() {
 
 bool LeaseKeeper::fresh(std::uint32_t checked) const noexcept {
     const std::uint64_t word = word_.load();
-    if ((word & kLapseMask) != checked) return false;
+    if ((word & kLapseMask) != checked) {
+        seam::reach(seam::Situation::healed_lapse_seen);
+        return false;
+    }
     return to_ms(seam::boot_now()) < static_cast<std::int64_t>(word >> kLapseBits);
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "platform/situations.hpp"
 #include "runtime/executor.hpp"
 
 namespace dbos::runtime {
@@ -180,6 +181,7 @@ void Ticker::act(const sysdb::TickReport& report, seam::Duration sent, seam::Dur
         queues_fingerprint_ = report.queues_fingerprint;
     }
     if (report.due_delays) {
+        seam::reach(seam::Situation::delay_due);
         maintenance_.add("delays", [this] {
             executor_.guarded("moving due workflows to their queues", [&] {
                 for (const auto& queue : executor_.database().enqueue_due(executor_.durable_now(),
@@ -190,6 +192,7 @@ void Ticker::act(const sysdb::TickReport& report, seam::Duration sent, seam::Dur
         });
     }
     if (report.passed_deadlines) {
+        seam::reach(seam::Situation::deadline_passed);
         maintenance_.add("deadlines", [this] {
             executor_.guarded("cancelling workflows past their deadline", [&] {
                 executor_.database().cancel_overdue(executor_.durable_now(), executor_.application_name());

@@ -9,6 +9,9 @@ namespace dbos::sql {
 
 namespace postgres {
 std::unique_ptr<Connection> open_postgres(const OpenOptions& options);
+/// The two halves of open_postgres: what is not connected yet can be interrupted already.
+std::unique_ptr<Connection> make_unconnected(const OpenOptions& options);
+void connect(Connection& made, const OpenOptions& options);
 bool create_database_if_missing(const Url& url);
 }  // namespace postgres
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "sql/open.hpp"
-#include "sql/postgres/connection.hpp"
 
 namespace dbos::sql {
 
@@ -46,10 +45,10 @@ struct Pool::Impl {
             lend(connection.get());
             return connection;
         }
-        auto connection = std::make_unique<postgres::PostgresConnection>(options);
+        auto connection = postgres::make_unconnected(options);
         lend(connection.get());
         try {
-            connection->connect(options);
+            postgres::connect(*connection, options);
         } catch (...) {
             const std::lock_guard lock(mutex);
             std::erase(leased, connection.get());

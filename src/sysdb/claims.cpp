@@ -9,6 +9,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "platform/situations.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/claim_state.hpp"
 #include "sysdb/database.hpp"
@@ -139,6 +140,7 @@ std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, cons
          request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
          std::string_view(request.executor_id), std::string_view(request.token)});
     std::vector<ClaimedWorkflow> claimed;
+    if (!result.empty()) seam::reach(seam::Situation::own_claim_found);
     for (std::size_t row = 0; row < result.size(); ++row)
         claimed.push_back(read_claimed(result, row, request.token));
     return claimed;
@@ -350,6 +352,7 @@ std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, con
         connection.execute(kClaimed.on(connection.backend()),
                            {since, std::string_view(request.executor_id), std::string_view(request.token)});
     std::vector<ClaimedWorkflow> claimed;
+    if (!result.empty()) seam::reach(seam::Situation::own_claim_found);
     for (std::size_t row = 0; row < result.size(); ++row)
         claimed.push_back(read_claimed(result, row, request.token));
     return claimed;

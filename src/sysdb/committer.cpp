@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "platform/situations.hpp"
+
 namespace dbos::sysdb {
 namespace {
 
@@ -254,6 +256,7 @@ Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes,
             } else if (!error.transient() || (!lost && writes.size() > 1)) {
                 return Ran::failed;
             }
+            seam::reach(seam::Situation::batch_repeated);
             log(LogLevel::warn, "a commit failed and is repeated", open.front(), error.what());
         } catch (const std::exception&) {
             failure = std::current_exception();

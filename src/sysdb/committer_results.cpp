@@ -3,6 +3,7 @@
 #include <string>
 
 #include "dbos/error.hpp"
+#include "platform/situations.hpp"
 #include "sysdb/committer_statements.hpp"
 
 namespace dbos::sysdb {
@@ -122,6 +123,8 @@ void settle_start(const CommitterStatements&, Write& write, const sql::Result& r
     if (!row.empty()) {
         fill_start(result, row);
         result.kind = row_is_ours(write, row) ? StartResult::Kind::created : StartResult::Kind::existing;
+        seam::reach(result.kind == StartResult::Kind::created ? seam::Situation::own_start_recognised
+                                                              : seam::Situation::start_of_existing);
         write.enqueued = result.kind == StartResult::Kind::created && result.status == "ENQUEUED";
     } else if (!holder.empty()) {
         result.kind = StartResult::Kind::deduplicated;
@@ -136,6 +139,7 @@ void settle_step(Write& write, const sql::Result& row) {
     StepResult& result = write.step_result;
     write.resolved = true;
     if (!fence_holds(write, row)) {
+        seam::reach(seam::Situation::step_fence_lost);
         result.kind = StepResult::Kind::lost;
     } else if (row.at(0, 2).null()) {
         write.resolved = false;
@@ -145,6 +149,7 @@ void settle_step(Write& write, const sql::Result& row) {
         const bool ours = result.stored.completed_at_ms == write.step->completed_at_ms;
         const bool takes_any = write.kind == WriteKind::first_wins;
         result.kind = ours || takes_any ? StepResult::Kind::recorded : StepResult::Kind::other;
+        if (ours) seam::reach(seam::Situation::own_step_recognised);
     }
 }
 
@@ -152,6 +157,7 @@ void settle_child(const CommitterStatements& statements, Write& write, const sql
                   const sql::Result& row, const sql::Result& holder) {
     write.resolved = true;
     if (!fence_holds(write, checkpoint)) {
+        seam::reach(seam::Situation::child_fence_lost);
         write.checkpoint = StepResult::Kind::lost;
         return;
     }
@@ -182,6 +188,7 @@ void settle_outcome(Write& write, const sql::Result& row) {
     const bool ours = !row.empty() && row.at(0, 0).text() == (outcome.success ? "SUCCESS" : "ERROR") &&
                       row.at(0, outcome.success ? 1 : 2).text() == outcome.payload;
     write.outcome_result = ours ? OutcomeResult::recorded : OutcomeResult::lost;
+    if (ours) seam::reach(seam::Situation::own_outcome_recognised);
     write.ended = ours;
     write.resolved = true;
 }

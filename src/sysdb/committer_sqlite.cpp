@@ -1,6 +1,7 @@
 // A batch on SQLite: row statements in one transaction, with the decisions made in between.
 #include <algorithm>
 
+#include "platform/situations.hpp"
 #include "sysdb/committer_statements.hpp"
 
 namespace dbos::sysdb {
@@ -146,6 +147,7 @@ class SqliteWriter final : public BatchWriter {
         } else if (write.ambiguous) {
             settle_outcome(write, c.execute(statements_->read_outcome, {id}));
         } else {
+            seam::reach(seam::Situation::outcome_fence_lost);
             write.outcome_result = OutcomeResult::lost;
             write.resolved = true;
         }

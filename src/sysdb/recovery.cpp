@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "platform/situations.hpp"
 #include "sysdb/announce.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/claim_state.hpp"
@@ -192,6 +193,7 @@ class Orphans {
     }
 
     void hand_back(std::span<const Fence> orphans) {
+        if (!orphans.empty()) seam::reach(seam::Situation::orphans_handed_back);
         for (; !orphans.empty(); orphans = orphans.subspan(std::min(orphans.size(), kRowsAtOnce))) {
             const auto batch = orphans.first(std::min(orphans.size(), kRowsAtOnce));
             core_.with_lane(core_.maintenance_lane, [&](sql::Connection& connection) {
@@ -246,12 +248,14 @@ SystemDatabase::Sweep SystemDatabase::sweep(const LeaseRow& dead, const Text& ap
                                 std::string_view(dead.incarnation), dead.counter});
         if (judged.empty()) {
             transaction.rollback();
+            seam::reach(seam::Situation::sweep_judged_wrong);
             result.judged_wrong = true;
             return result;
         }
         const sql::Result rows =
             hand_back_of(core, connection, dead.executor_id, application_name, application_version, from);
         result.handed_back = rows.size();
+        if (!rows.empty()) seam::reach(seam::Situation::rows_swept);
         result.more = rows.size() == kRowsAtOnce;
         std::set<std::string> queues;
         add_queues(queues, rows);

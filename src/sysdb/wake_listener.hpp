@@ -2,10 +2,11 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "sysdb/system_database.hpp"
 
@@ -36,7 +37,7 @@ class WakeListener {
 
     SystemDatabase::Core& core_;
     seam::Mutex mutex_;
-    std::map<const void*, Handler> handlers_;
+    std::vector<std::pair<const void*, Handler>> handlers_;  // in the order of subscription, never of addresses
     seam::Atomic<bool> stopping_{false};
     std::unique_ptr<sql::Listener> listener_;  // PostgreSQL
 

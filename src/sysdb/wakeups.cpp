@@ -146,12 +146,12 @@ void WakeListener::tell(const Wakeups::Event& event) {
 
 void WakeListener::subscribe(const void* key, Handler handler) {
     std::lock_guard lock(mutex_);
-    handlers_.emplace(key, std::move(handler));
+    handlers_.emplace_back(key, std::move(handler));
 }
 
 void WakeListener::unsubscribe(const void* key) {
     std::lock_guard lock(mutex_);
-    handlers_.erase(key);
+    std::erase_if(handlers_, [key](const auto& entry) { return entry.first == key; });
 }
 
 std::shared_ptr<WakeListener> SystemDatabase::Core::wake_listener() {

@@ -440,4 +440,12 @@ std::unique_ptr<Connection> open_postgres(const OpenOptions& options) {
     return connection;
 }
 
+std::unique_ptr<Connection> make_unconnected(const OpenOptions& options) {
+    return std::make_unique<PostgresConnection>(options);
+}
+
+void connect(Connection& made, const OpenOptions& options) {
+    static_cast<PostgresConnection&>(made).connect(options);
+}
+
 }  // namespace dbos::sql::postgres

@@ -1,0 +1,58 @@
+// The rare situations that the safety rules are about, each placed in the engine by seam::reach(). The simulator counts them
+// over a campaign, and a campaign in which one was never reached has proved nothing about its rule: it fails.
+//
+// A situation that cannot occur yet (its operation is not built) is not in the list.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dbos::seam {
+
+// X(name, safety rule)
+#define DBOS_SITUATIONS(X) \
+    X(crash_in_commit, "simulation: a process dies in the middle of a write") \
+    X(step_fence_lost, "2: a lost fence is a row's result") \
+    X(outcome_fence_lost, "2: an outcome of a run that was taken over or cancelled") \
+    X(child_fence_lost, "36: a child start of a run that was taken over") \
+    X(own_step_recognised, "2: a lost acknowledgement of a step is told from somebody else's record") \
+    X(own_start_recognised, "13: a lost acknowledgement of a start") \
+    X(own_outcome_recognised, "2: a lost acknowledgement of an outcome") \
+    X(start_of_existing, "13: a start of an id that exists") \
+    X(batch_repeated, "12: a batch failed and is repeated") \
+    X(ownership_rechecked, "4: after a lapse, one statement asks for all runs") \
+    X(lost_at_recheck, "4: it finds a run that was taken over") \
+    X(healed_lapse_seen, "4: a lapse that a renewal has healed still counts") \
+    X(cancel_seen_by_tick, "5: the tick finds a cancelled run") \
+    X(loss_seen_by_tick, "5: the tick finds a run that was taken over") \
+    X(own_claim_found, "7: a claim whose acknowledgement was lost is found by its token") \
+    X(orphans_handed_back, "7: rows of ours that no run holds") \
+    X(wake_during_claim, "16: a wake-up arrives during the claim") \
+    X(slow_renewal, "23: a renewal that takes over a second counts from when it was sent") \
+    X(evidence_starts_anew, "24: a gap in the evidence") \
+    X(dead_by_lease, "24: an executor is dead by its lease") \
+    X(dead_by_proof, "25: an executor's process is proved dead") \
+    X(rows_swept, "26: rows of a dead executor are handed back") \
+    X(sweep_judged_wrong, "26: the judged executor has renewed before its sweep") \
+    X(delay_due, "a delayed workflow becomes due") \
+    X(deadline_passed, "a deadline passes") \
+    X(shutdown_left_steps, "53: a shutdown leaves steps that still run")
+
+enum class Situation : std::uint8_t {
+#define DBOS_SITUATION_ENUM(name, rule) name,
+    DBOS_SITUATIONS(DBOS_SITUATION_ENUM)
+#undef DBOS_SITUATION_ENUM
+        count,
+};
+
+struct SituationText {
+    const char* name;
+    const char* rule;
+};
+inline constexpr SituationText kSituations[] = {
+#define DBOS_SITUATION_TEXT(name, rule) {#name, rule},
+    DBOS_SITUATIONS(DBOS_SITUATION_TEXT)
+#undef DBOS_SITUATION_TEXT
+        {nullptr, nullptr}};
+
+}  // namespace dbos::seam

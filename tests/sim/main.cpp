@@ -1,0 +1,178 @@
+// dbos_sim: campaigns over seeds, and the replay of one.
+//
+//     dbos_sim [--seeds N] [--first F] [--jobs J] [--threads] [--hashes]
+//     dbos_sim --replay SEED [--points] [--threads]
+//     dbos_sim --same [--seeds N] [--first F]      the same trace from threads, fibers, batches and single worlds
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "campaign.hpp"
+#include "platform/situations.hpp"
+#include "scenario.hpp"
+
+namespace {
+
+using namespace dbos::sim;
+
+struct Options {
+    std::uint64_t first = 1;
+    std::uint64_t seeds = 1000;
+    unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
+    Tasks tasks = Tasks::fibers;
+    bool hashes = false;
+    bool same = false;
+    std::uint64_t replay = 0;
+    int trace = 1;
+};
+
+[[noreturn]] void usage() {
+    std::fputs(
+        "usage: dbos_sim [--seeds N] [--first F] [--jobs J] [--threads] [--hashes]\n"
+        "       dbos_sim --replay SEED [--points] [--quiet] [--threads]\n"
+        "       dbos_sim --same [--seeds N] [--first F] [--jobs J]\n",
+        stderr);
+    std::exit(2);
+}
+
+Options parse(int count, char** arguments) {
+    Options options;
+    for (int i = 1; i < count; ++i) {
+        const std::string name = arguments[i];
+        const auto number = [&]() -> std::uint64_t {
+            if (++i >= count) usage();
+            char* end = nullptr;
+            const std::uint64_t value = std::strtoull(arguments[i], &end, 10);
+            if (*end != 0 || end == arguments[i]) usage();
+            return value;
+        };
+        if (name == "--seeds") {
+            options.seeds = number();
+        } else if (name == "--first") {
+            options.first = number();
+        } else if (name == "--jobs") {
+            options.jobs = static_cast<unsigned>(number());
+        } else if (name == "--replay") {
+            options.replay = number();
+        } else if (name == "--threads") {
+            options.tasks = Tasks::threads;
+        } else if (name == "--hashes") {
+            options.hashes = true;
+        } else if (name == "--same") {
+            options.same = true;
+        } else if (name == "--points") {
+            options.trace = 2;
+        } else if (name == "--quiet") {
+            options.trace = 0;
+        } else {
+            usage();
+        }
+    }
+    return options;
+}
+
+int replay(const Options& options, const std::string& database) {
+    Scenario scenario = scenario_of(options.replay);
+    scenario.plan.tasks = options.tasks;
+    scenario.plan.trace = options.trace;
+    std::fprintf(stderr, "%s\n", describe(scenario).c_str());
+    const Outcome outcome = play(scenario, database);
+    std::printf("sim: seed %" PRIu64 " ended well, hash %016" PRIx64 ", %" PRIu64 " steps, %.1f s of virtual time\n",
+                options.replay, outcome.hash, outcome.steps, static_cast<double>(outcome.virtual_ns) / 1e9);
+    std::fflush(nullptr);
+    std::_Exit(0);  // frozen stacks stay
+}
+
+Outcome play_seed(std::uint64_t seed, Tasks tasks, const std::string& database) {
+    Scenario scenario = scenario_of(seed);
+    scenario.plan.tasks = tasks;
+    return play(scenario, database);
+}
+
+void print_failure(std::uint64_t seed, const std::string& what) {
+    std::printf("sim: FAIL seed %" PRIu64 ": %s\n     replay: make sim-replay SEED=%" PRIu64 "\n", seed, what.c_str(),
+                seed);
+    std::fflush(stdout);
+}
+
+int same(const Options& options, const std::string& database) {
+    const auto play = [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); };
+    Campaign campaign{.first = options.first, .worlds = options.seeds, .jobs = options.jobs, .failed = print_failure};
+    const auto batches = run_campaign(campaign, play);
+    campaign.batch = 1;
+    const auto alone = run_campaign(campaign, play);
+    campaign.tasks = Tasks::threads;
+    const auto threads = run_campaign(campaign, play);
+    campaign.batch = 10;
+    const auto again = run_campaign(campaign, play);
+    std::uint64_t different = 0;
+    for (const auto& [seed, outcome] : batches.outcomes) {
+        bool equal = true;
+        for (const auto* other : {&alone, &threads, &again}) {
+            const auto found = other->outcomes.find(seed);
+            equal = equal && found != other->outcomes.end() && found->second.hash == outcome.hash;
+        }
+        if (equal) continue;
+        ++different;
+        std::printf("sim: seed %" PRIu64 " differs\n", seed);
+    }
+    std::printf("sim: %zu seeds, %" PRIu64 " of them not the same as fibers in a batch, fibers alone, threads alone and "
+                "threads in a batch\n",
+                batches.outcomes.size(), different);
+    return different == 0 && batches.failures.empty() ? 0 : 1;
+}
+
+int campaign(const Options& options, const std::string& database) {
+    share_situations();
+    const Campaign plan{.first = options.first,
+                        .worlds = options.seeds,
+                        .jobs = options.jobs,
+                        .tasks = options.tasks,
+                        .failed = print_failure,
+                        .progress = isatty(STDERR_FILENO) == 0 ? std::function<void(std::uint64_t)>()
+                                                               : [](std::uint64_t done) {
+                                                                     if (done % 100 == 0)
+                                                                         std::fprintf(stderr, "\r%" PRIu64 " worlds ", done);
+                                                                 }};
+    const auto result = run_campaign(
+        plan, [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); });
+    std::uint64_t steps = 0, crashes = 0;
+    dbos::sim::Nanos virtual_ns = 0;
+    for (const auto& [seed, outcome] : result.outcomes) {
+        steps += outcome.steps;
+        crashes += static_cast<std::uint64_t>(outcome.crashes);
+        virtual_ns += outcome.virtual_ns;
+        if (options.hashes) std::printf("%" PRIu64 " %016" PRIx64 " %" PRIu64 "\n", seed, outcome.hash, outcome.steps);
+    }
+    const auto worlds = static_cast<double>(std::max<std::size_t>(1, result.outcomes.size()));
+    std::printf("sim: per world %.0f steps, %.1f s of virtual time, %.2f crashes\n", static_cast<double>(steps) / worlds,
+                static_cast<double>(virtual_ns) / 1e9 / worlds, static_cast<double>(crashes) / worlds);
+    constexpr int kSituations = static_cast<int>(dbos::seam::Situation::count);
+    int unreached = 0;
+    for (int i = 0; i < kSituations; ++i) {
+        const auto& text = dbos::seam::kSituations[i];
+        std::printf("sim:   %-32s %12" PRIu64 "   %s%s\n", text.name, situations[i], text.rule,
+                    situations[i] == 0 ? "   UNREACHED" : "");
+        unreached += situations[i] == 0 ? 1 : 0;
+    }
+    std::printf("sim: %zu worlds, %zu failures, %d of %d situations unreached, %.0f worlds/s\n",
+                result.outcomes.size() + result.failures.size(), result.failures.size(), unreached, kSituations,
+                static_cast<double>(result.outcomes.size()) / std::max(result.seconds, 0.001));
+    return result.failures.empty() && unreached == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    const Options options = parse(count, arguments);
+    vfs::install();
+    const std::string database = make_template();
+    if (options.replay > 0) return replay(options, database);
+    return options.same ? same(options, database) : campaign(options, database);
+}

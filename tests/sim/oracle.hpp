@@ -1,0 +1,65 @@
+// What must hold in every committed state and at the end, asked by plain SQL and with no help of the engine.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "workload.hpp"
+
+struct sqlite3;
+
+namespace dbos::sim {
+
+class Oracle final : public StepWatch {
+   public:
+    /// `lease`: no executor that renewed more recently than this may lose a row.
+    Oracle(std::string path, Nanos lease, const Known& known);
+    ~Oracle() override;
+
+    /// The process runs this executor.
+    void executor(const std::string& executor_id, int process) { leases_[executor_id].process = process; }
+    /// After every write transaction: compares the state with the one before.
+    void committed();
+    /// A step that is recorded, or whose workflow is somebody else's, must not begin.
+    void begins(const std::string& executor_id, const std::string& workflow_id, int step, int attempt) override;
+    /// At the end of the world.
+    void final_state();
+    /// Rows that have not ended, in words; empty = none.
+    std::string unfinished();
+    std::size_t workflows();
+
+   private:
+    struct Row {
+        std::string status, executor, owner, queue, outcome;
+        Nanos ended_at = 0;
+    };
+    struct Lease {
+        std::string incarnation;
+        std::int64_t counter = 0;
+        Nanos renewed_at = 0;
+        int process = -1;
+    };
+    using Table = std::vector<std::vector<std::optional<std::string>>>;
+    /// Nothing if the database cannot be read now (a process died or stopped while it held the header of the log).
+    std::optional<Table> ask(const char* sql, const std::vector<std::string>& values = {});
+    bool read_state();
+    void judge_row(const std::string& id, const Row& before, const Row& now);
+    void judge_limits();
+    void judge_steps();
+
+    const std::string path_;
+    const Nanos lease_;
+    const Known& known_;
+    sqlite3* database_ = nullptr;
+    std::string version_;
+    std::map<std::string, Row> rows_;
+    std::map<std::string, Row> before_;
+    std::map<std::string, Lease> leases_;
+    std::map<std::string, std::map<int, std::string>> steps_;  // workflow → step → record
+};
+
+}  // namespace dbos::sim

@@ -1,0 +1,121 @@
+// The simulator as scenarios see it: worlds of several processes in one, every choice of which comes from a seed.
+//
+// A world has tasks (threads of the engine), which belong to processes, which are runs of instances. The controller is task 0
+// and belongs to no process. One task runs at a time; who runs next, what fails and how long things take is drawn from the seed.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "platform/seam.hpp"
+
+namespace dbos::sim {
+
+inline constexpr Nanos kMillisecond = 1'000'000;
+inline constexpr Nanos kSecond = 1'000'000'000;
+inline constexpr int kEveryone = -1;
+
+enum class FaultKind : std::uint8_t {
+    crash,       // the process is frozen where it stands; its locks go, its bytes stay
+    stop,        // SIGSTOP, and SIGCONT after `amount`
+    host_sleep,  // the host is suspended for `amount`: the steady clock does not count it, the boot clock does
+    wall_jump,   // the wall clock is set, by `amount`
+    away,        // the database refuses every call for `amount`
+};
+struct Fault {
+    std::uint64_t at_step = 0;
+    FaultKind kind = FaultKind::crash;
+    int instance = kEveryone;
+    Nanos amount = 0;
+};
+
+enum class Tasks : std::uint8_t { fibers, threads };
+
+struct Plan {
+    std::uint64_t seed = 1;
+    Tasks tasks = Tasks::fibers;
+    std::uint32_t switch_per_1024 = 300;
+    std::uint32_t refuse_per_1024 = 0;
+    std::uint32_t lose_ack_per_1024 = 0;
+    Nanos sync_max = 0;          // the longest fsync: without latency, windows of microseconds never meet those of seconds
+    bool reuse_pids = false;     // a restarted instance gets the process number of the one before
+    bool life_unknown = false;   // /proc tells nothing
+    std::vector<Fault> faults;   // in the order of at_step
+    std::uint64_t max_steps = 20'000'000;
+    int trace = 0;               // 1 = events, 2 = every point
+};
+
+struct Outcome {
+    std::uint64_t hash = 0;  // over switches, virtual time and written bytes
+    std::uint64_t steps = 0;
+    std::uint64_t switches = 0;
+    Nanos virtual_ns = 0;
+    int crashes = 0;
+};
+
+/// One world, until the controller returns. A failure does not return: on_failure is called and the OS process ends.
+Outcome run(const Plan& plan, const std::function<void()>& controller);
+/// Told what failed and where, in the world's own words.
+extern std::function<void(const std::string&)> on_failure;
+/// Called when a process has ended a write transaction, before anybody else runs. Empty = nothing.
+extern std::function<void()> on_commit;
+/// Counters of situations, one per seam::Situation, in memory that forked children share. nullptr = not counted.
+extern std::uint64_t* situations;
+
+/// Starts a process of an instance. When `root` returns, the process has ended as by exit().
+int start_process(int instance, std::string host_key, std::function<void()> root);
+bool crashed(int process) noexcept;
+/// Crashed, or its root has returned.
+bool ended(int process) noexcept;
+bool stopped(int process) noexcept;
+/// The process of the running task; -1 = the controller's.
+int current_process() noexcept;
+int instance_of(int process) noexcept;
+/// Kills a process, as the fault does.
+void crash(int process) noexcept;
+/// Whether faults of the plan are still to come or in effect (a process is stopped, the database is away).
+bool faults_left() noexcept;
+/// From now on nothing is refused and no acknowledgement is lost.
+void end_call_faults() noexcept;
+Nanos world_ns() noexcept;
+std::uint64_t draw() noexcept;
+/// A value that must be the same in every run of the seed.
+void note(std::uint64_t value) noexcept;
+/// A line of the trace.
+void trace(const std::string& text) noexcept;
+bool tracing() noexcept;
+/// While it lives nobody else runs, nothing fails and no time passes: for oracles.
+class Quiet {
+   public:
+    Quiet() noexcept;
+    ~Quiet();
+    Quiet(const Quiet&) = delete;
+    Quiet& operator=(const Quiet&) = delete;
+};
+
+namespace vfs {
+/// Registers the file system as SQLite's default. Once, before anything uses SQLite.
+void install();
+/// No files, and the randomness of a fresh SQLite.
+void reset() noexcept;
+/// The process is dead: its locks go, its handles do nothing any more.
+void drop(int process) noexcept;
+std::string bytes_of(const std::string& path);
+void put(const std::string& path, const std::string& bytes);
+}  // namespace vfs
+
+namespace files {  // wake and turn files
+void reset() noexcept;
+void drop(int process) noexcept;
+/// A file was written: what inotify would tell its watchers.
+void written(const std::string& path) noexcept;
+}  // namespace files
+
+/// For the parts of the simulator.
+bool quiet() noexcept;
+Nanos sync_max() noexcept;
+int process_count() noexcept;
+
+}  // namespace dbos::sim

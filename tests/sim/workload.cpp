@@ -1,0 +1,134 @@
+#include "workload.hpp"
+
+#include <stdexcept>
+#include <vector>
+
+namespace dbos::sim {
+
+namespace {
+
+/// The bits of an argument, taken one after another.
+class Shape {
+   public:
+    explicit Shape(std::int64_t bits) : bits_(static_cast<std::uint64_t>(bits)) {}
+    std::uint64_t below(std::uint64_t limit) {
+        const std::uint64_t value = bits_ % limit;
+        bits_ = (bits_ / limit) * 0x9e3779b97f4a7c15ull + 0x7f4a7c15ull;
+        bits_ ^= bits_ >> 31;
+        return value;
+    }
+    std::int64_t rest() { return static_cast<std::int64_t>(below(std::uint64_t{1} << 40)); }
+
+   private:
+    std::uint64_t bits_;
+};
+
+struct StepPlan {
+    Nanos takes = 0;
+    int failures = 0;  // attempts that fail
+};
+
+StepPlan plan_step(Shape& shape) {
+    constexpr Nanos kTakes[] = {0, 0, 0, 0, 2 * kMillisecond, 30 * kMillisecond, 400 * kMillisecond, 3 * kSecond,
+                                12 * kSecond};
+    StepPlan plan;
+    plan.takes = kTakes[shape.below(shape.below(3) == 0 ? std::size(kTakes) : 6)];
+    const std::uint64_t luck = shape.below(12);
+    plan.failures = luck == 0 ? 9 : luck < 3 ? static_cast<int>(luck) : 0;
+    return plan;
+}
+
+class Bodies {
+   public:
+    explicit Bodies(StepWatch& watch) : watch_(&watch) {}
+
+    std::string step(Context& ctx, const std::string& name, const StepPlan& plan) const {
+        return ctx.step(Name::dynamic(name), work(ctx, plan), options(plan));
+    }
+    auto async_step(Context& ctx, const std::string& name, const StepPlan& plan) const {
+        return ctx.async_step(Name::dynamic(name), work(ctx, plan), options(plan));
+    }
+
+   private:
+    static StepOptions options(const StepPlan& plan) {
+        return {.max_attempts = plan.failures > 0 ? 3 : 1, .interval = std::chrono::milliseconds(100)};
+    }
+    /// The value is new in every attempt: an outcome made of another attempt's value than the recorded one shows.
+    std::function<std::string(StepContext&)> work(Context& ctx, const StepPlan& plan) const {
+        return [watch = watch_, executor = ctx.executor_id(), plan](StepContext& step) {
+            watch->begins(executor, step.workflow_id(), step.step_id(), step.attempt());
+            if (plan.takes > 0) seam::sleep_for(seam::Duration(plan.takes));
+            if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
+            return std::to_string(draw() % 1'000'000);
+        };
+    }
+    StepWatch* watch_;
+};
+
+std::string chain(const Bodies& bodies, Context& ctx, std::int64_t bits) {
+    Shape shape(bits);
+    std::string result;
+    const auto steps = 1 + shape.below(4);
+    for (std::uint64_t i = 0; i < steps; ++i)
+        result += bodies.step(ctx, "step " + std::to_string(i), plan_step(shape)) + ",";
+    return result;
+}
+
+std::string sleeper(const Bodies& bodies, Context& ctx, std::int64_t bits) {
+    Shape shape(bits);
+    std::string result = bodies.step(ctx, "before", plan_step(shape)) + ",";
+    constexpr int kMilliseconds[] = {0, 20, 700, 5'000, 20'000};
+    ctx.sleep(std::chrono::milliseconds(kMilliseconds[shape.below(5)]));
+    return result + bodies.step(ctx, "after", plan_step(shape)) + ",";
+}
+
+std::string fan(const Bodies& bodies, Context& ctx, std::int64_t bits) {
+    Shape shape(bits);
+    auto a = bodies.async_step(ctx, "a", plan_step(shape));
+    auto b = bodies.async_step(ctx, "b", plan_step(shape));
+    auto c = bodies.async_step(ctx, "c", plan_step(shape));
+    std::string result = a.get() + ",";
+    result += b.get() + ",";
+    return result + c.get() + ",";
+}
+
+std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
+    Shape shape(bits);
+    std::vector<WorkflowHandle<std::string>> children;
+    const auto count = 1 + shape.below(3);
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const char* queues[] = {"", kWide, kShared, kNarrow};
+        EnqueueOptions options{.queue_name = queues[shape.below(4)]};
+        if (shape.below(8) == 0) options.workflow_timeout = Duration(5);
+        children.push_back(shape.below(3) == 0 ? ctx.start_workflow(Sleeper, options, shape.rest())
+                                               : ctx.start_workflow(Chain, options, shape.rest()));
+    }
+    bodies.step(ctx, "between", plan_step(shape));
+    std::string result;
+    for (auto& child : children) {
+        try {
+            result += child.get_result();
+        } catch (const std::exception&) {  // a child that failed or was cancelled
+            result += "!";
+        }
+    }
+    return result;
+}
+
+}  // namespace
+
+void prepare(App& app, StepWatch& watch) {
+    const Bodies bodies(watch);
+    const auto implement = [&](const auto& contract, auto body) {
+        app.implement(contract, [bodies, body](Context& ctx, std::int64_t bits) { return body(bodies, ctx, bits); });
+    };
+    implement(Chain, chain);
+    implement(Sleeper, sleeper);
+    implement(Fan, fan);
+    implement(Parent, parent);
+    app.register_queue({.name = kWide});
+    app.register_queue({.name = kNarrow, .worker_concurrency = kNarrowLimit});
+    app.register_queue({.name = kShared, .concurrency = kSharedLimit});
+}
+
+}  // namespace dbos::sim

@@ -1,0 +1,43 @@
+// What runs in the worlds: workflows whose course is drawn by who starts them, and what is known of them from outside.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+
+#include "dbos/dbos.hpp"
+#include "sim.hpp"
+
+namespace dbos::sim {
+
+// The argument says what the body does; a replay does the same.
+inline constexpr auto Chain = workflow<std::string(std::int64_t)>("chain");      // steps one after another
+inline constexpr auto Sleeper = workflow<std::string(std::int64_t)>("sleeper");  // a durable sleep between two steps
+inline constexpr auto Fan = workflow<std::string(std::int64_t)>("fan");          // steps at once
+inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");    // children, queued and direct
+
+inline constexpr const char* kWide = "wide";        // without limits
+inline constexpr const char* kNarrow = "narrow";    // worker_concurrency 1
+inline constexpr const char* kShared = "shared";    // concurrency 2
+inline constexpr std::int64_t kNarrowLimit = 1;
+inline constexpr std::int64_t kSharedLimit = 2;
+
+/// What the outside knows: what callers were told. It is no part of the world, and asking it is no point.
+struct Known {
+    std::set<std::string> accepted;               // a start or an enqueue has returned
+    std::map<std::string, std::string> outcomes;  // a wait has returned: "SUCCESS <value>" or a status
+    std::map<std::string, Nanos> cancels;         // a cancel has returned
+};
+
+/// Told when the callable of a step begins. `attempt` from 1.
+class StepWatch {
+   public:
+    virtual ~StepWatch() = default;
+    virtual void begins(const std::string& executor_id, const std::string& workflow_id, int step, int attempt) = 0;
+};
+
+/// Attaches the bodies and the queues.
+void prepare(App& app, StepWatch& watch);
+
+}  // namespace dbos::sim

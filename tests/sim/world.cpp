@@ -1,0 +1,531 @@
+// The scheduler: tasks, virtual time, faults, and the trace hash.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <utility>
+
+#include "platform/host.hpp"
+#include "platform/situations.hpp"
+#include "sim.hpp"
+#include "tasks.hpp"
+
+namespace dbos::sim {
+
+std::function<void(const std::string&)> on_failure;
+std::function<void()> on_commit;
+std::uint64_t* situations = nullptr;
+
+namespace {
+
+constexpr std::uint32_t kJoinBit = 1u << 30;  // objects that stand for the end of a task
+constexpr Nanos kWallBase = 1'700'000'000 * kSecond;
+constexpr int kPidBase = 1000;
+
+enum class State : std::uint8_t { ready, blocked, done, frozen };
+
+struct Task {
+    Task(Tasks kind, std::function<void()> run) : place(kind, std::move(run)) {}
+    explicit Task(Tasks kind) : place(kind) {}
+    int id = 0;
+    int process = -1;
+    std::string name;
+    State state = State::ready;
+    char waits_for = 0;
+    std::uint32_t object = 0;
+    Nanos deadline = kNever;  // world time
+    bool notified = false;
+    bool in_file = false;  // stands in a write of the database's files
+    struct Local {
+        const void* key;
+        void* value;
+        void (*destroy)(void*);
+    };
+    std::vector<Local> locals;
+    Place place;
+};
+
+struct Process {
+    int instance = 0;
+    int pid = 0;
+    std::uint64_t start = 0;
+    std::string host_key;
+    bool crashed = false;
+    bool exited = false;
+    Nanos stopped_until = 0;
+};
+
+/// The computer of an instance: what outlives its processes.
+struct Host {
+    Nanos slept = 0;  // the steady clock's lag
+    Nanos wall_jumps = 0;
+};
+
+struct World {
+    explicit World(const Plan& given) : plan(given), random(given.seed * 0x2545f4914f6cdd1dull + 7) {}
+    const Plan& plan;
+    std::uint64_t random;
+    std::uint64_t hash = 1469598103934665603ull;
+    std::uint64_t steps = 0;
+    std::uint64_t switches = 0;
+    Nanos now = kSecond;
+    std::uint32_t objects = 0;
+    std::size_t next_fault = 0;
+    int quiet = 0;
+    int crashes = 0;
+    Nanos away_until = 0;
+    bool call_faults = true;
+    std::vector<std::unique_ptr<Task>> tasks;
+    std::vector<Process> processes;
+    std::vector<Host> hosts;
+    std::vector<Task*> candidates;
+};
+
+World* world = nullptr;
+Task* current = nullptr;
+
+void mix(std::uint64_t value) noexcept {
+    world->hash = (world->hash ^ value) * 1099511628211ull;
+    world->hash ^= world->hash >> 29;
+}
+
+Host& host_of(int instance) noexcept {
+    auto& hosts = world->hosts;
+    if (hosts.size() <= static_cast<std::size_t>(instance)) hosts.resize(static_cast<std::size_t>(instance) + 1);
+    return hosts[static_cast<std::size_t>(instance)];
+}
+Process& process_at(int process) noexcept { return world->processes[static_cast<std::size_t>(process)]; }
+Nanos steady_lag(const Task& task) noexcept {
+    return task.process < 0 ? 0 : host_of(process_at(task.process).instance).slept;
+}
+bool is_stopped(const Task& task) noexcept {
+    return task.process >= 0 && world->now < process_at(task.process).stopped_until;
+}
+std::string where(const Task& task) {
+    return task.process < 0 ? "controller" : "p" + std::to_string(task.process) + "/" + task.name;
+}
+
+void print_line(const Task& task, const std::string& text) {
+    std::fprintf(stderr, "%9llu %12.6f  %-16s %s\n", static_cast<unsigned long long>(world->steps),
+                 static_cast<double>(world->now) / 1e9, where(task).c_str(), text.c_str());
+}
+
+/// The process ends: nothing of it runs again, its locks go.
+void freeze(int process) noexcept {
+    for (auto& task : world->tasks) {
+        if (task->process == process && task->state != State::done) task->state = State::frozen;
+    }
+    process_at(process).stopped_until = 0;
+    vfs::drop(process);
+    files::drop(process);
+}
+
+const char* name_of(FaultKind kind) {
+    constexpr const char* kNames[] = {"crash", "stop", "host sleeps", "wall clock jumps", "database away"};
+    return kNames[static_cast<int>(kind)];
+}
+
+void sleep_host(int instance, Nanos amount) noexcept {
+    host_of(instance).slept += amount;
+    for (auto& task : world->tasks) {
+        if (task->process >= 0 && process_at(task->process).instance == instance &&
+            task->state == State::blocked && task->deadline != kNever)
+            task->deadline += amount;
+    }
+}
+
+void strike(const Fault& fault) noexcept {
+    mix(0xfa170000u + static_cast<unsigned>(fault.kind));
+    if (world->plan.trace > 0)
+        print_line(*current, "FAULT " + std::string(name_of(fault.kind)) + ", instance " +
+                                 (fault.instance == kEveryone ? "all" : std::to_string(fault.instance)) + ", " +
+                                 std::to_string(fault.amount / kMillisecond) + " ms");
+    if (fault.kind == FaultKind::away) world->away_until = std::max(world->away_until, world->now + fault.amount);
+    const int first = fault.instance == kEveryone ? 0 : fault.instance;
+    const int last = fault.instance == kEveryone ? static_cast<int>(world->hosts.size()) - 1 : fault.instance;
+    for (int instance = first; instance <= last; ++instance) {
+        if (fault.kind == FaultKind::wall_jump) host_of(instance).wall_jumps += fault.amount;
+        if (fault.kind == FaultKind::host_sleep) sleep_host(instance, fault.amount);
+        for (std::size_t p = 0; p < world->processes.size(); ++p) {
+            Process& process = world->processes[p];
+            if (process.instance != instance || process.crashed || process.exited) continue;
+            if (fault.kind == FaultKind::crash) crash(static_cast<int>(p));
+            if (fault.kind == FaultKind::stop || fault.kind == FaultKind::host_sleep)
+                process.stopped_until = std::max(process.stopped_until, world->now + fault.amount);
+        }
+    }
+}
+
+void strike_due() noexcept {
+    const auto& faults = world->plan.faults;
+    while (world->next_fault < faults.size() && faults[world->next_fault].at_step <= world->steps)
+        strike(faults[world->next_fault++]);
+}
+
+void find_candidates() noexcept {
+    auto& candidates = world->candidates;
+    for (;;) {
+        candidates.clear();
+        Nanos next = kNever;
+        for (auto& task : world->tasks) {
+            if (task->state != State::ready && task->state != State::blocked) continue;
+            if (is_stopped(*task)) {
+                next = std::min(next, process_at(task->process).stopped_until);
+            } else if (task->state == State::ready || task->deadline <= world->now) {
+                candidates.push_back(task.get());
+            } else {
+                next = std::min(next, task->deadline);
+            }
+        }
+        if (!candidates.empty()) return;
+        if (next == kNever) {
+            std::string waiting;
+            for (auto& task : world->tasks) {
+                if (task->state == State::blocked)
+                    waiting += "\n    " + where(*task) + " in " + task->waits_for + std::to_string(task->object);
+            }
+            fail("everybody waits for ever:" + waiting);
+        }
+        world->now = next;  // nobody can run: time jumps
+    }
+}
+
+Task& choose() noexcept {
+    if (current->state == State::ready && !is_stopped(*current) && !chance(world->plan.switch_per_1024))
+        return *current;
+    find_candidates();
+    return *world->candidates[draw() % world->candidates.size()];
+}
+
+void reschedule(bool ends = false) noexcept {
+    Task& me = *current;
+    Task& next = choose();
+    if (next.state == State::blocked) {
+        next.state = State::ready;
+        next.notified = false;
+    }
+    if (&next == &me) return;
+    current = &next;
+    ++world->switches;
+    if (ends) {
+        me.place.leave_to(next.place);
+    } else {
+        me.place.switch_to(next.place);
+    }
+}
+
+void step(char kind, std::uint32_t object) noexcept {
+    constexpr Nanos kShortest = 500;
+    world->now += kShortest + static_cast<Nanos>(world->steps & 0xff);
+    ++world->steps;
+    mix((static_cast<std::uint64_t>(current->id) << 40) ^ (static_cast<std::uint64_t>(kind) << 32) ^ object);
+    mix(static_cast<std::uint64_t>(world->now));
+    if (world->plan.trace > 1) print_line(*current, std::string(1, kind) + ' ' + std::to_string(object));
+    if (world->steps > world->plan.max_steps) fail("the world does not end: too many steps");
+    strike_due();
+}
+
+void destroy_locals(Task& task) noexcept {
+    for (const auto& local : task.locals) {
+        if (local.value) local.destroy(local.value);
+    }
+    task.locals.clear();
+}
+
+void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
+    try {
+        body();
+    } catch (const std::exception& error) {
+        fail("an exception leaves a thread: " + std::string(error.what()));
+    } catch (...) {
+        fail("an exception leaves a thread");
+    }
+    body = nullptr;
+    destroy_locals(task);
+    task.state = State::done;
+    if (is_root) {  // exit(): what was detached goes with it
+        process_at(task.process).exited = true;
+        trace("the process has ended");
+        freeze(task.process);
+    }
+    wake(kJoinBit | static_cast<std::uint32_t>(task.id), true);
+    reschedule(true);
+}
+
+int add_task(std::string name, int process, std::function<void()> body, bool is_root) {
+    auto holder = std::make_shared<Task*>(nullptr);
+    auto task = std::make_unique<Task>(
+        world->plan.tasks, [holder, run = std::move(body), is_root]() mutable { run_task(**holder, run, is_root); });
+    *holder = task.get();
+    task->id = static_cast<int>(world->tasks.size());
+    task->name = std::move(name);
+    task->process = process;
+    world->tasks.push_back(std::move(task));
+    return world->tasks.back()->id;
+}
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------ primitives
+
+void fail(const std::string& what) noexcept {
+    std::string text = what;
+    if (world) {
+        text += "  [seed " + std::to_string(world->plan.seed) + ", step " + std::to_string(world->steps) + ", " +
+                std::to_string(static_cast<double>(world->now) / 1e9) + " s, " + where(*current) + "]";
+        if (world->plan.trace > 0) print_line(*current, "FAIL " + what);
+    }
+    if (on_failure) on_failure(text);
+    std::fprintf(stderr, "sim: FAIL %s\n", text.c_str());
+    std::fflush(nullptr);
+    std::_Exit(7);
+}
+
+std::uint32_t new_object() noexcept { return world ? ++world->objects : 0; }
+bool quiet() noexcept { return !world || world->quiet > 0; }
+
+void point(char kind, std::uint32_t object) noexcept {
+    if (quiet()) return;
+    step(kind, object);
+    current->in_file = kind == '>' || kind == 'y';
+    reschedule();
+    current->in_file = false;
+}
+
+bool block(char kind, std::uint32_t object, Nanos deadline) noexcept {
+    if (quiet()) fail("a wait where nobody else can run");
+    Task& me = *current;
+    step(kind, object);
+    if (me.state == State::ready) {  // not killed by a fault of this step
+        me.state = State::blocked;
+        me.waits_for = kind;
+        me.object = object;
+        me.notified = false;
+        const Nanos lag = steady_lag(me);
+        me.deadline = deadline >= kNever - lag ? kNever : deadline + lag;
+    }
+    reschedule();
+    me.deadline = kNever;
+    return me.notified;
+}
+
+void wake(std::uint32_t object, bool all) noexcept {
+    if (!world) return;
+    Task* chosen = nullptr;
+    std::uint64_t seen = 0;
+    const auto ready = [](Task& task) {
+        task.state = State::ready;
+        task.notified = true;
+        task.deadline = kNever;
+    };
+    for (auto& task : world->tasks) {
+        if (task->state != State::blocked || task->object != object) continue;
+        if (all) {
+            ready(*task);
+        } else if (++seen == 1 || draw() % seen == 0) {
+            chosen = task.get();
+        }
+    }
+    if (chosen) ready(*chosen);
+}
+
+int spawn(const char* name, std::function<void()> body) {
+    point('S', 0);
+    const int id = add_task(name, current->process, std::move(body), false);
+    point('S', static_cast<std::uint32_t>(id));
+    return id;
+}
+
+void join(int task) noexcept {
+    point('J', static_cast<std::uint32_t>(task));
+    while (world->tasks[static_cast<std::size_t>(task)]->state != State::done)
+        block('j', kJoinBit | static_cast<std::uint32_t>(task), kNever);
+}
+
+Nanos steady_ns() noexcept { return world ? world->now - steady_lag(*current) : 0; }
+
+std::uint64_t draw() noexcept {
+    if (!world) return 4;
+    std::uint64_t z = (world->random += 0x9e3779b97f4a7c15ull);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+bool chance(std::uint32_t per_1024) noexcept { return per_1024 > 0 && (draw() & 1023) < per_1024; }
+int current_task() noexcept { return world ? current->id : -1; }
+
+void*& local_slot(const void* key, void (*destroy)(void*)) noexcept {
+    static std::vector<Task::Local> outside;
+    auto& locals = world ? current->locals : outside;
+    for (auto& local : locals) {
+        if (local.key == key) return local.value;
+    }
+    return locals.emplace_back(Task::Local{key, nullptr, destroy}).value;
+}
+
+// ------------------------------------------------------------------------------------------------ worlds
+
+Outcome run(const Plan& plan, const std::function<void()>& controller) {
+    World made(plan);
+    world = &made;
+    vfs::reset();
+    files::reset();
+    made.tasks.push_back(std::make_unique<Task>(plan.tasks));
+    current = made.tasks.front().get();
+    current->name = "controller";
+    controller();
+    const Outcome outcome{made.hash, made.steps, made.switches, made.now, made.crashes};
+    on_commit = nullptr;
+    vfs::reset();
+    files::reset();
+    destroy_locals(*current);
+    bool frozen = false;
+    for (auto& task : made.tasks) {
+        if (task->state == State::done) task->place.finished();
+        frozen = frozen || task->state == State::frozen || task->state == State::blocked;
+    }
+    world = nullptr;
+    current = nullptr;
+    // Frozen stacks refer to their tasks; the forked child ends soon.
+    if (frozen) static_cast<void>(new auto(std::move(made.tasks)));
+    return outcome;
+}
+
+int start_process(int instance, std::string host_key, std::function<void()> root) {
+    host_of(instance);
+    Process process;
+    process.instance = instance;
+    process.start = world->steps + 1;
+    process.host_key = std::move(host_key);
+    process.pid = kPidBase + (world->plan.reuse_pids ? instance : 100 + static_cast<int>(world->processes.size()));
+    world->processes.push_back(std::move(process));
+    const int number = process_count() - 1;
+    add_task("main", number, std::move(root), true);
+    trace("process p" + std::to_string(number) + " of instance " + std::to_string(instance) + " starts");
+    return number;
+}
+
+void crash(int process) noexcept {
+    Process& killed = process_at(process);
+    if (killed.crashed || killed.exited) return;
+    for (auto& task : world->tasks) {
+        if (task->process == process && task->in_file && task->state != State::done)
+            seam::reach(seam::Situation::crash_in_commit);
+    }
+    killed.crashed = true;
+    ++world->crashes;
+    freeze(process);
+}
+
+bool crashed(int process) noexcept { return process_at(process).crashed; }
+bool ended(int process) noexcept { return crashed(process) || process_at(process).exited; }
+bool stopped(int process) noexcept { return world->now < process_at(process).stopped_until; }
+int current_process() noexcept { return world ? current->process : -1; }
+int instance_of(int process) noexcept { return process_at(process).instance; }
+int process_count() noexcept { return static_cast<int>(world->processes.size()); }
+Nanos world_ns() noexcept { return world->now; }
+Nanos sync_max() noexcept { return world ? world->plan.sync_max : 0; }
+
+bool faults_left() noexcept {
+    if (world->next_fault < world->plan.faults.size() || world->now < world->away_until) return true;
+    for (int p = 0; p < process_count(); ++p) {
+        if (stopped(p)) return true;
+    }
+    return false;
+}
+
+void end_call_faults() noexcept { world->call_faults = false; }
+
+void note(std::uint64_t value) noexcept {
+    if (!quiet()) mix(value);
+}
+bool tracing() noexcept { return world && world->plan.trace > 0; }
+void trace(const std::string& text) noexcept {
+    if (tracing()) print_line(*current, text);
+}
+
+Quiet::Quiet() noexcept { ++world->quiet; }
+Quiet::~Quiet() { --world->quiet; }
+
+}  // namespace dbos::sim
+
+// ------------------------------------------------------------------------------------------------ the seam
+
+namespace dbos::seam {
+
+using namespace sim;
+
+SteadyTime steady_now() noexcept { return SteadyTime(Duration(steady_ns())); }
+WallTime wall_now() noexcept {
+    Nanos now = kWallBase;
+    if (world) now += world->now;
+    if (current_process() >= 0) now += host_of(instance_of(current_process())).wall_jumps;
+    return WallTime(std::chrono::duration_cast<WallTime::duration>(Duration(now)));
+}
+Duration boot_now() noexcept { return Duration(world ? world->now : 0); }
+
+void sleep_for(Duration duration) {
+    if (duration > Duration::zero()) block('z', 0, steady_ns() + duration.count());
+}
+bool sleep_in_callback(Duration duration) noexcept {
+    if (quiet()) return false;
+    sleep_for(duration);
+    return true;
+}
+std::uint64_t random_u64() { return draw(); }
+
+DbFault db_call(DbOp op) noexcept {
+    sim::point('D', static_cast<std::uint32_t>(op));
+    if (quiet() || current->process < 0 || op == DbOp::rollback || op == DbOp::close) return DbFault::none;
+    if (world->now < world->away_until) return DbFault::refuse;
+    if (!world->call_faults) return DbFault::none;
+    if (chance(world->plan.refuse_per_1024)) {
+        trace("FAULT the next database call is refused");
+        return DbFault::refuse;
+    }
+    if ((op == DbOp::commit || op == DbOp::write) && chance(world->plan.lose_ack_per_1024)) {
+        trace("FAULT the next acknowledgement is lost");
+        return DbFault::lose_ack;
+    }
+    return DbFault::none;
+}
+void db_return(DbOp op) noexcept {
+    sim::point('d', static_cast<std::uint32_t>(op));
+}
+const char* db_vfs() noexcept { return "sim"; }
+void point(const char* name) noexcept { sim::point('p', static_cast<std::uint32_t>(name[0])); }
+void reach(Situation what) noexcept {
+    if (situations) __atomic_fetch_add(situations + static_cast<int>(what), 1, __ATOMIC_RELAXED);
+}
+
+int process_id() noexcept {
+    const int process = current_process();
+    return process < 0 ? 1 : process_at(process).pid;
+}
+std::uint64_t process_start(int pid) noexcept {
+    if (!world || world->plan.life_unknown) return 0;
+    for (int p = process_count(); p-- > 0;) {
+        if (process_at(p).pid == pid && !ended(p)) return process_at(p).start;
+    }
+    return 0;
+}
+Life process_life(int pid, std::uint64_t start) noexcept {
+    if (!world || world->plan.life_unknown) return Life::unknown;
+    sim::point('k', 0);
+    const std::uint64_t found = process_start(pid);
+    return found == start && found != 0 ? Life::alive : Life::dead;
+}
+std::string host_key() {
+    const int process = current_process();
+    return process < 0 ? std::string() : process_at(process).host_key;
+}
+std::string host_name() { return "sim"; }
+std::size_t map_count_limit() noexcept { return 4096; }
+
+TerminationSignals::TerminationSignals() = default;
+TerminationSignals::~TerminationSignals() = default;
+bool TerminationSignals::arrived() const noexcept { return false; }
+void TerminationSignals::wait(Duration at_most) { sleep_for(at_most); }
+
+}  // namespace dbos::seam
