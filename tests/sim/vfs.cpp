@@ -264,7 +264,7 @@ int v_open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* ou
     handle = Handle{};
     handle.pMethods = &kMethods;
     handle.file = file.get();
-    handle.process = current_process();
+    handle.process = quiet() ? -1 : current_process();  // an oracle is nobody's
     file->handles.push_back(&handle);
     if (out) *out = flags;
     return SQLITE_OK;
