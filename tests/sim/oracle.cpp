@@ -25,6 +25,7 @@ Oracle::Oracle(std::string path, Nanos lease, const Known& known)
 Oracle::~Oracle() {
     if (!database_) return;
     const Quiet nobody_else;
+    for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
     sqlite3_close_v2(database_);
 }
 
@@ -37,9 +38,10 @@ std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std:
             return std::nullopt;
         }
     }
-    sqlite3_stmt* statement = nullptr;
     std::optional<Table> table(std::in_place);
-    int code = sqlite3_prepare_v2(database_, sql, -1, &statement, nullptr);
+    sqlite3_stmt*& statement = statements_[sql];
+    int code = SQLITE_OK;
+    if (!statement) code = sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     for (std::size_t i = 0; i < values.size() && code == SQLITE_OK; ++i) {
         code = sqlite3_bind_text(statement, static_cast<int>(i) + 1, values[i].c_str(), -1, SQLITE_TRANSIENT);
     }
@@ -52,12 +54,15 @@ std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std:
             }
         }
     }
-    sqlite3_finalize(statement);
-    if (code == SQLITE_DONE) return table;
+    if (code == SQLITE_DONE) {
+        sqlite3_reset(statement);
+        return table;
+    }
     const int primary = code & 0xff;
     const bool missing = primary == SQLITE_ERROR && std::string(sqlite3_errmsg(database_)).starts_with("no such");
     if (primary != SQLITE_BUSY && primary != SQLITE_LOCKED && primary != SQLITE_PROTOCOL && !missing)
         fail("the oracle cannot read the database: " + std::string(sqlite3_errmsg(database_)));
+    sqlite3_reset(statement);
     return std::nullopt;
 }
 

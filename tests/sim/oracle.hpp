@@ -11,6 +11,7 @@
 #include "workload.hpp"
 
 struct sqlite3;
+struct sqlite3_stmt;
 
 namespace dbos::sim {
 
@@ -55,6 +56,7 @@ class Oracle final : public StepWatch {
     const Nanos lease_;
     const Known& known_;
     sqlite3* database_ = nullptr;
+    std::map<std::string, sqlite3_stmt*> statements_;
     std::string version_;
     std::map<std::string, Row> rows_;
     std::map<std::string, Row> before_;
