@@ -60,7 +60,7 @@ endif()
 if(rapidcheck_FOUND)
   dbos_add_suite(property TIMEOUT 600 LIBRARIES rapidcheck)
 endif()
-foreach(folder compile_fail interop sim)   # suites that build themselves
+foreach(folder compile_fail interop)   # suites that build themselves; tests/sim is a build of its own (preset sim)
   if(EXISTS ${PROJECT_SOURCE_DIR}/tests/${folder}/CMakeLists.txt)
     add_subdirectory(${PROJECT_SOURCE_DIR}/tests/${folder} ${PROJECT_BINARY_DIR}/tests/${folder})
   endif()

@@ -37,7 +37,8 @@ class WakeListener {
 
     SystemDatabase::Core& core_;
     seam::Mutex mutex_;
-    std::vector<std::pair<const void*, Handler>> handlers_;  // in the order of subscription, never of addresses
+    std::vector<std::pair<const void*, Handler>>
+        handlers_;  // in the order of subscription, never of addresses
     seam::Atomic<bool> stopping_{false};
     std::unique_ptr<sql::Listener> listener_;  // PostgreSQL
 

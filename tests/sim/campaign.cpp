@@ -108,8 +108,8 @@ class Runner {
             ::alarm(campaign_.seconds_per_world);
             const Outcome outcome = play_(seed, campaign_.tasks);
             std::ostringstream line;
-            line << "end " << seed << ' ' << outcome.hash << ' ' << outcome.steps << ' ' << outcome.switches << ' '
-                 << outcome.virtual_ns << ' ' << outcome.crashes;
+            line << "end " << seed << ' ' << outcome.hash << ' ' << outcome.steps << ' ' << outcome.switches
+                 << ' ' << outcome.virtual_ns << ' ' << outcome.crashes;
             say(pipe, line.str());
         }
         std::_Exit(0);
@@ -143,7 +143,8 @@ class Runner {
             if (kind == "begin") child.next = seed;
             if (kind == "end") {
                 Outcome outcome;
-                line >> outcome.hash >> outcome.steps >> outcome.switches >> outcome.virtual_ns >> outcome.crashes;
+                line >> outcome.hash >> outcome.steps >> outcome.switches >> outcome.virtual_ns >>
+                    outcome.crashes;
                 result_.outcomes.emplace(seed, outcome);
                 child.next = seed + 1;
                 if (campaign_.progress) campaign_.progress(result_.outcomes.size());
@@ -193,7 +194,8 @@ class Runner {
 
 }  // namespace
 
-CampaignResult run_campaign(const Campaign& campaign, const std::function<Outcome(std::uint64_t, Tasks)>& play) {
+CampaignResult run_campaign(const Campaign& campaign,
+                            const std::function<Outcome(std::uint64_t, Tasks)>& play) {
     return Runner(campaign, play).run();
 }
 

@@ -83,7 +83,8 @@ int replay(const Options& options, const std::string& database) {
     scenario.plan.trace = options.trace;
     std::fprintf(stderr, "%s\n", describe(scenario).c_str());
     const Outcome outcome = play(scenario, database);
-    std::printf("sim: seed %" PRIu64 " ended well, hash %016" PRIx64 ", %" PRIu64 " steps, %.1f s of virtual time\n",
+    std::printf("sim: seed %" PRIu64 " ended well, hash %016" PRIx64 ", %" PRIu64
+                " steps, %.1f s of virtual time\n",
                 options.replay, outcome.hash, outcome.steps, static_cast<double>(outcome.virtual_ns) / 1e9);
     std::fflush(nullptr);
     std::_Exit(0);  // frozen stacks stay
@@ -96,14 +97,15 @@ Outcome play_seed(std::uint64_t seed, Tasks tasks, const std::string& database) 
 }
 
 void print_failure(std::uint64_t seed, const std::string& what) {
-    std::printf("sim: FAIL seed %" PRIu64 ": %s\n     replay: make sim-replay SEED=%" PRIu64 "\n", seed, what.c_str(),
-                seed);
+    std::printf("sim: FAIL seed %" PRIu64 ": %s\n     replay: make sim-replay SEED=%" PRIu64 "\n", seed,
+                what.c_str(), seed);
     std::fflush(stdout);
 }
 
 int same(const Options& options, const std::string& database) {
     const auto play = [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); };
-    Campaign campaign{.first = options.first, .worlds = options.seeds, .jobs = options.jobs, .failed = print_failure};
+    Campaign campaign{
+        .first = options.first, .worlds = options.seeds, .jobs = options.jobs, .failed = print_failure};
     const auto batches = run_campaign(campaign, play);
     campaign.batch = 1;
     const auto alone = run_campaign(campaign, play);
@@ -122,7 +124,8 @@ int same(const Options& options, const std::string& database) {
         ++different;
         std::printf("sim: seed %" PRIu64 " differs\n", seed);
     }
-    std::printf("sim: %zu seeds, %" PRIu64 " of them not the same as fibers in a batch, fibers alone, threads alone and "
+    std::printf("sim: %zu seeds, %" PRIu64
+                " of them not the same as fibers in a batch, fibers alone, threads alone and "
                 "threads in a batch\n",
                 batches.outcomes.size(), different);
     return different == 0 && batches.failures.empty() ? 0 : 1;
@@ -135,24 +138,27 @@ int campaign(const Options& options, const std::string& database) {
                         .jobs = options.jobs,
                         .tasks = options.tasks,
                         .failed = print_failure,
-                        .progress = isatty(STDERR_FILENO) == 0 ? std::function<void(std::uint64_t)>()
-                                                               : [](std::uint64_t done) {
-                                                                     if (done % 100 == 0)
-                                                                         std::fprintf(stderr, "\r%" PRIu64 " worlds ", done);
-                                                                 }};
-    const auto result = run_campaign(
-        plan, [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); });
+                        .progress = isatty(STDERR_FILENO) == 0
+                                        ? std::function<void(std::uint64_t)>()
+                                        : [](std::uint64_t done) {
+                                              if (done % 100 == 0)
+                                                  std::fprintf(stderr, "\r%" PRIu64 " worlds ", done);
+                                          }};
+    const auto result =
+        run_campaign(plan, [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); });
     std::uint64_t steps = 0, crashes = 0;
     dbos::sim::Nanos virtual_ns = 0;
     for (const auto& [seed, outcome] : result.outcomes) {
         steps += outcome.steps;
         crashes += static_cast<std::uint64_t>(outcome.crashes);
         virtual_ns += outcome.virtual_ns;
-        if (options.hashes) std::printf("%" PRIu64 " %016" PRIx64 " %" PRIu64 "\n", seed, outcome.hash, outcome.steps);
+        if (options.hashes)
+            std::printf("%" PRIu64 " %016" PRIx64 " %" PRIu64 "\n", seed, outcome.hash, outcome.steps);
     }
     const auto worlds = static_cast<double>(std::max<std::size_t>(1, result.outcomes.size()));
-    std::printf("sim: per world %.0f steps, %.1f s of virtual time, %.2f crashes\n", static_cast<double>(steps) / worlds,
-                static_cast<double>(virtual_ns) / 1e9 / worlds, static_cast<double>(crashes) / worlds);
+    std::printf("sim: per world %.0f steps, %.1f s of virtual time, %.2f crashes\n",
+                static_cast<double>(steps) / worlds, static_cast<double>(virtual_ns) / 1e9 / worlds,
+                static_cast<double>(crashes) / worlds);
     constexpr int kSituations = static_cast<int>(dbos::seam::Situation::count);
     int unreached = 0;
     for (int i = 0; i < kSituations; ++i) {
@@ -162,8 +168,8 @@ int campaign(const Options& options, const std::string& database) {
         unreached += situations[i] == 0 ? 1 : 0;
     }
     std::printf("sim: %zu worlds, %zu failures, %d of %d situations unreached, %.0f worlds/s\n",
-                result.outcomes.size() + result.failures.size(), result.failures.size(), unreached, kSituations,
-                static_cast<double>(result.outcomes.size()) / std::max(result.seconds, 0.001));
+                result.outcomes.size() + result.failures.size(), result.failures.size(), unreached,
+                kSituations, static_cast<double>(result.outcomes.size()) / std::max(result.seconds, 0.001));
     return result.failures.empty() && unreached == 0 ? 0 : 1;
 }
 

@@ -19,8 +19,8 @@ std::string unquoted(const std::string& json) {
 
 }  // namespace
 
-Oracle::Oracle(std::string path, Nanos lease, const Known& known)
-    : path_(std::move(path)), lease_(lease), known_(known) {}
+Oracle::Oracle(std::string path, Nanos lease, bool rows_are_runs, const Known& known)
+    : path_(std::move(path)), lease_(lease), rows_are_runs_(rows_are_runs), known_(known) {}
 
 Oracle::~Oracle() {
     if (!database_) return;
@@ -41,7 +41,8 @@ std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std:
     std::optional<Table> table(std::in_place);
     sqlite3_stmt*& statement = statements_[sql];
     int code = SQLITE_OK;
-    if (!statement) code = sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+    if (!statement)
+        code = sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     for (std::size_t i = 0; i < values.size() && code == SQLITE_OK; ++i) {
         code = sqlite3_bind_text(statement, static_cast<int>(i) + 1, values[i].c_str(), -1, SQLITE_TRANSIENT);
     }
@@ -59,7 +60,8 @@ std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std:
         return table;
     }
     const int primary = code & 0xff;
-    const bool missing = primary == SQLITE_ERROR && std::string(sqlite3_errmsg(database_)).starts_with("no such");
+    const bool missing =
+        primary == SQLITE_ERROR && std::string(sqlite3_errmsg(database_)).starts_with("no such");
     if (primary != SQLITE_BUSY && primary != SQLITE_LOCKED && primary != SQLITE_PROTOCOL && !missing)
         fail("the oracle cannot read the database: " + std::string(sqlite3_errmsg(database_)));
     sqlite3_reset(statement);
@@ -69,14 +71,14 @@ std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std:
 bool Oracle::read_state() {
     const auto version = ask("PRAGMA data_version");
     if (!version || (*version)[0][0] == version_) return false;
-    const auto rows = ask(
-        "SELECT w.workflow_uuid, w.status, w.executor_id, w.owner_xid, w.queue_name,"
-        " coalesce(o.output, w.output, '') || '|' || coalesce(o.error, w.error, '')"
-        " FROM workflow_status w LEFT JOIN workflow_output o ON o.workflow_uuid = w.workflow_uuid");
+    const auto rows =
+        ask("SELECT w.workflow_uuid, w.status, w.executor_id, w.owner_xid, w.queue_name,"
+            " coalesce(o.output, w.output, '') || '|' || coalesce(o.error, w.error, '')"
+            " FROM workflow_status w LEFT JOIN workflow_output o ON o.workflow_uuid = w.workflow_uuid");
     const auto leases = ask("SELECT executor_id, incarnation, counter FROM dbos_cpp_executors");
-    const auto steps = ask(
-        "SELECT workflow_uuid, function_id, function_name || '|' || coalesce(output, '') || '|' ||"
-        " coalesce(error, '') || '|' || coalesce(child_workflow_id, '') FROM operation_outputs");
+    const auto steps =
+        ask("SELECT workflow_uuid, function_id, function_name || '|' || coalesce(output, '') || '|' ||"
+            " coalesce(error, '') || '|' || coalesce(child_workflow_id, '') FROM operation_outputs");
     if (!rows || !leases || !steps) return false;
     version_ = *(*version)[0][0];
     before_ = std::move(rows_);
@@ -87,7 +89,8 @@ bool Oracle::read_state() {
         Row& now = rows_[text(0)];
         now = {text(1), text(2), text(3), text(4), text(5), 0};
         if (terminal(now.status))
-            now.ended_at = old != before_.end() && old->second.ended_at > 0 ? old->second.ended_at : world_ns();
+            now.ended_at =
+                old != before_.end() && old->second.ended_at > 0 ? old->second.ended_at : world_ns();
     }
     for (const auto& row : *leases) {
         Lease& lease = leases_[row[0].value_or("")];
@@ -107,8 +110,8 @@ bool Oracle::read_state() {
         if (!added) continue;
         const auto ended = rows_.find(*row[0]);
         if (ended != rows_.end() && ended->second.ended_at > 0 && ended->second.ended_at < world_ns())
-            fail("step " + std::to_string(number) + " of " + *row[0] + " was recorded after the workflow had ended (" +
-                 ended->second.status + ")");
+            fail("step " + std::to_string(number) + " of " + *row[0] +
+                 " was recorded after the workflow had ended (" + ended->second.status + ")");
     }
     return true;
 }
@@ -126,8 +129,8 @@ void Oracle::committed() {
 void Oracle::judge_row(const std::string& id, const Row& before, const Row& now) {
     if (terminal(before.status)) {
         if (before.status != now.status || before.outcome != now.outcome)
-            fail("the outcome of " + id + " has changed from " + before.status + " " + before.outcome + " to " +
-                 now.status + " " + now.outcome);
+            fail("the outcome of " + id + " has changed from " + before.status + " " + before.outcome +
+                 " to " + now.status + " " + now.outcome);
         return;
     }
     if (before.status != "PENDING" || before.owner.empty()) return;
@@ -148,11 +151,27 @@ void Oracle::judge_limits() {
     for (const auto& [id, row] : rows_) {
         if (row.status != "PENDING") continue;
         if (row.queue == kShared && ++shared[row.queue] > kSharedLimit)
-            fail("more than " + std::to_string(kSharedLimit) + " workflows of the queue \"shared\" are running");
-        if (row.queue == kNarrow && ++own[row.executor] > kNarrowLimit)
+            fail("more than " + std::to_string(kSharedLimit) +
+                 " workflows of the queue \"shared\" are running");
+        if (rows_are_runs_ && row.queue == kNarrow && ++own[row.executor] > kNarrowLimit)
             fail("executor " + row.executor + " runs more than " + std::to_string(kNarrowLimit) +
                  " workflow of the queue \"narrow\"");
     }
+}
+
+void Oracle::body(const std::string& executor_id, const std::string& workflow_id, bool begins) {
+    if (tracing()) trace((begins ? "BODY begins of " : "BODY ends of ") + workflow_id);
+    auto& running = narrow_bodies_[executor_id];
+    if (!begins) {
+        running.erase(workflow_id);  // a cancelled row has lost its queue
+        return;
+    }
+    const auto row = rows_.find(workflow_id);
+    if (row == rows_.end() || row->second.queue != kNarrow) return;
+    running.insert(workflow_id);
+    if (static_cast<std::int64_t>(running.size()) > kNarrowLimit)
+        fail("executor " + executor_id + " runs more than " + std::to_string(kNarrowLimit) +
+             " body of the queue \"narrow\"");
 }
 
 void Oracle::begins(const std::string& executor_id, const std::string& workflow_id, int step, int attempt) {
@@ -173,19 +192,19 @@ void Oracle::begins(const std::string& executor_id, const std::string& workflow_
     const std::string owner = (*row)[0][1].value_or("");
     if (status == "CANCELLED") return;  // seen within a second
     if (status != "PENDING" || owner != executor_id)
-        fail("step " + std::to_string(step) + " of " + workflow_id + " begins on " + executor_id + ", but the row is " +
-             status + " of " + owner);
+        fail("step " + std::to_string(step) + " of " + workflow_id + " begins on " + executor_id +
+             ", but the row is " + status + " of " + owner);
 }
 
 std::string Oracle::unfinished() {
-    const auto rows = ask(
-        "SELECT workflow_uuid, status, queue_name, executor_id FROM workflow_status"
-        " WHERE status IN ('PENDING', 'ENQUEUED', 'DELAYED') ORDER BY 1");
+    const auto rows =
+        ask("SELECT workflow_uuid, status, queue_name, executor_id FROM workflow_status"
+            " WHERE status IN ('PENDING', 'ENQUEUED', 'DELAYED') ORDER BY 1");
     if (!rows) return "the database cannot be read";
     std::string text;
     for (const auto& row : *rows)
-        text += "\n    " + row[0].value_or("") + " " + row[1].value_or("") + " queue " + row[2].value_or("-") + " of " +
-                row[3].value_or("-");
+        text += "\n    " + row[0].value_or("") + " " + row[1].value_or("") + " queue " +
+                row[2].value_or("-") + " of " + row[3].value_or("-");
     return text;
 }
 
@@ -206,17 +225,20 @@ void Oracle::final_state() {
         const std::string now = row.status == "SUCCESS"
                                     ? "SUCCESS " + unquoted(row.outcome.substr(0, row.outcome.find('|')))
                                     : row.status;
-        if (now != outcome) fail("a caller was told that " + id + " ended as " + outcome + ", the row says " + now);
+        if (now != outcome)
+            fail("a caller was told that " + id + " ended as " + outcome + ", the row says " + now);
     }
     judge_steps();
 }
 
 /// An outcome must follow from the recorded steps: values of attempts that were not recorded must not be in it.
 void Oracle::judge_steps() {
-    const auto steps = ask(
-        "SELECT workflow_uuid, output FROM operation_outputs WHERE function_name LIKE 'step %' OR function_name IN"
-        " ('before', 'after', 'a', 'b', 'c') ORDER BY workflow_uuid, function_id");
-    const auto names = ask("SELECT workflow_uuid FROM workflow_status WHERE name IN ('chain', 'sleeper', 'fan')");
+    const auto steps =
+        ask("SELECT workflow_uuid, output FROM operation_outputs WHERE function_name LIKE 'step %' OR "
+            "function_name IN"
+            " ('before', 'after', 'a', 'b', 'c') ORDER BY workflow_uuid, function_id");
+    const auto names =
+        ask("SELECT workflow_uuid FROM workflow_status WHERE name IN ('chain', 'sleeper', 'fan')");
     if (!steps || !names) fail("the oracle cannot read the steps");
     std::map<std::string, std::string> expected;
     for (const auto& row : *steps) expected[*row[0]] += unquoted(row[1].value_or("")) + ",";

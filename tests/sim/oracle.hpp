@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,10 @@ namespace dbos::sim {
 
 class Oracle final : public StepWatch {
    public:
-    /// `lease`: no executor that renewed more recently than this may lose a row.
-    Oracle(std::string path, Nanos lease, const Known& known);
+    /// `lease`: no executor that renewed more recently than this may lose a row. `rows_are_runs`: the applications repeat
+    /// calls, so a row of the worker-limited queue that is PENDING is one that its executor runs; without, it may have been
+    /// left to be recovered, and only bodies are counted.
+    Oracle(std::string path, Nanos lease, bool rows_are_runs, const Known& known);
     ~Oracle() override;
 
     /// The process runs this executor.
@@ -26,7 +29,9 @@ class Oracle final : public StepWatch {
     /// After every write transaction: compares the state with the one before.
     void committed();
     /// A step that is recorded, or whose workflow is somebody else's, must not begin.
-    void begins(const std::string& executor_id, const std::string& workflow_id, int step, int attempt) override;
+    void begins(const std::string& executor_id, const std::string& workflow_id, int step,
+                int attempt) override;
+    void body(const std::string& executor_id, const std::string& workflow_id, bool begins) override;
     /// At the end of the world.
     void final_state();
     /// Rows that have not ended, in words; empty = none.
@@ -54,6 +59,7 @@ class Oracle final : public StepWatch {
 
     const std::string path_;
     const Nanos lease_;
+    const bool rows_are_runs_;
     const Known& known_;
     sqlite3* database_ = nullptr;
     std::map<std::string, sqlite3_stmt*> statements_;
@@ -61,6 +67,8 @@ class Oracle final : public StepWatch {
     std::map<std::string, Row> rows_;
     std::map<std::string, Row> before_;
     std::map<std::string, Lease> leases_;
+    std::map<std::string, std::set<std::string>>
+        narrow_bodies_;  // executor → bodies of the worker-limited queue
     std::map<std::string, std::map<int, std::string>> steps_;  // workflow → step → record
 };
 

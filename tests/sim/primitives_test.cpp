@@ -13,7 +13,8 @@ using namespace dbos::sim;
 using namespace std::chrono_literals;
 
 /// Runs `scenario` under many seeds; how many failed, and one of the reasons.
-CampaignResult explore(std::uint64_t worlds, const std::function<void()>& scenario, const Plan& pattern = {}) {
+CampaignResult explore(std::uint64_t worlds, const std::function<void()>& scenario,
+                       const Plan& pattern = {}) {
     return run_campaign({.worlds = worlds, .jobs = 1, .batch = worlds, .most_failures = 3},
                         [&](std::uint64_t seed, Tasks tasks) {
                             Plan plan = pattern;
@@ -112,7 +113,8 @@ TEST(Primitives, virtual_time_passes_at_once_and_sleep_of_the_host_is_not_steady
                 const auto boot = seam::boot_now();
                 for (int i = 0; i < 100; ++i) seam::point("x");
                 seam::sleep_for(10s);
-                if (seam::steady_now() - steady > 20s) fail("the steady clock has counted the sleep of the host");
+                if (seam::steady_now() - steady > 20s)
+                    fail("the steady clock has counted the sleep of the host");
                 if (seam::boot_now() - boot < 3600s) fail("the boot clock has not counted it");
             });
             while (!ended(process)) seam::sleep_for(1s);

@@ -93,6 +93,7 @@ Scenario scenario_of(std::uint64_t seed) {
     scenario.shutdowns = dice.one_in(4) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.fresh = dice.one_in(25);
     scenario.check_pid = !dice.one_in(4);
+    scenario.retry = !dice.one_in(5);
     scenario.client_pause = dice.pick({Nanos{0}, 50 * kMillisecond, 4 * kSecond});
     for (auto count = dice.below(7); count > 0; --count)
         plan.faults.push_back(draw_fault(dice, scenario.apps + 1));
@@ -105,10 +106,11 @@ std::string describe(const Scenario& scenario) {
     const Plan& plan = scenario.plan;
     return "seed " + std::to_string(plan.seed) + ": " + std::to_string(scenario.apps) + " apps, " +
            std::to_string(plan.faults.size()) + " faults, switch " + std::to_string(plan.switch_per_1024) +
-           ", refuse " + std::to_string(plan.refuse_per_1024) + ", lose " + std::to_string(plan.lose_ack_per_1024) +
-           " of 1024, sync up to " + std::to_string(plan.sync_max / kMillisecond) + " ms, hosts " +
-           std::to_string(scenario.host_keys) + (scenario.fresh ? ", fresh database" : "") +
-           (plan.reuse_pids ? ", pids reused" : "") + (plan.life_unknown ? ", /proc unreadable" : "");
+           ", refuse " + std::to_string(plan.refuse_per_1024) + ", lose " +
+           std::to_string(plan.lose_ack_per_1024) + " of 1024, sync up to " +
+           std::to_string(plan.sync_max / kMillisecond) + " ms, hosts " + std::to_string(scenario.host_keys) +
+           (scenario.fresh ? ", fresh database" : "") + (plan.reuse_pids ? ", pids reused" : "") +
+           (plan.life_unknown ? ", /proc unreadable" : "");
 }
 
 namespace {
@@ -116,7 +118,9 @@ namespace {
 class World {
    public:
     World(const Scenario& scenario, const std::string& database)
-        : scenario_(scenario), dice_(scenario.plan.seed ^ 0x5eed), oracle_(kPath, kLease, known_) {
+        : scenario_(scenario),
+          dice_(scenario.plan.seed ^ 0x5eed),
+          oracle_(kPath, kLease, scenario.retry, known_) {
         if (!scenario.fresh) vfs::put(kPath, database);
         instances_.resize(static_cast<std::size_t>(scenario.apps));
         on_commit = [this] { oracle_.committed(); };
@@ -145,8 +149,9 @@ class World {
             } else if (calm_since == 0) {
                 calm_since = world_ns();
             } else if (world_ns() - calm_since > kPatience) {
-                fail(client_done_ ? "workflows are stranded:" + oracle_.unfinished()
-                                  : "a wait of the client does not end: " + client_at_ + oracle_.unfinished());
+                fail(client_done_
+                         ? "workflows are stranded:" + oracle_.unfinished()
+                         : "a wait of the client does not end: " + client_at_ + oracle_.unfinished());
             }
         }
         end();
@@ -179,10 +184,12 @@ class World {
         call.contract = static_cast<int>(dice_.below(5));
         call.options.workflow_id = call.id;
         // A parent that holds a slot of the queue its children wait in may wait for ever: by its author's fault.
-        call.options.queue_name = call.contract == kParentCall ? kWide : dice_.pick({kWide, kNarrow, kShared});
+        call.options.queue_name =
+            call.contract == kParentCall ? kWide : dice_.pick({kWide, kNarrow, kShared});
         if (dice_.one_in(6)) call.options.priority = static_cast<std::int64_t>(dice_.below(3));
         if (dice_.one_in(8)) call.options.delay = std::chrono::milliseconds(dice_.below(4000));
-        if (dice_.one_in(8)) call.options.workflow_timeout = std::chrono::milliseconds(1 + dice_.below(15'000));
+        if (dice_.one_in(8))
+            call.options.workflow_timeout = std::chrono::milliseconds(1 + dice_.below(15'000));
         call.bits = draw_bits();
         call.cancelled = number < scenario_.cancels;
         call.waits_async = dice_.one_in(2);
@@ -214,6 +221,7 @@ class World {
                  .system_database_url = kUrl,
                  .lease_duration = std::chrono::nanoseconds(kLease),
                  .check_pid = scenario_.check_pid,
+                 .retry_connection_errors = scenario_.retry,
                  .log_sink = log_sink()});
         oracle_.executor(app.executor_id(), current_process());
         prepare(app, oracle_);
@@ -226,11 +234,13 @@ class World {
         start_direct(app, number, instance);
         while (!instance.stop) seam::sleep_for(200ms);
         trace("the application shuts down");
-        app.shutdown(std::chrono::milliseconds(dice_.pick({0, 500, 5000})));
+        // Steps that still run are waited for by the destructor.
+        app.shutdown(std::chrono::milliseconds(dice_.pick({0, 500, 5000})),
+                     std::chrono::milliseconds(dice_.pick({100, 1000, 5000})));
     }
 
     void start_direct(App& app, int number, Instance& instance) {
-        for (std::size_t i = 0; i < instance.direct.size(); ++i) {
+        for (std::size_t i = 0; i < instance.direct.size() && !instance.stop;) {
             const std::string id = "d" + std::to_string(number) + "." + std::to_string(i);
             const std::int64_t bits = instance.direct[i];
             try {
@@ -241,11 +251,13 @@ class World {
                     app.start_workflow(Chain, options, bits);
                 }
                 known_.accepted.insert(id);
-            } catch (const DatabaseError& error) {
+                ++i;
+            } catch (const DatabaseError& error) {  // a caller tries again under the same id
                 trace(std::string("a direct start failed: ") + error.what());
-                return;  // the next life tries again
+                seam::sleep_for(300ms);
             }
         }
+        if (instance.stop) return;
         instance.started_all = true;
     }
 
@@ -386,6 +398,7 @@ std::string make_template() {
         const int process = start_process(0, "host", [] {
             class Nobody final : public StepWatch {
                 void begins(const std::string&, const std::string&, int, int) override {}
+                void body(const std::string&, const std::string&, bool) override {}
             } watch;
             App app({.name = kName, .system_database_url = kUrl, .log_sink = [](const LogRecord&) {}});
             prepare(app, watch);

@@ -9,14 +9,15 @@ namespace dbos::sim {
 struct Scenario {
     Plan plan;
     int apps = 2;
-    int host_keys = 0;         // 0: all on one host; 1: each its own; 2: unreadable
-    int direct = 2;            // workflows that each application starts
-    int queued = 4;            // workflows that the client enqueues
+    int host_keys = 0;  // 0: all on one host; 1: each its own; 2: unreadable
+    int direct = 2;     // workflows that each application starts
+    int queued = 4;     // workflows that the client enqueues
     int cancels = 0;
-    int shutdowns = 0;         // graceful ends, followed by a new start
-    bool fresh = false;        // the database is empty: the applications migrate it
+    int shutdowns = 0;   // graceful ends, followed by a new start
+    bool fresh = false;  // the database is empty: the applications migrate it
     bool check_pid = true;
-    Nanos client_pause = 0;    // longest pause of the client between two calls
+    bool retry = true;       // the applications repeat calls after a lost connection
+    Nanos client_pause = 0;  // longest pause of the client between two calls
 };
 
 Scenario scenario_of(std::uint64_t seed);

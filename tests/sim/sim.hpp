@@ -39,12 +39,13 @@ struct Plan {
     std::uint32_t switch_per_1024 = 300;
     std::uint32_t refuse_per_1024 = 0;
     std::uint32_t lose_ack_per_1024 = 0;
-    Nanos sync_max = 0;          // the longest fsync: without latency, windows of microseconds never meet those of seconds
-    bool reuse_pids = false;     // a restarted instance gets the process number of the one before
-    bool life_unknown = false;   // /proc tells nothing
-    std::vector<Fault> faults;   // in the order of at_step
+    Nanos sync_max =
+        0;  // the longest fsync: without latency, windows of microseconds never meet those of seconds
+    bool reuse_pids = false;    // a restarted instance gets the process number of the one before
+    bool life_unknown = false;  // /proc tells nothing
+    std::vector<Fault> faults;  // in the order of at_step
     std::uint64_t max_steps = 20'000'000;
-    int trace = 0;               // 1 = events, 2 = every point
+    int trace = 0;  // 1 = events, 2 = every point
 };
 
 struct Outcome {
@@ -115,6 +116,8 @@ void written(const std::string& path) noexcept;
 
 /// For the parts of the simulator.
 bool quiet() noexcept;
+/// The running task begins or ends a write to the database's files.
+void in_file(bool now) noexcept;
 Nanos sync_max() noexcept;
 int process_count() noexcept;
 

@@ -53,6 +53,15 @@ Files& all() {
 
 Handle& handle_of(sqlite3_file* file) { return *static_cast<Handle*>(file); }
 
+/// Stands around a write: a process may die in the middle of it.
+class Writing {
+   public:
+    Writing() { in_file(true); }
+    ~Writing() { in_file(false); }
+    Writing(const Writing&) = delete;
+    Writing& operator=(const Writing&) = delete;
+};
+
 /// A preemption and crash point. False if the handle's process is dead.
 bool pass(Handle& handle, char kind) {
     if (!handle.dead) point(kind, handle.file->object);
@@ -114,6 +123,7 @@ std::uint64_t hash_of(const unsigned char* bytes, int size) {
 }
 
 int x_write(sqlite3_file* raw, const void* from, int size, sqlite3_int64 offset) {
+    const Writing mark;
     Handle& handle = handle_of(raw);
     if (!pass(handle, '>')) return SQLITE_IOERR_WRITE;
     auto& bytes = handle.file->bytes;
@@ -133,9 +143,11 @@ int x_truncate(sqlite3_file* raw, sqlite3_int64 size) {
 }
 
 int x_sync(sqlite3_file* raw, int) {
+    const Writing mark;
     Handle& handle = handle_of(raw);
     if (sync_max() > 0 && !handle.dead && !quiet())
-        seam::sleep_in_callback(seam::Duration(static_cast<Nanos>(draw() % static_cast<std::uint64_t>(sync_max()))));
+        seam::sleep_in_callback(
+            seam::Duration(static_cast<Nanos>(draw() % static_cast<std::uint64_t>(sync_max()))));
     return pass(handle, 'y') ? SQLITE_OK : SQLITE_IOERR_FSYNC;
 }
 
@@ -240,10 +252,10 @@ int x_shm_unmap(sqlite3_file* raw, int) {
     return SQLITE_OK;
 }
 
-const sqlite3_io_methods kMethods = {2,          x_close,      x_read,         x_write,   x_truncate,
-                                     x_sync,     x_size,       x_lock,         x_unlock,  x_reserved,
-                                     x_control,  x_sector,     x_capabilities, x_shm_map, x_shm_lock,
-                                     x_barrier,  x_shm_unmap,  nullptr,        nullptr};
+const sqlite3_io_methods kMethods = {2,         x_close,     x_read,         x_write,   x_truncate,
+                                     x_sync,    x_size,      x_lock,         x_unlock,  x_reserved,
+                                     x_control, x_sector,    x_capabilities, x_shm_map, x_shm_lock,
+                                     x_barrier, x_shm_unmap, nullptr,        nullptr};
 
 int v_open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* out) {
     Files& files = all();

@@ -29,8 +29,8 @@ struct StepPlan {
 };
 
 StepPlan plan_step(Shape& shape) {
-    constexpr Nanos kTakes[] = {0, 0, 0, 0, 2 * kMillisecond, 30 * kMillisecond, 400 * kMillisecond, 3 * kSecond,
-                                12 * kSecond};
+    constexpr Nanos kTakes[] = {
+        0, 0, 0, 0, 2 * kMillisecond, 30 * kMillisecond, 400 * kMillisecond, 3 * kSecond, 12 * kSecond};
     StepPlan plan;
     plan.takes = kTakes[shape.below(shape.below(3) == 0 ? std::size(kTakes) : 6)];
     const std::uint64_t luck = shape.below(12);
@@ -120,7 +120,16 @@ std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
 void prepare(App& app, StepWatch& watch) {
     const Bodies bodies(watch);
     const auto implement = [&](const auto& contract, auto body) {
-        app.implement(contract, [bodies, body](Context& ctx, std::int64_t bits) { return body(bodies, ctx, bits); });
+        app.implement(contract, [bodies, body, &watch](Context& ctx, std::int64_t bits) {
+            struct Stay {
+                StepWatch& watch;
+                const std::string executor, workflow;
+                ~Stay() { watch.body(executor, workflow, false); }
+            };
+            watch.body(ctx.executor_id(), ctx.workflow_id(), true);
+            const Stay stay{watch, ctx.executor_id(), ctx.workflow_id()};
+            return body(bodies, ctx, bits);
+        });
     };
     implement(Chain, chain);
     implement(Sleeper, sleeper);

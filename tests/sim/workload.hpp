@@ -12,14 +12,15 @@
 namespace dbos::sim {
 
 // The argument says what the body does; a replay does the same.
-inline constexpr auto Chain = workflow<std::string(std::int64_t)>("chain");      // steps one after another
-inline constexpr auto Sleeper = workflow<std::string(std::int64_t)>("sleeper");  // a durable sleep between two steps
-inline constexpr auto Fan = workflow<std::string(std::int64_t)>("fan");          // steps at once
-inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");    // children, queued and direct
+inline constexpr auto Chain = workflow<std::string(std::int64_t)>("chain");  // steps one after another
+inline constexpr auto Sleeper =
+    workflow<std::string(std::int64_t)>("sleeper");                      // a durable sleep between two steps
+inline constexpr auto Fan = workflow<std::string(std::int64_t)>("fan");  // steps at once
+inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");  // children, queued and direct
 
-inline constexpr const char* kWide = "wide";        // without limits
-inline constexpr const char* kNarrow = "narrow";    // worker_concurrency 1
-inline constexpr const char* kShared = "shared";    // concurrency 2
+inline constexpr const char* kWide = "wide";      // without limits
+inline constexpr const char* kNarrow = "narrow";  // worker_concurrency 1
+inline constexpr const char* kShared = "shared";  // concurrency 2
 inline constexpr std::int64_t kNarrowLimit = 1;
 inline constexpr std::int64_t kSharedLimit = 2;
 
@@ -30,11 +31,14 @@ struct Known {
     std::map<std::string, Nanos> cancels;         // a cancel has returned
 };
 
-/// Told when the callable of a step begins. `attempt` from 1.
+/// Told when bodies and the callables of steps begin. `attempt` from 1.
 class StepWatch {
    public:
     virtual ~StepWatch() = default;
-    virtual void begins(const std::string& executor_id, const std::string& workflow_id, int step, int attempt) = 0;
+    virtual void begins(const std::string& executor_id, const std::string& workflow_id, int step,
+                        int attempt) = 0;
+    /// A body begins (or ends, or is unwound).
+    virtual void body(const std::string& executor_id, const std::string& workflow_id, bool begins) = 0;
 };
 
 /// Attaches the bodies and the queues.

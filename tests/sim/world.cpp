@@ -5,96 +5,27 @@
 #include <memory>
 #include <utility>
 
-#include "platform/host.hpp"
 #include "platform/situations.hpp"
-#include "sim.hpp"
-#include "tasks.hpp"
+#include "world.hpp"
 
 namespace dbos::sim {
 
 std::function<void(const std::string&)> on_failure;
 std::function<void()> on_commit;
 std::uint64_t* situations = nullptr;
+World* world = nullptr;
+Task* current = nullptr;
 
 namespace {
 
 constexpr std::uint32_t kJoinBit = 1u << 30;  // objects that stand for the end of a task
-constexpr Nanos kWallBase = 1'700'000'000 * kSecond;
 constexpr int kPidBase = 1000;
-
-enum class State : std::uint8_t { ready, blocked, done, frozen };
-
-struct Task {
-    Task(Tasks kind, std::function<void()> run) : place(kind, std::move(run)) {}
-    explicit Task(Tasks kind) : place(kind) {}
-    int id = 0;
-    int process = -1;
-    std::string name;
-    State state = State::ready;
-    char waits_for = 0;
-    std::uint32_t object = 0;
-    Nanos deadline = kNever;  // world time
-    bool notified = false;
-    bool in_file = false;  // stands in a write of the database's files
-    struct Local {
-        const void* key;
-        void* value;
-        void (*destroy)(void*);
-    };
-    std::vector<Local> locals;
-    Place place;
-};
-
-struct Process {
-    int instance = 0;
-    int pid = 0;
-    std::uint64_t start = 0;
-    std::string host_key;
-    bool crashed = false;
-    bool exited = false;
-    Nanos stopped_until = 0;
-};
-
-/// The computer of an instance: what outlives its processes.
-struct Host {
-    Nanos slept = 0;  // the steady clock's lag
-    Nanos wall_jumps = 0;
-};
-
-struct World {
-    explicit World(const Plan& given) : plan(given), random(given.seed * 0x2545f4914f6cdd1dull + 7) {}
-    const Plan& plan;
-    std::uint64_t random;
-    std::uint64_t hash = 1469598103934665603ull;
-    std::uint64_t steps = 0;
-    std::uint64_t switches = 0;
-    Nanos now = kSecond;
-    std::uint32_t objects = 0;
-    std::size_t next_fault = 0;
-    int quiet = 0;
-    int crashes = 0;
-    Nanos away_until = 0;
-    bool call_faults = true;
-    std::vector<std::unique_ptr<Task>> tasks;
-    std::vector<Process> processes;
-    std::vector<Host> hosts;
-    std::vector<Task*> candidates;
-};
-
-World* world = nullptr;
-Task* current = nullptr;
 
 void mix(std::uint64_t value) noexcept {
     world->hash = (world->hash ^ value) * 1099511628211ull;
     world->hash ^= world->hash >> 29;
 }
 
-Host& host_of(int instance) noexcept {
-    auto& hosts = world->hosts;
-    if (hosts.size() <= static_cast<std::size_t>(instance)) hosts.resize(static_cast<std::size_t>(instance) + 1);
-    return hosts[static_cast<std::size_t>(instance)];
-}
-Process& process_at(int process) noexcept { return world->processes[static_cast<std::size_t>(process)]; }
 Nanos steady_lag(const Task& task) noexcept {
     return task.process < 0 ? 0 : host_of(process_at(task.process).instance).slept;
 }
@@ -138,9 +69,10 @@ void strike(const Fault& fault) noexcept {
     mix(0xfa170000u + static_cast<unsigned>(fault.kind));
     if (world->plan.trace > 0)
         print_line(*current, "FAULT " + std::string(name_of(fault.kind)) + ", instance " +
-                                 (fault.instance == kEveryone ? "all" : std::to_string(fault.instance)) + ", " +
-                                 std::to_string(fault.amount / kMillisecond) + " ms");
-    if (fault.kind == FaultKind::away) world->away_until = std::max(world->away_until, world->now + fault.amount);
+                                 (fault.instance == kEveryone ? "all" : std::to_string(fault.instance)) +
+                                 ", " + std::to_string(fault.amount / kMillisecond) + " ms");
+    if (fault.kind == FaultKind::away)
+        world->away_until = std::max(world->away_until, world->now + fault.amount);
     const int first = fault.instance == kEveryone ? 0 : fault.instance;
     const int last = fault.instance == kEveryone ? static_cast<int>(world->hosts.size()) - 1 : fault.instance;
     for (int instance = first; instance <= last; ++instance) {
@@ -182,7 +114,8 @@ void find_candidates() noexcept {
             std::string waiting;
             for (auto& task : world->tasks) {
                 if (task->state == State::blocked)
-                    waiting += "\n    " + where(*task) + " in " + task->waits_for + std::to_string(task->object);
+                    waiting +=
+                        "\n    " + where(*task) + " in " + task->waits_for + std::to_string(task->object);
             }
             fail("everybody waits for ever:" + waiting);
         }
@@ -254,8 +187,9 @@ void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
 
 int add_task(std::string name, int process, std::function<void()> body, bool is_root) {
     auto holder = std::make_shared<Task*>(nullptr);
-    auto task = std::make_unique<Task>(
-        world->plan.tasks, [holder, run = std::move(body), is_root]() mutable { run_task(**holder, run, is_root); });
+    auto task = std::make_unique<Task>(world->plan.tasks, [holder, run = std::move(body), is_root]() mutable {
+        run_task(**holder, run, is_root);
+    });
     *holder = task.get();
     task->id = static_cast<int>(world->tasks.size());
     task->name = std::move(name);
@@ -266,13 +200,20 @@ int add_task(std::string name, int process, std::function<void()> body, bool is_
 
 }  // namespace
 
+Host& host_of(int instance) noexcept {
+    auto& hosts = world->hosts;
+    if (hosts.size() <= static_cast<std::size_t>(instance))
+        hosts.resize(static_cast<std::size_t>(instance) + 1);
+    return hosts[static_cast<std::size_t>(instance)];
+}
+
 // ------------------------------------------------------------------------------------------------ primitives
 
 void fail(const std::string& what) noexcept {
     std::string text = what;
     if (world) {
-        text += "  [seed " + std::to_string(world->plan.seed) + ", step " + std::to_string(world->steps) + ", " +
-                std::to_string(static_cast<double>(world->now) / 1e9) + " s, " + where(*current) + "]";
+        text += "  [seed " + std::to_string(world->plan.seed) + ", step " + std::to_string(world->steps) +
+                ", " + std::to_string(static_cast<double>(world->now) / 1e9) + " s, " + where(*current) + "]";
         if (world->plan.trace > 0) print_line(*current, "FAIL " + what);
     }
     if (on_failure) on_failure(text);
@@ -287,9 +228,7 @@ bool quiet() noexcept { return !world || world->quiet > 0; }
 void point(char kind, std::uint32_t object) noexcept {
     if (quiet()) return;
     step(kind, object);
-    current->in_file = kind == '>' || kind == 'y';
     reschedule();
-    current->in_file = false;
 }
 
 bool block(char kind, std::uint32_t object, Nanos deadline) noexcept {
@@ -398,7 +337,8 @@ int start_process(int instance, std::string host_key, std::function<void()> root
     process.instance = instance;
     process.start = world->steps + 1;
     process.host_key = std::move(host_key);
-    process.pid = kPidBase + (world->plan.reuse_pids ? instance : 100 + static_cast<int>(world->processes.size()));
+    process.pid =
+        kPidBase + (world->plan.reuse_pids ? instance : 100 + static_cast<int>(world->processes.size()));
     world->processes.push_back(std::move(process));
     const int number = process_count() - 1;
     add_task("main", number, std::move(root), true);
@@ -440,6 +380,9 @@ void end_call_faults() noexcept { world->call_faults = false; }
 void note(std::uint64_t value) noexcept {
     if (!quiet()) mix(value);
 }
+void in_file(bool now) noexcept {
+    if (world && !quiet()) current->in_file = now;
+}
 bool tracing() noexcept { return world && world->plan.trace > 0; }
 void trace(const std::string& text) noexcept {
     if (tracing()) print_line(*current, text);
@@ -449,83 +392,3 @@ Quiet::Quiet() noexcept { ++world->quiet; }
 Quiet::~Quiet() { --world->quiet; }
 
 }  // namespace dbos::sim
-
-// ------------------------------------------------------------------------------------------------ the seam
-
-namespace dbos::seam {
-
-using namespace sim;
-
-SteadyTime steady_now() noexcept { return SteadyTime(Duration(steady_ns())); }
-WallTime wall_now() noexcept {
-    Nanos now = kWallBase;
-    if (world) now += world->now;
-    if (current_process() >= 0) now += host_of(instance_of(current_process())).wall_jumps;
-    return WallTime(std::chrono::duration_cast<WallTime::duration>(Duration(now)));
-}
-Duration boot_now() noexcept { return Duration(world ? world->now : 0); }
-
-void sleep_for(Duration duration) {
-    if (duration > Duration::zero()) block('z', 0, steady_ns() + duration.count());
-}
-bool sleep_in_callback(Duration duration) noexcept {
-    if (quiet()) return false;
-    sleep_for(duration);
-    return true;
-}
-std::uint64_t random_u64() { return draw(); }
-
-DbFault db_call(DbOp op) noexcept {
-    sim::point('D', static_cast<std::uint32_t>(op));
-    if (quiet() || current->process < 0 || op == DbOp::rollback || op == DbOp::close) return DbFault::none;
-    if (world->now < world->away_until) return DbFault::refuse;
-    if (!world->call_faults) return DbFault::none;
-    if (chance(world->plan.refuse_per_1024)) {
-        trace("FAULT the next database call is refused");
-        return DbFault::refuse;
-    }
-    if ((op == DbOp::commit || op == DbOp::write) && chance(world->plan.lose_ack_per_1024)) {
-        trace("FAULT the next acknowledgement is lost");
-        return DbFault::lose_ack;
-    }
-    return DbFault::none;
-}
-void db_return(DbOp op) noexcept {
-    sim::point('d', static_cast<std::uint32_t>(op));
-}
-const char* db_vfs() noexcept { return "sim"; }
-void point(const char* name) noexcept { sim::point('p', static_cast<std::uint32_t>(name[0])); }
-void reach(Situation what) noexcept {
-    if (situations) __atomic_fetch_add(situations + static_cast<int>(what), 1, __ATOMIC_RELAXED);
-}
-
-int process_id() noexcept {
-    const int process = current_process();
-    return process < 0 ? 1 : process_at(process).pid;
-}
-std::uint64_t process_start(int pid) noexcept {
-    if (!world || world->plan.life_unknown) return 0;
-    for (int p = process_count(); p-- > 0;) {
-        if (process_at(p).pid == pid && !ended(p)) return process_at(p).start;
-    }
-    return 0;
-}
-Life process_life(int pid, std::uint64_t start) noexcept {
-    if (!world || world->plan.life_unknown) return Life::unknown;
-    sim::point('k', 0);
-    const std::uint64_t found = process_start(pid);
-    return found == start && found != 0 ? Life::alive : Life::dead;
-}
-std::string host_key() {
-    const int process = current_process();
-    return process < 0 ? std::string() : process_at(process).host_key;
-}
-std::string host_name() { return "sim"; }
-std::size_t map_count_limit() noexcept { return 4096; }
-
-TerminationSignals::TerminationSignals() = default;
-TerminationSignals::~TerminationSignals() = default;
-bool TerminationSignals::arrived() const noexcept { return false; }
-void TerminationSignals::wait(Duration at_most) { sleep_for(at_most); }
-
-}  // namespace dbos::seam
