@@ -231,24 +231,33 @@ void Oracle::final_state() {
     judge_steps();
 }
 
-/// An outcome must follow from the recorded steps: values of attempts that were not recorded must not be in it.
+/// An outcome must follow from the recorded steps: values of attempts that were not recorded must not be in it, and an error
+/// of a workflow is one of its steps.
 void Oracle::judge_steps() {
     const auto steps =
-        ask("SELECT workflow_uuid, output FROM operation_outputs WHERE function_name LIKE 'step %' OR "
-            "function_name IN"
-            " ('before', 'after', 'a', 'b', 'c') ORDER BY workflow_uuid, function_id");
-    const auto names =
-        ask("SELECT workflow_uuid FROM workflow_status WHERE name IN ('chain', 'sleeper', 'fan')");
+        ask("SELECT workflow_uuid, output, error FROM operation_outputs WHERE function_name LIKE 'step %' OR"
+            " function_name IN ('before', 'between', 'after', 'a', 'b', 'c') ORDER BY workflow_uuid, "
+            "function_id");
+    const auto names = ask("SELECT workflow_uuid, name FROM workflow_status");
     if (!steps || !names) fail("the oracle cannot read the steps");
     std::map<std::string, std::string> expected;
-    for (const auto& row : *steps) expected[*row[0]] += unquoted(row[1].value_or("")) + ",";
+    std::set<std::string> failed;
+    for (const auto& row : *steps) {
+        expected[*row[0]] += unquoted(row[1].value_or("")) + ",";
+        if (row[2]) failed.insert(*row[0]);
+    }
     for (const auto& name : *names) {
-        const Row& row = rows_[*name[0]];
-        if (row.status != "SUCCESS") continue;
+        const std::string& id = *name[0];
+        const Row& row = rows_[id];
+        if (row.status == "CANCELLED") continue;
+        if (row.status != (failed.contains(id) ? "ERROR" : "SUCCESS"))
+            fail("workflow " + id + " ended as " + row.status + " " + row.outcome + ", but " +
+                 (failed.contains(id) ? "a step" : "no step") + " of it has failed");
+        if (row.status != "SUCCESS" || name[1] == "parent") continue;
         const std::string outcome = unquoted(row.outcome.substr(0, row.outcome.find('|')));
-        if (outcome != expected[*name[0]])
-            fail("the outcome of " + *name[0] + " does not follow from its steps: " + outcome + " against " +
-                 expected[*name[0]]);
+        if (outcome != expected[id])
+            fail("the outcome of " + id + " does not follow from its steps: " + outcome + " against " +
+                 expected[id]);
     }
 }
 
