@@ -40,7 +40,9 @@ class Process {
         reap();
     }
     pid_t pid() const noexcept { return pid_; }
-    void kill(int signal) const { ::kill(pid_, signal); }
+    void kill(int signal) const {
+        if (pid_ > 0) ::kill(pid_, signal);  // -1 would mean every process of this user
+    }
     /// Waits for its end; the exit code, or minus the signal.
     int reap() {
         int status = 0;
@@ -69,6 +71,7 @@ class SideLog {
         static_cast<void>(!::write(fd, text.data(), text.size()));
         ::close(fd);
     }
+    const std::string& path() const noexcept { return path_; }
     std::vector<std::string> lines() const {
         std::vector<std::string> result;
         const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
