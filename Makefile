@@ -4,7 +4,7 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim sim-replay bench check install bootstrap dev release
+.PHONY: help run test sim sim-replay chaos-pg bench check install bootstrap dev release
 
 help:       ## this list
 	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,6 +28,11 @@ sim-replay: ## one world with its trace: make sim-replay SEED=17 (ARGS=--points:
 	@cmake --preset sim --log-level=WARNING
 	@$(BUILD) sim -j $(JOBS) --target dbos_sim
 	build/sim/dbos_sim --replay $(SEED) $(ARGS)
+
+SECONDS ?= 300
+chaos-pg: dev   ## PostgreSQL behind a hostile proxy, with kills: make chaos-pg SECONDS=300 SEED=1
+	DBOS_POSTGRES_OPTIONS="-c track_commit_timestamp=on" scripts/with-postgres \
+	  build/dev/dbos_chaos_pg --seed $(or $(SEED),1) --seconds $(SECONDS)
 
 bench: release   ## benchmarks on this machine, with a private PostgreSQL
 	scripts/with-postgres build/release/bench/dbos_bench $(ARGS)

@@ -16,10 +16,12 @@ struct Row {
 /// An attempt, of the side log.
 struct Attempt {
     std::string value;
+    int number = 0;  // from 1: of the tries of one execution
     std::int64_t at_us = 0;
     bool ended = false;
 };
-using Attempts = std::map<std::string, std::vector<Attempt>>;  // "WORKFLOW STEP" → in the order of their beginning
+using Attempts =
+    std::map<std::string, std::vector<Attempt>>;  // "WORKFLOW STEP" → in the order of their beginning
 
 std::string unquoted(const std::string& json) {
     return json.size() >= 2 && json.front() == '"' ? json.substr(1, json.size() - 2) : json;
@@ -45,7 +47,7 @@ Attempts read_attempts(const test::SideLog& side) {
         std::istringstream words(line);
         std::string verb, workflow, step;
         Attempt attempt;
-        words >> verb >> workflow >> step >> attempt.value >> attempt.at_us;
+        words >> verb >> workflow >> step >> attempt.value >> attempt.number >> attempt.at_us;
         auto& of_step = attempts[workflow + " " + step];
         if (verb == "begin") of_step.push_back(attempt);
         if (verb != "end") continue;
@@ -62,9 +64,10 @@ void judge_outcomes(const std::map<std::string, Row>& rows, const Known& known, 
         const auto row = rows.find(id);
         const bool success = row != rows.end() && row->second.status == "SUCCESS";
         if (success != value.has_value() || (success && row->second.output != *value))
-            verdict.lost.push_back("the caller was told that " + id + " ended with " +
-                                   value.value_or("an error") + ", the row says " +
-                                   (row == rows.end() ? "nothing" : row->second.status + " " + row->second.output));
+            verdict.lost.push_back(
+                "the caller was told that " + id + " ended with " + value.value_or("an error") +
+                ", the row says " +
+                (row == rows.end() ? "nothing" : row->second.status + " " + row->second.output));
     }
     for (const std::string& what : known.all_wrong()) verdict.lost.push_back(what);
 }
@@ -75,7 +78,8 @@ std::map<std::string, std::string> judge_steps(sql::Connection& server, const At
     const auto records = server.query(
         "SELECT workflow_uuid, function_id, function_name, coalesce(output, ''),"
         " (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint"
-        " FROM @operation_outputs WHERE " + std::string(kBodies) + " ORDER BY workflow_uuid, function_id");
+        " FROM @operation_outputs WHERE " +
+        std::string(kBodies) + " ORDER BY workflow_uuid, function_id");
     std::map<std::string, std::string> expected;
     std::set<std::string> names;
     for (std::size_t i = 0; i < records.size(); ++i) {
@@ -92,16 +96,17 @@ std::map<std::string, std::string> judge_steps(sql::Connection& server, const At
             continue;
         }
         bool ended = value.empty();  // the record of an error
+        std::size_t executions = 0;
         for (const Attempt& attempt : found->second) {
             ended = ended || (attempt.value == value && attempt.ended);
+            if (attempt.number == 1) ++executions;
             if (attempt.at_us > records.at(i, 4).integer())
-                verdict.repeated.push_back(
-                    what + " began again (" + attempt.value + ") " +
-                    std::to_string(attempt.at_us - records.at(i, 4).integer()) +
-                    " us after the record of " + value + " was committed");
+                verdict.repeated.push_back(what + " began again (" + attempt.value + ") " +
+                                           std::to_string(attempt.at_us - records.at(i, 4).integer()) +
+                                           " us after the record of " + value + " was committed");
         }
         if (!ended) verdict.lost.push_back(what + " is recorded as " + value + ", which no body returned");
-        verdict.begun_again += found->second.size() - 1;
+        if (executions > 1) verdict.begun_again += executions - 1;
     }
     return expected;
 }
@@ -110,7 +115,8 @@ std::map<std::string, std::string> judge_steps(sql::Connection& server, const At
 std::map<std::string, std::string> results_of_children(sql::Connection& server,
                                                        const std::map<std::string, Row>& rows) {
     const auto starts = server.query(
-        "SELECT workflow_uuid, child_workflow_id FROM @operation_outputs o WHERE child_workflow_id IS NOT NULL AND"
+        "SELECT workflow_uuid, child_workflow_id FROM @operation_outputs o WHERE child_workflow_id IS NOT "
+        "NULL AND"
         " function_name IN ('chain', 'sleeper') ORDER BY workflow_uuid, function_id");
     std::map<std::string, std::string> results;
     for (std::size_t i = 0; i < starts.size(); ++i) {
@@ -148,8 +154,9 @@ Verdict judge(sql::Connection& server, const Known& known, const test::SideLog& 
         const auto& expected = row.name == "parent" ? from_children : from_steps;
         const auto found = expected.find(id);
         if (found == expected.end() || found->second != row.output)
-            verdict.lost.push_back("the outcome of " + id + " does not follow from its records: " + row.output +
-                                   " against " + (found == expected.end() ? "nothing" : found->second));
+            verdict.lost.push_back("the outcome of " + id +
+                                   " does not follow from its records: " + row.output + " against " +
+                                   (found == expected.end() ? "nothing" : found->second));
     }
     return verdict;
 }

@@ -51,12 +51,13 @@ class Known {
 };
 
 struct Verdict {
-    std::size_t workflows = 0;              // rows
-    std::size_t steps = 0;                  // records of steps with a body
-    std::size_t begun_again = 0;            // attempts that were lost with their process or their lease: allowed
-    std::vector<std::string> lost;          // accepted and not there; an outcome that the records or the caller contradict
-    std::vector<std::string> repeated;      // begun after its record was committed, or recorded more than once
-    std::vector<std::string> stranded;      // not ended
+    std::size_t workflows = 0;    // rows
+    std::size_t steps = 0;        // records of steps with a body
+    std::size_t begun_again = 0;  // executions that were lost with their process or their lease: allowed
+    std::vector<std::string>
+        lost;  // accepted and not there; an outcome that the records or the caller contradict
+    std::vector<std::string> repeated;  // begun after its record was committed, or recorded more than once
+    std::vector<std::string> stranded;  // not ended
 };
 
 /// Rows that have not ended.

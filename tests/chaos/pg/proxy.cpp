@@ -18,10 +18,10 @@ namespace dbos::chaos {
 
 namespace {
 
-constexpr std::uint64_t kCutOneIn = 2'500;      // messages, of either side
-constexpr std::uint64_t kSwallowOneIn = 150;    // synchronisations
-constexpr std::uint64_t kDelayOneIn = 60;       // messages: up to 30 ms
-constexpr std::uint64_t kStallOneIn = 15'000;   // messages: up to twice a lease
+constexpr std::uint64_t kCutOneIn = 2'500;     // messages, of either side
+constexpr std::uint64_t kSwallowOneIn = 150;   // synchronisations
+constexpr std::uint64_t kDelayOneIn = 60;      // messages: up to 30 ms
+constexpr std::uint64_t kStallOneIn = 15'000;  // messages: up to twice a lease
 constexpr int kDelayMs = 30, kStallMs = 4'000;
 constexpr int kPollMs = 200;
 
@@ -39,7 +39,8 @@ std::uint32_t number_at(std::string_view text, std::size_t at) {
 sockaddr_un unix_address(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) throw std::length_error("the socket's path is too long: " + path);
+    if (path.size() >= sizeof address.sun_path)
+        throw std::length_error("the socket's path is too long: " + path);
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
     return address;
 }

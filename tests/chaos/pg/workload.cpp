@@ -51,8 +51,8 @@ class Bodies {
     std::function<std::string(StepContext&)> body(const StepPlan& plan) {
         return [this, plan](StepContext& step) {
             const std::string value = std::to_string(getpid()) + "." + std::to_string(++count_);
-            const std::string what =
-                step.workflow_id() + " " + std::to_string(step.step_id()) + " " + value + " ";
+            const std::string what = step.workflow_id() + " " + std::to_string(step.step_id()) + " " + value +
+                                     " " + std::to_string(step.attempt()) + " ";
             write("begin " + what);
             std::this_thread::sleep_for(milliseconds(plan.takes_ms));
             if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
@@ -62,7 +62,8 @@ class Bodies {
     }
     void write(const std::string& line) const {
         const auto now = std::chrono::system_clock::now().time_since_epoch();
-        side_.write(line + std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
+        side_.write(line +
+                    std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
     }
 
     const SideLog side_;
@@ -136,9 +137,8 @@ int work(const std::vector<std::string>& arguments) {
     Bodies bodies(side);
     App app(options);
     const auto implement = [&](const auto& contract, auto body) {
-        app.implement(contract, [&bodies, body](Context& ctx, std::int64_t seed) {
-            return body(bodies, ctx, seed);
-        });
+        app.implement(contract,
+                      [&bodies, body](Context& ctx, std::int64_t seed) { return body(bodies, ctx, seed); });
     };
     implement(Chain, chain);
     implement(Sleeper, sleeper);
@@ -147,7 +147,12 @@ int work(const std::vector<std::string>& arguments) {
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = 3});
     app.register_queue({.name = kShared, .concurrency = 4});
-    app.launch();
+    try {
+        app.launch();
+    } catch (const Error& error) {  // no connection: whoever runs the workers starts another one
+        SideLog(arguments.at(4)).write(std::string("launch failed: ") + error.what());
+        return kNotLaunched;
+    }
     side.write("up " + std::to_string(getpid()));
     app.wait();
     return 0;
