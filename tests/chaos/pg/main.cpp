@@ -243,6 +243,8 @@ class Run {
         const char* queues[] = {kWide, kWide, kNarrow, kShared};
         EnqueueOptions options{.queue_name = queues[random.below(std::size(queues))], .workflow_id = id};
         if (random.one_in(4)) options.deduplication_id = "d-" + id;
+        // The id is new: whoever is told that it is in use has met its own lost acknowledgement.
+        if (random.one_in(2)) options.workflow_id_reuse_policy = WorkflowIdReusePolicy::reject;
         if (random.one_in(6)) options.delay = milliseconds(random.between(1, 1'500));
         const auto shape = static_cast<std::int64_t>(random.below(1u << 30));
         switch (random.below(6)) {

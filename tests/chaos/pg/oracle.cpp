@@ -111,6 +111,18 @@ std::map<std::string, std::string> judge_steps(sql::Connection& server, const At
     return expected;
 }
 
+/// Nothing is recorded of a workflow that has ended. A row that has ended is not written again, so its last writer ended it.
+void judge_late_records(sql::Connection& server, Verdict& verdict) {
+    const auto late = server.query(
+        "SELECT o.workflow_uuid, o.function_id, w.status FROM @operation_outputs o"
+        " JOIN @workflow_status w ON w.workflow_uuid = o.workflow_uuid WHERE w.status IN ('SUCCESS', "
+        "'ERROR', 'CANCELLED')"
+        " AND pg_xact_commit_timestamp(o.xmin) > pg_xact_commit_timestamp(w.xmin)");
+    for (std::size_t i = 0; i < late.size(); ++i)
+        verdict.repeated.push_back("step " + text(late, i, 1) + " of " + text(late, i, 0) +
+                                   " was recorded after the workflow had ended with " + text(late, i, 2));
+}
+
 /// What parents must have made of their children, in the order of their starts.
 std::map<std::string, std::string> results_of_children(sql::Connection& server,
                                                        const std::map<std::string, Row>& rows) {
@@ -148,6 +160,7 @@ Verdict judge(sql::Connection& server, const Known& known, const test::SideLog& 
     verdict.stranded = unfinished(server);
     judge_outcomes(rows, known, verdict);
     const auto from_steps = judge_steps(server, read_attempts(side), verdict);
+    judge_late_records(server, verdict);
     const auto from_children = results_of_children(server, rows);
     for (const auto& [id, row] : rows) {
         if (row.status != "SUCCESS") continue;

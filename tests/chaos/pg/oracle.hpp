@@ -56,7 +56,7 @@ struct Verdict {
     std::size_t begun_again = 0;  // executions that were lost with their process or their lease: allowed
     std::vector<std::string>
         lost;  // accepted and not there; an outcome that the records or the caller contradict
-    std::vector<std::string> repeated;  // begun after its record was committed, or recorded more than once
+    std::vector<std::string> repeated;  // begun after its record was committed; recorded twice, or late
     std::vector<std::string> stranded;  // not ended
 };
 
