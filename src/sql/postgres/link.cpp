@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <new>
 #include <utility>
 
@@ -87,6 +89,35 @@ Refusal parse_refusal(std::string_view text) {
     }
     refusal.message = trimmed(refusal.message);
     return refusal;
+}
+
+/// Asks the server to end a statement, and waits for its answer, but not for long: libpq does it with a blocking connection,
+/// and the peer may be stopped, or a relay whose other end is gone. Then the thread is left behind, with all that it needs.
+void cancel_briefly(PGconn* connection) {
+    struct Request {
+        explicit Request(PGconn* link) : cancel(PQgetCancel(link), &PQfreeCancel) {}
+        std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> cancel;
+        seam::Mutex mutex;
+        seam::CondVar changed;
+        bool done = false;
+    };
+    const auto request = std::make_shared<Request>(connection);
+    if (!request->cancel) return;
+    seam::Thread thread = seam::spawn("dbos-cancel", [request] {
+        char message[256];
+        PQcancel(request->cancel.get(), message, sizeof message);
+        const std::lock_guard lock(request->mutex);
+        request->done = true;
+        request->changed.notify_one();
+    });
+    std::unique_lock lock(request->mutex);
+    const bool done = request->changed.wait_for(lock, 500ms, [&] { return request->done; });
+    lock.unlock();
+    if (done) {
+        thread.join();
+    } else {
+        thread.detach();
+    }
 }
 
 }  // namespace
@@ -192,8 +223,8 @@ bool Link::alive() noexcept {
     }
 }
 
-/// A statement that nobody waits for any more should not keep its locks and snapshot. libpq can only ask for that with a
-/// blocking connection, so only a server on this machine is asked.
+/// A statement that nobody waits for any more should not keep its locks and snapshot. Only a server on this machine is asked:
+/// elsewhere it would take too long.
 void Link::cancel_local() noexcept {
     if (connection_ == nullptr || PQtransactionStatus(connection_) != PQTRANS_ACTIVE) return;
     sockaddr_storage peer{};
@@ -204,9 +235,10 @@ void Link::cancel_local() noexcept {
                           (peer.ss_family == AF_INET6 &&
                            IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<sockaddr_in6&>(peer).sin6_addr));
     if (peer.ss_family != AF_UNIX && !loopback) return;
-    const std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> cancel(PQgetCancel(connection_), &PQfreeCancel);
-    char message[256];
-    if (cancel) PQcancel(cancel.get(), message, sizeof message);
+    try {
+        cancel_briefly(connection_);
+    } catch (const std::exception&) {  // no thread to be had: the server finds out by itself
+    }
 }
 
 bool Link::wait_socket(bool for_write, seam::Duration timeout) {
