@@ -39,8 +39,8 @@ void LeaseKeeper::take(const std::function<bool()>& keep_waiting) {
     seam::SteadyTime give_up{};
     while (result == sysdb::LeaseTake::held) {
         const auto row = database_.find_lease(mine_.application_name, mine_.executor_id);
-        bool over = !row;
-        if (row) {
+        bool over = !row || row->released;
+        if (!over) {
             const auto now = seam::steady_now();
             if (!seen || seen->incarnation != row->incarnation) {
                 seen = row;

@@ -30,8 +30,8 @@ class LeaseKeeper {
     LeaseKeeper(const LeaseKeeper&) = delete;
     LeaseKeeper& operator=(const LeaseKeeper&) = delete;
 
-    /// Takes the lease. A configured id that another incarnation holds: waits up to the lease plus one second, and throws
-    /// ConfigError if the holder renews meanwhile. `keep_waiting` false ends the wait with ConfigError.
+    /// Takes the lease. A configured id that another incarnation holds (and did not expire in a shutdown): waits up to the
+    /// lease plus one second, and throws ConfigError if the holder renews meanwhile. `keep_waiting` false ends the wait with ConfigError.
     void take(const std::function<bool()>& keep_waiting);
     /// Starts the renewals.
     void start();

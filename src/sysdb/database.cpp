@@ -105,9 +105,9 @@ void DurableClock::observe(Millis database_now_ms, seam::Duration sent, seam::Du
 void SystemDatabase::Core::check_process() const {
     if (seam::process_id() == process) return;
     throw UsageError(
-        "a database connection was used in a forked child process; open a new App or Client after fork(), or "
-        "exec another "
-        "program");
+        "a database connection was used in a forked child process: it stays with the parent; exec another "
+        "program, or "
+        "(not with the same SQLite file) open a new App or Client after fork()");
 }
 
 std::unique_ptr<sql::Connection> SystemDatabase::Core::open_dedicated(bool pinned_plans) {
@@ -133,6 +133,8 @@ Layout SystemDatabase::Core::layout(sql::Connection& connection) {
         if (layout_) return *layout_;
     }
     Layout probed = probe(connection, options.open.schema);
+    // Who has no tick measures the clock with the layout: at the first use of the database, and after a change of it.
+    measure_clock(connection);
     const std::lock_guard<seam::Mutex> lock(mutex_);
     layout_ = probed;
     return probed;
@@ -141,6 +143,14 @@ Layout SystemDatabase::Core::layout(sql::Connection& connection) {
 void SystemDatabase::Core::forget_layout() noexcept {
     const std::lock_guard<seam::Mutex> lock(mutex_);
     layout_.reset();
+}
+
+Millis SystemDatabase::Core::durable_now() noexcept {
+    if (backend == sql::Backend::sqlite) {  // nobody has to be asked, and no tick may be there to ask
+        const seam::Duration now = seam::boot_now();
+        clock.observe(wall_millis(), now, seam::boot_now());
+    }
+    return clock.now_ms();
 }
 
 void SystemDatabase::Core::measure_clock(sql::Connection& connection) {
@@ -161,14 +171,23 @@ void SystemDatabase::stop_upkeep() noexcept {
     core_->upkeep.request();
 }
 
+void SystemDatabase::interrupt_claims() noexcept { core_->claim_lane.interrupt(); }
+
+void SystemDatabase::interrupt_upkeep() noexcept {
+    core_->upkeep.request();
+    for (Lane* lane : {&core_->tick_lane, &core_->maintenance_lane, &core_->lease_lane}) lane->interrupt();
+}
+
+void Lane::interrupt() noexcept {
+    stop();
+    const std::lock_guard<seam::Mutex> lock(guard_);
+    if (connection_) connection_->interrupt();
+}
+
 void SystemDatabase::Core::interrupt_all() noexcept {
     upkeep.request();
-    for (Lane* lane : {&claim_lane, &tick_lane, &lease_lane}) lane->stop();
     pool.close();
-    for (Lane* lane : {&claim_lane, &tick_lane, &maintenance_lane, &lease_lane}) {
-        const std::lock_guard<seam::Mutex> lock(lane->guard_);
-        if (lane->connection_) lane->connection_->interrupt();
-    }
+    for (Lane* lane : {&claim_lane, &tick_lane, &maintenance_lane, &lease_lane}) lane->interrupt();
 }
 
 SystemDatabase::Core::Core(DatabaseOptions given)
@@ -234,7 +253,6 @@ void SystemDatabase::open() {
     core_->check_process();
     sql::Pool::Lease connection = core_->pool.acquire();
     core_->layout(*connection);
-    core_->measure_clock(*connection);
 }
 
 void SystemDatabase::close(seam::Duration drain) noexcept {
@@ -248,6 +266,8 @@ Layout SystemDatabase::layout() {
 }
 
 DurableClock& SystemDatabase::clock() noexcept { return core_->clock; }
+
+Millis SystemDatabase::durable_now() noexcept { return core_->durable_now(); }
 
 sql::Pool& SystemDatabase::pool() noexcept { return core_->pool; }
 

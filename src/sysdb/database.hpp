@@ -31,6 +31,9 @@ class Lane {
     const bool pinned_plans;
     /// Attempts that fail from now on are not repeated.
     void stop() noexcept { stopped_.request(); }
+    bool stopped() const noexcept { return stopped_.requested(); }
+    /// stop(), and the attempt that runs now fails.
+    void interrupt() noexcept;
 
    private:
     friend struct SystemDatabase::Core;
@@ -75,6 +78,8 @@ struct SystemDatabase::Core {
     /// The layout, probed on `connection` if it is not known.
     Layout layout(sql::Connection& connection);
     void forget_layout() noexcept;
+    /// As SystemDatabase::durable_now.
+    Millis durable_now() noexcept;
     /// Asks the database for its time.
     void measure_clock(sql::Connection& connection);
     /// The side file of a database file of SQLite, made at first use; null elsewhere.

@@ -67,7 +67,7 @@ constexpr Dialects kPrune{{"lease_prune", DBOS_LEASE_PRUNE(DBOS_CLOCK_PG)},
 constexpr sql::Statement kFind{
     "lease_find",
     "SELECT " DBOS_LEASE_COLUMNS
-    " FROM @dbos_cpp_executors"
+    ", expires_at <= updated_at FROM @dbos_cpp_executors"
     " WHERE application_name = CAST($1 AS TEXT) AND executor_id = CAST($2 AS TEXT)",
     sql::Access::read};
 constexpr sql::Statement kList{"lease_list",
@@ -136,7 +136,10 @@ std::optional<LeaseRow> SystemDatabase::find_lease(const std::string& applicatio
     return core_->with_connection([&](sql::Connection& connection) -> std::optional<LeaseRow> {
         const sql::Result found =
             connection.execute(kFind, {std::string_view(application_name), std::string_view(executor_id)});
-        return found.empty() ? std::nullopt : std::optional(read_lease(found, 0));
+        if (found.empty()) return std::nullopt;
+        LeaseRow lease = read_lease(found, 0);
+        lease.released = found.at(0, 10).boolean();  // every renewal sets an end that lies ahead
+        return lease;
     });
 }
 
@@ -165,6 +168,9 @@ LeaseRenewal SystemDatabase::renew_lease(const LeaseRow& mine, seam::Duration du
 
 void SystemDatabase::expire_lease(const LeaseRow& mine) {
     Core& core = *core_;
+    if (core.lease_lane.stopped()) {
+        throw DatabaseError(DatabaseErrorKind::closed, "the database did not answer during the shutdown");
+    }
     core.try_lane(core.lease_lane, [&](sql::Connection& connection) {
         return with_clock(core, connection, kExpire,
                           {std::string_view(mine.application_name), std::string_view(mine.executor_id),

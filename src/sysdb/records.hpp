@@ -103,14 +103,16 @@ struct ChildStart {
     Fence parent = {};
     StepRecord checkpoint = {};  // child_workflow_id is set
     NewWorkflow child = {};
+    /// A child row that somebody else inserted is a refusal: no checkpoint is written then (start.kind = existing).
+    bool refuse_existing = false;
 };
 
 struct ChildResult {
     StepResult::Kind checkpoint = StepResult::Kind::recorded;  // recorded, lost or other
     StepRecord stored = {};                                    // other: what is recorded at that number
     StartResult start =
-        {};  // valid when recorded. `deduplicated` or a name mismatch: the checkpoint was NOT written; the caller
-             // records the refusal as the step's error
+        {};  // valid when recorded. `deduplicated`, a name mismatch, or an existing row that is refused: the checkpoint
+    // was NOT written; the caller records the refusal as the step's error
 };
 
 struct Outcome {
@@ -208,6 +210,7 @@ struct LeaseRow {
     Text host_key = {};  // equal keys: pids can be compared; NULL equals nothing
     std::int32_t pid = 0;
     std::int64_t process_start = 0;
+    bool released = false;  // read by find_lease: its holder expired it in a shutdown
 };
 
 enum class LeaseTake : std::uint8_t { taken, held };

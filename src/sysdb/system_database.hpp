@@ -86,11 +86,17 @@ class SystemDatabase {
     void stop_claims() noexcept;
     /// The same for ticks and whatever runs on pool connections. Writes through the committer go on.
     void stop_upkeep() noexcept;
+    /// The claim that runs now fails too; what it may have claimed is recovered.
+    void interrupt_claims() noexcept;
+    /// The tick, the maintenance and the renewal that run now fail too, and no lease is expired any more.
+    void interrupt_upkeep() noexcept;
 
     sql::Backend backend() const noexcept;
     /// The layout, probed once and again after a 42703/42P01.
     Layout layout();
     DurableClock& clock() noexcept;
+    /// The durable instant "now": the database clock as measured last. SQLite: the wall clock.
+    Millis durable_now() noexcept;
     sql::Pool& pool() noexcept;
     const DatabaseOptions& options() const noexcept;
 
