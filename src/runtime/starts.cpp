@@ -141,7 +141,8 @@ std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client
 
     sysdb::ChildResult result;
     try {
-        result = database().start_child({run.fence(), checkpoint, child.row});
+        result = database().start_child(
+            {run.fence(), checkpoint, child.row, child.policy.reuse == WorkflowIdReusePolicy::reject});
     } catch (const DatabaseError& error) {
         log_to(log(), LogLevel::error, "a child could not be started; the workflow is left to be recovered",
                {{"workflow_id", run.id()}, {"child", child.row.workflow_id}, {"error", error.what()}});

@@ -44,6 +44,7 @@ struct Write {
     const Fence* fence = nullptr;           // child (the parent), step, first_wins, outcome
     const StepRecord* step = nullptr;       // child, step, first_wins
     const Outcome* outcome = nullptr;
+    bool refuse_existing = false;  // child: ChildStart::refuse_existing
     std::variant<std::monostate, NewWorkflow, StepInput, Outcome> owned;
     std::size_t bytes = 0;
 

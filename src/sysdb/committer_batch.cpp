@@ -35,6 +35,7 @@ void Write::reset() {
     fence = nullptr;
     step = nullptr;
     outcome = nullptr;
+    refuse_existing = false;
     owned.emplace<std::monostate>();
     completion.emplace<std::monostate>();
     bytes = 0;

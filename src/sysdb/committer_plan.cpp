@@ -160,7 +160,7 @@ void PostgresPlan::plan_inputs() {
 }
 
 void PostgresPlan::plan_checkpoints() {
-    sql::TextArray ids, tokens, functions, children, names, classes, configs, formats, applications;
+    sql::TextArray ids, tokens, functions, children, names, classes, configs, creators, formats, applications;
     sql::IntArray numbers, started, completed;
     for (const Write* write : of(WriteKind::child)) {
         ids.emplace_back(write->fence->workflow_id);
@@ -171,6 +171,8 @@ void PostgresPlan::plan_checkpoints() {
         names.emplace_back(write->workflow->name);
         classes.push_back(optional(write->workflow->class_name));
         configs.push_back(optional(write->workflow->config_name));
+        creators.push_back(write->refuse_existing ? std::optional<std::string_view>(write->workflow->token)
+                                                  : std::nullopt);
         formats.push_back(optional(write->step->serialization));
         applications.push_back(optional(write->step->application_name));
         started.push_back(write->step->started_at_ms);
@@ -180,7 +182,7 @@ void PostgresPlan::plan_checkpoints() {
     for (sql::TextArray* texts : {&ids, &tokens}) params.emplace_back(std::move(*texts));
     params.emplace_back(std::move(numbers));
     for (sql::TextArray* texts :
-         {&functions, &children, &names, &classes, &configs, &formats, &applications}) {
+         {&functions, &children, &names, &classes, &configs, &creators, &formats, &applications}) {
         params.emplace_back(std::move(*texts));
     }
     params.emplace_back(std::move(started));

@@ -42,16 +42,16 @@ void fill_start(StartResult& result, const sql::Result& row) {
     result.deadline_ms = row.at(0, 8).optional_integer();
 }
 
-bool row_is_ours(const Write& write, const sql::Result& row) {
-    return !row.at(0, 9).null() && row.at(0, 9).text() == write.workflow->token;
-}
-
 /// Columns 0 and 1 of read_step.
 bool fence_holds(const Write& write, const sql::Result& row) {
     return !row.empty() && row.at(0, 0).text() == write.fence->token && row.at(0, 1).text() == "PENDING";
 }
 
 }  // namespace
+
+bool row_is_ours(const Write& write, const sql::Result& row) {
+    return !row.empty() && !row.at(0, 9).null() && row.at(0, 9).text() == write.workflow->token;
+}
 
 void validate_start(const NewWorkflow& w) {
     refuse_nul(w, "workflow id", w.workflow_id);
@@ -175,7 +175,8 @@ void settle_child(const CommitterStatements& statements, Write& write, const sql
     settle_start(statements, write, row, holder);
     // A child of the same name without a checkpoint: it was inserted by somebody else in between.
     const StartResult& start = write.start_result;
-    if (!recorded && write.resolved && start.kind != StartResult::Kind::deduplicated &&
+    const bool refused = write.refuse_existing && start.kind == StartResult::Kind::existing;
+    if (!recorded && write.resolved && !refused && start.kind != StartResult::Kind::deduplicated &&
         start.name == write.workflow->name && same(start.class_name, write.workflow->class_name) &&
         same(start.config_name, write.workflow->config_name)) {
         write.resolved = false;

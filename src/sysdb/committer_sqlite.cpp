@@ -21,7 +21,7 @@ class SqliteWriter final : public BatchWriter {
         order_.plan(writes);
         try {
             sql::Transaction transaction(connection);
-            now_ = core_.clock.now_ms();
+            now_ = core_.durable_now();
             for (Write* write : writes) one(connection, *write);
             core_.own_commits.fetch_add(1);
             transaction.commit();
@@ -123,7 +123,8 @@ class SqliteWriter final : public BatchWriter {
         const sql::Result row = c.execute(statements_->read_start, {std::string_view(workflow.workflow_id)});
         const bool matches = !row.empty() && row.at(0, 1).text() == workflow.name &&
                              row.at(0, 2).text() == workflow.class_name.value_or("") &&
-                             row.at(0, 3).text() == workflow.config_name.value_or("");
+                             row.at(0, 3).text() == workflow.config_name.value_or("") &&
+                             (!write.refuse_existing || row_is_ours(write, row));
         if (may && matches) checkpoint(c, write);
         if (inserted) {
             created(*statements_, write);

@@ -87,6 +87,8 @@ void validate_start(const NewWorkflow& workflow);
 void settle_start(const CommitterStatements& statements, Write& write, const sql::Result& row,
                   const sql::Result& holder);
 void settle_step(Write& write, const sql::Result& row);
+/// Whether a row of read_start was inserted by this write (an attempt of it).
+bool row_is_ours(const Write& write, const sql::Result& row);
 void settle_child(const CommitterStatements& statements, Write& write, const sql::Result& checkpoint,
                   const sql::Result& row, const sql::Result& holder);
 void settle_outcome(Write& write, const sql::Result& row);

@@ -151,11 +151,13 @@ void CommitterStatements::make_postgres_children() {
                                       "NOT EXISTS (SELECT FROM @operation_outputs o WHERE o.workflow_uuid = "
                                       "r.id AND o.function_id = r.fid::int) ON "
                                       "CONFLICT DO NOTHING RETURNING workflow_uuid, created_at");
-    // The checkpoint joins on a child of the same name, class and instance. The parent is locked by the statement before.
+    // The checkpoint joins on a child of the same name, class and instance, and of the same creator where no other row will
+    // do. The parent is locked by the statement before.
     Unnest steps;
     for (const char* name : {"id", "token"}) steps.add(name, "text");
     steps.add("fid", "bigint");
-    for (const char* name : {"fname", "child", "name", "class", "config", "serialization", "application"}) {
+    for (const char* name :
+         {"fname", "child", "name", "class", "config", "creator", "serialization", "application"}) {
         steps.add(name, "text");
     }
     for (const char* name : {"started", "completed"}) steps.add(name, "bigint");
@@ -168,7 +170,8 @@ void CommitterStatements::make_postgres_children() {
                  " FROM l CROSS JOIN LATERAL (SELECT 1 FROM @workflow_status c WHERE c.workflow_uuid = "
                  "l.child AND "
                  "c.name = l.name AND COALESCE(c.class_name, '') = COALESCE(l.class, '') AND "
-                 "COALESCE(c.config_name, '') = COALESCE(l.config, '') OFFSET 0) c ON CONFLICT "
+                 "COALESCE(c.config_name, '') = COALESCE(l.config, '') AND "
+                 "(l.creator IS NULL OR c.creator_xid = l.creator) OFFSET 0) c ON CONFLICT "
                  "(workflow_uuid, function_id) DO NOTHING RETURNING o.workflow_uuid, o.function_id");
 }
 

@@ -93,6 +93,7 @@ ChildResult SystemDatabase::start_child(const ChildStart& start) {
     slot->kind = WriteKind::child;
     slot->fence = &start.parent;
     slot->workflow = &start.child;
+    slot->refuse_existing = start.refuse_existing;
     StepInput& owned = slot->owned.emplace<StepInput>(StepInput{start.parent, start.checkpoint});
     owned.step.child_workflow_id = start.child.workflow_id;
     if (!owned.step.completed_at_ms) owned.step.completed_at_ms = core_->clock.now_ms();
