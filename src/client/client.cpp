@@ -35,7 +35,7 @@ std::shared_ptr<client::Core> make_core(ClientOptions&& options) {
 
     auto system_database = std::make_shared<sysdb::SystemDatabase>(std::move(database));
     // Whether the tables are there is not asked: that is for the first call to find.
-    if (!options.lazy) system_database->pool().acquire()->query("SELECT 1");
+    if (!options.lazy) system_database->core().measure_clock(*system_database->pool().acquire());
     if (must_listen) system_database->core().open_dedicated(false)->script("LISTEN dbos_cpp_wake");
     return std::make_shared<client::Core>(
         std::move(system_database),
@@ -57,7 +57,14 @@ Client::Client(ClientOptions options) : impl_(std::make_unique<Impl>()) {
 
 Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Client::~Client() { destroy(); }
+Client::~Client() {
+    // In a forked child the threads are not there, and locks may be held by them for ever: forget everything.
+    if (impl_->core->forked()) {
+        static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
+        return;
+    }
+    destroy();
+}
 
 void Client::destroy() noexcept {
     if (!impl_->borrowed) impl_->core->close();

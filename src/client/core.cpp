@@ -135,6 +135,7 @@ void Core::check_open() const {
 }
 
 void Core::check_thread(const char* operation, bool writes_or_waits, bool blocks) const {
+    check_process(operation);
     if (blocks && own_callbacks_->on_this_thread()) {
         throw UsageError(std::string(operation) +
                          " would block the callback thread, on which every other callback waits: use " +
@@ -199,9 +200,7 @@ PreparedStart Core::prepare(const detail::CallTarget& target, EnqueueOptions&& o
     row.status = to_string(Status::enqueued);
     if (options.delay && options.delay->count() > 0) {
         row.status = to_string(Status::delayed);
-        const auto now =
-            std::chrono::duration_cast<std::chrono::milliseconds>(seam::wall_now().time_since_epoch());
-        row.delay_until_ms = now.count() + core::to_millis(*options.delay);
+        row.delay_until_ms = database_->durable_now() + core::to_millis(*options.delay);
     }
     if (options.attributes)
         row.attributes = find_serializer("portable_json")->encode(options.attributes->value());
@@ -428,7 +427,16 @@ void Core::check_connection() {
     });
 }
 
+void Core::check_process(const char* operation) const {
+    if (!forked()) return;
+    throw UsageError(
+        std::string(operation) +
+        " was called in a forked child process: threads and connections of a Client or App stay with the "
+        "parent; exec another program, or (not with the same SQLite file) make another one after fork()");
+}
+
 void Core::close(seam::Duration drain) noexcept {
+    if (forked()) return;  // threads, locks and connections are the parent's
     if (closed_.exchange(true)) return;
     hub_.close();
     database_->close(drain);

@@ -88,11 +88,16 @@ class Core : public std::enable_shared_from_this<Core> {
     /// Runs `work` on one of the worker threads and delivers what it returns or throws.
     template <class T, class F>
     Future<T> in_background(F work) {
+        check_process("an asynchronous call");
         auto state = std::make_shared<detail::FutureState<T>>(callbacks_);
         workers_.post([state, work = std::move(work)]() mutable { detail::settle(state, work); });
         return detail::FutureAccess::make(std::move(state));
     }
 
+    /// Whether this is a process that was forked off the one that made this object.
+    bool forked() const noexcept { return seam::process_id() != process_; }
+    /// Throws UsageError in a process that was forked off the one that made this object; takes no lock before.
+    void check_process(const char* operation) const;
     /// Throws ClientClosed after close().
     void check_open() const;
     /// Throws UsageError on the callback thread, and in a body if `operation` writes or waits.
@@ -114,6 +119,7 @@ class Core : public std::enable_shared_from_this<Core> {
    private:
     void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
 
+    const int process_ = seam::process_id();
     const CoreOptions options_;
     const Formats formats_;
     Uuid7Generator ids_;

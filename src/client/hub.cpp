@@ -84,6 +84,8 @@ WaiterHub::WaitId WaiterHub::add(std::string workflow_id, const WaitOptions& opt
 }
 
 void WaiterHub::withdraw(WaitId id) noexcept {
+    if (seam::process_id() != database_.core().process)
+        return;    // a forked child: the lock may be held for ever
     Done dropped;  // destroyed outside of the lock
     const Lock lock(mutex_);
     const auto position = waits_.find(id);

@@ -11,52 +11,70 @@ struct App::Impl {
     explicit Impl(AppOptions options) : executor(std::move(options)) {}
     const int pid = seam::process_id();
     runtime::Executor executor;
+
+    bool forked() const noexcept { return seam::process_id() != pid; }
+    /// The executor, for an operation. Throws UsageError in a forked child, before any lock is taken.
+    runtime::Executor& checked(const char* operation) {
+        if (!forked()) return executor;
+        throw UsageError(
+            std::string(operation) +
+            " was called in a forked child process: an App's threads, connections and lease stay with the "
+            "parent; exec another program, or (not with the same SQLite file) make another App after fork()");
+    }
 };
 
 App::App(AppOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 
 App::~App() {
     // In a forked child the threads are not there and the connections are the parent's: forget everything.
-    if (seam::process_id() != impl_->pid)
-        static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
+    if (impl_->forked()) static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
 }
 
-void App::add(detail::Implementation implementation) { impl_->executor.implement(std::move(implementation)); }
+void App::add(detail::Implementation implementation) {
+    impl_->checked("implement()").implement(std::move(implementation));
+}
 
-void App::register_queue(const QueueOptions& options) { impl_->executor.register_queue(options); }
+void App::register_queue(const QueueOptions& options) {
+    impl_->checked("register_queue()").register_queue(options);
+}
 
-void App::launch() { impl_->executor.launch(); }
+void App::launch() { impl_->checked("launch()").launch(); }
 
 void App::wait() {
-    impl_->executor.wait_for_end();
-    impl_->executor.shutdown(Duration(0), Duration(5));
+    auto& executor = impl_->checked("wait()");
+    executor.wait_for_end();
+    executor.shutdown(Duration(0), Duration(5));
 }
 
 std::vector<std::string> App::shutdown(Duration completion_timeout, Duration step_timeout) {
+    auto& executor = impl_->checked("shutdown()");
     if (client::thread_marks().body_database != nullptr) {
         throw UsageError(
             "shutdown() was called in a workflow body, which it would wait for: call it on another thread");
     }
-    if (impl_->executor.launched()) impl_->executor.callbacks()->check_may_block("shutdown()");
-    return impl_->executor.shutdown(completion_timeout, step_timeout);
+    if (executor.launched()) executor.callbacks()->check_may_block("shutdown()");
+    return executor.shutdown(completion_timeout, step_timeout);
 }
 
 const std::string& App::executor_id() const { return impl_->executor.executor_id(); }
 
 const std::string& App::application_version() const { return impl_->executor.application_version(); }
 
-Client& App::client() { return impl_->executor.client(); }
+Client& App::client() { return impl_->checked("client()").client(); }
 
 std::shared_ptr<detail::HandleState> App::start(const detail::CallTarget& target, EnqueueOptions&& options,
                                                 Arguments&& arguments) {
-    return impl_->executor.start(target, std::move(options), std::move(arguments));
+    return impl_->checked("start_workflow").start(target, std::move(options), std::move(arguments));
 }
 
 void App::start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
                       detail::HandleDone done) {
-    impl_->executor.start_async(target, std::move(options), std::move(arguments), std::move(done));
+    impl_->checked("start_workflow_async")
+        .start_async(target, std::move(options), std::move(arguments), std::move(done));
 }
 
-const std::shared_ptr<detail::CallbackQueue>& App::callbacks() const { return impl_->executor.callbacks(); }
+const std::shared_ptr<detail::CallbackQueue>& App::callbacks() const {
+    return impl_->checked("start_workflow_async").callbacks();
+}
 
 }  // namespace dbos
