@@ -65,7 +65,7 @@ class ChildHandle final : public detail::HandleState {
     const std::string& workflow_id() const noexcept override { return workflow_id_; }
     Value await(const GetResultOptions& options, std::span<const ErrorType> errors) override {
         core::check_get_result(options);
-        return await_workflow(*run_, workflow_id_, options.timeout, errors);
+        return await_workflow(*run_, workflow_id_, options, errors);
     }
     void await_async(const GetResultOptions&, std::span<const ErrorType>,
                      const std::shared_ptr<detail::FutureCore>&, AwaitDone) override {
@@ -155,6 +155,7 @@ WorkflowStatus status_from(const Value& fields) {
 
 WorkflowStatus ChildHandle::status() {
     run_->enter("get_status");
+    const InEngine engine(*run_);
     const std::int32_t id = run_->reserve();
     if (const auto* record = run_->recorded(id, kGetStatus))
         return status_from(deliver(*run_, *record, kGetStatus));
@@ -231,10 +232,12 @@ Value deliver_result(Run& run, const sysdb::StepRecord& record, const std::strin
 
 }  // namespace
 
-Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout,
+Value await_workflow(Run& run, const std::string& workflow_id, const GetResultOptions& options,
                      std::span<const ErrorType> errors) {
     run.enter("get_result");
+    const InEngine engine(run);
     Executor& executor = run.executor();
+    const auto& timeout = options.timeout;
     // With a timeout two numbers, as in TypeScript: first the durable deadline, then the result.
     std::optional<sysdb::Millis> until;
     if (timeout) {
@@ -268,16 +271,17 @@ Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Dur
         ~Registered() { hub.withdraw(id); }
     };
     const Registered registered{
-        executor.hub(), executor.hub().add(workflow_id, {.seen = true},
-                                           [arrived, weak = run.weak_from_this()](sysdb::ResultRow row,
-                                                                                  std::exception_ptr error) {
-                                               {
-                                                   std::lock_guard lock(arrived->mutex);
-                                                   arrived->row = std::move(row);
-                                                   arrived->error = std::move(error);
-                                               }
-                                               if (const auto waiting = weak.lock()) waiting->notify();
-                                           })};
+        executor.hub(),
+        executor.hub().add(
+            workflow_id, {.polling_interval = core::to_nanos(options.polling_interval), .seen = true},
+            [arrived, weak = run.weak_from_this()](sysdb::ResultRow row, std::exception_ptr error) {
+                {
+                    std::lock_guard lock(arrived->mutex);
+                    arrived->row = std::move(row);
+                    arrived->error = std::move(error);
+                }
+                if (const auto waiting = weak.lock()) waiting->notify();
+            })};
     const auto ready = [arrived] {
         std::lock_guard lock(arrived->mutex);
         return arrived->row.has_value() || arrived->error;
@@ -313,17 +317,11 @@ std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& ta
                                          Arguments arguments) {
     using runtime::ChildHandle;
     run.enter("ctx.start_workflow");
+    const runtime::InEngine engine(run);
     runtime::Executor& executor = run.executor();
     const detail::Implementation* implementation = nullptr;
     const bool own_timeout = options.workflow_timeout.has_value();
     const bool own_id = options.workflow_id.has_value();
-    if (options.workflow_id_reuse_policy == WorkflowIdReusePolicy::reject) {
-        throw UsageError(
-            "ctx.start_workflow: workflow_id_reuse_policy = reject is not available in a body; leave "
-            "workflow_id out, "
-            "and the child has an id of its own",
-            run.id());
-    }
     // Refused before a number is taken: what is wrong with the call is wrong on every run. What is recorded is not asked again.
     const bool check = !run.next_is_recorded();
     client::PreparedStart start =
@@ -362,6 +360,7 @@ void Context::sleep(Duration duration) {
             "ctx.sleep: expected 0 or a positive duration, got " + std::to_string(duration.count()) + " s",
             run_.id());
     }
+    const runtime::InEngine engine(run_);
     const std::int32_t id = run_.reserve();
     runtime::Executor& executor = run_.executor();
     sysdb::Millis wake = 0;

@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::size_t kSmallestThreadBound = 64;
 constexpr std::size_t kPostThreads = 4;
+constexpr auto kGrace = seconds(3);  // for database calls that a shutdown joins, before they are interrupted
+constexpr auto kAfterClose = seconds(10);  // for calls that were just failed to return
 
 std::string environment(const char* name) {
     const char* value =
@@ -298,7 +300,10 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
         return {};
     }
     database().stop_claims();
-    claimer_.stop();
+    {
+        const auto grace = after_grace([this] { database_->interrupt_claims(); });
+        claimer_.stop();
+    }
     auto idle = [&] { return runs_.empty() && outcomes_pending_ == 0 && reserved_.empty(); };
     if (phase_.load() == Phase::serving) {
         std::unique_lock lock(mutex_);
@@ -317,19 +322,39 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
         // The lease and the committer live until the last step has ended: its result is still recorded.
         std::unique_lock lock(mutex_);
         if (!changed_.wait_until(lock, seam::steady_now() + core::to_nanos(step_timeout), idle)) {
-            for (const auto& [fence, run] : runs_) {
-                const auto steps = run->steps_running();
-                for (const auto& step : steps) running.push_back(run->id() + ": " + step);
-                if (steps.empty()) running.push_back(run->id() + ": (the body, between its steps)");
-            }
+            running = code_running();
             seam::reach(seam::Situation::shutdown_left_steps);
-            if (running.empty()) running.emplace_back("(writes that the database has not acknowledged)");
-            return running;
+            if (!running.empty()) return running;
+            const auto writes = std::to_string(runs_.size() + reserved_.size());
+            lock.unlock();
+            // Nothing but the database is waited for, and it may never come back. What it does not take is recovered.
+            log_to(log(), LogLevel::warn,
+                   "shutdown: the database does not acknowledge the last writes; they are given up after 10 "
+                   "s, and their "
+                   "workflows are recovered later",
+                   {{"workflows", writes}});
+            database().close();
+            lock.lock();
+            changed_.wait_until(lock, seam::steady_now() + kAfterClose, idle);
+            running = code_running();
+            if (!idle())
+                return running.empty() ? std::vector<std::string>{"(calls of the database)"} : running;
         }
     }
     stop_services();
     phase_.store(Phase::stopped);
     return {};
+}
+
+std::vector<std::string> Executor::code_running() const {
+    std::vector<std::string> running;
+    for (const auto& [fence, run] : runs_) {
+        if (!run->in_user_code()) continue;
+        const auto steps = run->steps_running();
+        for (const auto& step : steps) running.push_back(run->id() + ": " + step);
+        if (steps.empty()) running.push_back(run->id() + ": (the body, between its steps)");
+    }
+    return running;
 }
 
 void Executor::stop_services() noexcept {
@@ -338,13 +363,22 @@ void Executor::stop_services() noexcept {
         database_->stop_upkeep();
     }
     claimer_.stop();
-    ticker_.stop();
-    wakeups_.reset();
-    pool_.reset();
-    posts_.reset();
+    {
+        const auto grace = after_grace([this] { database_->interrupt_upkeep(); });
+        ticker_.stop();
+        wakeups_.reset();
+        pool_.reset();
+        posts_.reset();
+        if (lease_) lease_->stop();
+    }
     timers_.reset();
-    if (lease_) lease_->stop();
     if (core_) core_->close();
+}
+
+std::shared_ptr<void> Executor::after_grace(std::function<void()> interrupt) {
+    if (!timers_) return nullptr;
+    const auto id = timers_->at(seam::steady_now() + kGrace, std::move(interrupt));
+    return {nullptr, [this, id](void*) { timers_->cancel(id); }};
 }
 
 void Executor::wait_for_end() {

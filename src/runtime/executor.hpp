@@ -142,6 +142,10 @@ class Executor {
     void add_run(const std::shared_ptr<Run>& run);
     void lost_lease();
     void stop_services() noexcept;
+    /// For as long as the result lives, `interrupt` is called once if `kGrace` passes: for what is joined meanwhile.
+    std::shared_ptr<void> after_grace(std::function<void()> interrupt);
+    /// The steps and bodies that are in the program's own code, as shutdown() returns them. Under mutex_.
+    std::vector<std::string> code_running() const;
     std::shared_ptr<detail::HandleState> started(const client::PreparedStart& start,
                                                  const sysdb::StartResult& result,
                                                  const detail::Implementation* implementation,

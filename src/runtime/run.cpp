@@ -17,9 +17,13 @@ Run::Run(Executor& executor, Birth birth)
 void Run::body_begins() {
     body_thread_ = seam::thread_id();
     uncaught_at_entry_ = std::uncaught_exceptions();
+    user_code(1);
 }
 
-void Run::body_ended() noexcept { ended_.store(true); }
+void Run::body_ended() noexcept {
+    user_code(-1);
+    ended_.store(true);
+}
 
 void Run::enter(const char* operation) {
     const auto refuse = [&](const std::string& cure) {

@@ -88,6 +88,10 @@ class Run : public std::enable_shared_from_this<Run> {
     void async_step_ended(const std::string& name) noexcept;
     void join_async_steps();
     std::vector<std::string> steps_running() const;
+    /// Whether a thread is in the program's own code (the body or a step's callable), not in a durable call of it. What is
+    /// not waits for the database or for a thread, and ends when those calls fail.
+    bool in_user_code() const noexcept { return user_threads_.load() > 0; }
+    void user_code(int threads) noexcept { user_threads_.fetch_add(threads); }
     void name_step(const std::string& name);  // the step that the body's thread runs; empty = none
 
     // --- any thread
@@ -115,6 +119,7 @@ class Run : public std::enable_shared_from_this<Run> {
     seam::Atomic<int> stop_{kGoing};  // an Interrupt::Reason
     seam::Atomic<std::uint32_t> checked_lapse_;
     seam::Atomic<bool> ended_{false};
+    seam::Atomic<int> user_threads_{0};
 
     mutable seam::Mutex mutex_;
     seam::CondVar woken_;
@@ -123,6 +128,30 @@ class Run : public std::enable_shared_from_this<Run> {
     std::vector<std::stop_source> stop_sources_;
     std::multiset<std::string> async_steps_;
     std::string body_step_;
+};
+
+/// The calling thread leaves the body's code for a durable call.
+class InEngine {
+   public:
+    explicit InEngine(Run& run) noexcept : run_(run) { run_.user_code(-1); }
+    ~InEngine() { run_.user_code(1); }
+    InEngine(const InEngine&) = delete;
+    InEngine& operator=(const InEngine&) = delete;
+
+   private:
+    Run& run_;
+};
+
+/// The calling thread calls what the program gave to a step.
+class InUserCode {
+   public:
+    explicit InUserCode(Run& run) noexcept : run_(run) { run_.user_code(1); }
+    ~InUserCode() { run_.user_code(-1); }
+    InUserCode(const InUserCode&) = delete;
+    InUserCode& operator=(const InUserCode&) = delete;
+
+   private:
+    Run& run_;
 };
 
 /// Runs a step's attempts and commits its record; used by both forms of step.
@@ -157,7 +186,7 @@ Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step
 [[noreturn]] void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error);
 
 /// Waits for a workflow durably (DBOS.getResult), from the body.
-Value await_workflow(Run& run, const std::string& workflow_id, std::optional<Duration> timeout,
+Value await_workflow(Run& run, const std::string& workflow_id, const GetResultOptions& options,
                      std::span<const ErrorType> errors);
 
 }  // namespace dbos::runtime

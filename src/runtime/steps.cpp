@@ -98,6 +98,7 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
     {
         const InStep in_step(run_, on_body_thread_);
         run_.ensure_owned();  // the last look stands directly before the body
+        const InUserCode user(run_);
         try {
             attempt.value = call(context);
         } catch (const Interrupt&) {
@@ -117,6 +118,7 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
 bool StepAttempts::should_retry(const std::exception_ptr& error) {
     if (!options_.should_retry) return true;
     const InStep in_step(run_, on_body_thread_);
+    const InUserCode user(run_);
     try {
         std::rethrow_exception(error);
     } catch (const std::exception& exception) {
@@ -227,6 +229,7 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
         if (taken_)
             throw UsageError("get() of the step \"" + name_ + "\" was called twice: keep the value instead",
                              run_->id());
+        const InEngine engine(*run_);
         if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
         taken_ = true;
         if (error_) std::rethrow_exception(error_);
@@ -236,6 +239,7 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
 
     void finish() noexcept override {
         if (done_.load()) return;
+        const InEngine engine(*run_);
         stop_.request_stop();
         run_->notify();  // it may be in a back-off
         // The body's own wait, but deaf to interrupts: the callable refers to the stack that is about to go.
@@ -321,6 +325,7 @@ Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOpt
         return call.invoke(call.object, context);
     }
     run.enter("ctx.step");
+    const runtime::InEngine engine(run);
     core::check_step(options, name.text());
     const std::int32_t id = run.reserve();
     const std::string step_name = name.string();
