@@ -66,7 +66,7 @@ struct EnqueueOptions {
     std::string queue_partition_key = {};
     std::string authenticated_user = {};
     std::vector<std::string> authenticated_roles = {};
-    /// Earliest start from now, by the clock of this computer. 0 = no delay.
+    /// Earliest start from now, by the clock of the database (SQLite: of this computer). 0 = no delay.
     std::optional<Duration> delay = {};
     /// Class and configured instance of a method in another language. Default: those of the contract, if any.
     std::string class_name = {};
@@ -236,7 +236,8 @@ struct QueueOptions {
     std::optional<std::int64_t> worker_concurrency = {};
     /// Workflows of the queue that all processes run at once. Default: no limit.
     std::optional<std::int64_t> concurrency = {};
-    /// Floor of the poll; wake-ups make most starts immediate.
+    /// Longest time until work is seen that no wake-up announced (another SDK without NOTIFY, a missed notification). Less
+    /// than 10 ms counts as 10 ms, more than 1 s as 1 s; the shortest of the queues served here holds for all of them.
     Duration polling_interval = std::chrono::seconds(1);
     QueueConflict on_conflict = QueueConflict::update;
 };

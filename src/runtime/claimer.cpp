@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/durations.hpp"
 #include "core/log.hpp"
 #include "platform/situations.hpp"
 #include "runtime/executor.hpp"
@@ -15,6 +16,8 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr std::int32_t kMaxRows = 200;
+constexpr double kLongestPoll = 1.0;  // seconds
+constexpr double kShortestPoll = 0.01;
 constexpr auto kAfterContention = milliseconds(20);
 constexpr auto kAfterFailure = std::chrono::seconds(1);
 
@@ -85,6 +88,15 @@ std::vector<std::string> Claimer::queues() const {
         if (queue.served) names.push_back(name);
     }
     return names;
+}
+
+seam::Duration Claimer::polling_interval() const {
+    std::lock_guard lock(mutex_);
+    double shortest = kLongestPoll;
+    for (const auto& [name, queue] : queues_) {
+        if (queue.served) shortest = std::min(shortest, queue.row.polling_interval_sec);
+    }
+    return core::to_nanos(Duration(std::max(shortest, kShortestPoll)));
 }
 
 bool Claimer::has_shared_limit(const std::string& name) const {

@@ -34,6 +34,8 @@ class Claimer {
     void set_queues(const std::vector<sysdb::QueueRow>& rows);
     bool serves(const std::string& queue) const;
     std::vector<std::string> queues() const;
+    /// The shortest polling interval of the queues served here, within the bounds of the tick: 10 ms to 1 s.
+    seam::Duration polling_interval() const;
     /// Whether an outcome on this queue frees a slot that other processes wait for.
     bool has_shared_limit(const std::string& queue) const;
     void set_latest(bool is_latest) noexcept { is_latest_.store(is_latest); }

@@ -16,6 +16,7 @@ constexpr auto kTick = seconds(1);
 constexpr auto kNeighbours = std::chrono::milliseconds(200);
 constexpr auto kOrphans = seconds(30);
 constexpr auto kNames = seconds(5);
+constexpr auto kLatest = seconds(60);
 
 /// The rows of a report that a verdict names.
 std::vector<sysdb::LeaseRow> rows_of(const sysdb::TickReport& report,
@@ -114,9 +115,14 @@ void Ticker::run() {
             lock.unlock();
             if (!poked && seam::steady_now() < next && !somebody_ended()) continue;
         }
-        // A lapse is judged over several ticks, so a short lease needs a faster one.
-        next = seam::steady_now() + std::min<seam::Duration>(kTick, executor_.lease_duration() / 5);
+        const auto begun = seam::steady_now();
         tick();
+        // A lapse is judged over several ticks, so a short lease needs a faster one. Queues may ask for a faster one too, but
+        // that must not become a load: it rests ten times as long as it took.
+        const auto slowest = std::min<seam::Duration>(kTick, executor_.lease_duration() / 5);
+        const auto wanted =
+            std::max(executor_.claimer().polling_interval(), (seam::steady_now() - begun) * 11);
+        next = begun + std::min(slowest, wanted);
         if (seam::steady_now() >= next_orphans_) {
             next_orphans_ = seam::steady_now() + kOrphans;
             executor_.claimer().check_orphans();
@@ -200,7 +206,27 @@ void Ticker::act(const sysdb::TickReport& report, seam::Duration sent, seam::Dur
             });
         });
     }
+    warn_of_lost_latest(report);
     judge(report, sent, received);
+}
+
+void Ticker::warn_of_lost_latest(const sysdb::TickReport& report) {
+    const bool lost =
+        report.latest_version && *report.latest_version != executor_.application_version() &&
+        std::none_of(report.leases.begin(), report.leases.end(), [&](const sysdb::LeaseRow& row) {
+            return row.version == *report.latest_version && row.expires_at > report.database_now_ms;
+        });
+    if (!lost) {
+        next_latest_ = {};
+        return;
+    }
+    if (seam::steady_now() < next_latest_) return;
+    next_latest_ = seam::steady_now() + kLatest;
+    log_to(executor_.log(), LogLevel::warn,
+           "the latest version of the application has no living executor: workflows without a version wait "
+           "for one; "
+           "start one, or make this version the latest",
+           {{"version", executor_.application_version()}, {"latest", *report.latest_version}});
 }
 
 void Ticker::judge(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received) {

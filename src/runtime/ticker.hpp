@@ -54,6 +54,8 @@ class Ticker {
     void sweep(const sysdb::LeaseRow& dead);
     void look_again_at(std::vector<sysdb::LeaseRow> rows);
     void warn_of_unknown_names();
+    /// Once a minute while the latest version has nobody to run it (after a roll-back).
+    void warn_of_lost_latest(const sysdb::TickReport& report);
 
     Executor& executor_;
     std::unique_ptr<core::LapseJudge> judge_;
@@ -62,6 +64,7 @@ class Ticker {
     seam::Atomic<bool> queues_stale_{true};
     seam::SteadyTime next_orphans_{};
     seam::SteadyTime next_names_{};
+    seam::SteadyTime next_latest_{};
     std::set<std::string> warned_names_;
     bool failing_ = false;
 
