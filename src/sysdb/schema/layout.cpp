@@ -40,18 +40,29 @@ void refuse_too_old(const State& state) {
     }
 }
 
-void refuse_not_permitted(const State& state, const Target& target) {
+/// Tables that are there but lack a right, as a list for GRANT.
+std::string lacking(const State& state, const Target& target, bool schema::TableState::* right) {
     std::string names;
     for (const schema::Table& table : schema::tables()) {
         const schema::TableState* found = state.table(table.name);
-        if (found == nullptr || found->readable || table.name == "event_dispatch_kv") continue;
+        if (found == nullptr || found->*right || table.name == "event_dispatch_kv") continue;
+        // Only who migrates writes it.
+        if (right == &schema::TableState::writable && table.name == "dbos_migrations") continue;
         names += (names.empty() ? "" : ", ") + target.name(table.name);
     }
+    return names;
+}
+
+std::string grant_all(const State& state, const std::string& names) {
+    return "GRANT SELECT, INSERT, UPDATE, DELETE ON " + names + " TO " + schema::quote_name(state.role) + ";";
+}
+
+void refuse_not_permitted(const State& state, const Target& target) {
+    const std::string names = lacking(state, target, &schema::TableState::readable);
     if (names.empty()) return;
     const bool plural = names.find(", ") != std::string::npos;
     throw ConfigError("role " + schema::quote_name(state.role) + " may not read " + names + "; run as " +
-                      (plural ? "their" : "its") + " owner: GRANT SELECT, INSERT, UPDATE, DELETE ON " +
-                      names + " TO " + schema::quote_name(state.role) + ";");
+                      (plural ? "their" : "its") + " owner: " + grant_all(state, names));
 }
 
 void refuse_missing(const State& state, const Target& target) {
@@ -97,8 +108,7 @@ void look_at_executors(const State& state, const Target& target, Layout& layout)
     }
     if (!target.sqlite()) {
         layout.executors_fix += (layout.executors_fix.empty() ? "" : "\n");
-        layout.executors_fix += "GRANT SELECT, INSERT, UPDATE, DELETE ON " + target.name(own.name) + " TO " +
-                                schema::quote_name(state.role) + ";";
+        layout.executors_fix += grant_all(state, target.name(own.name));
     }
 }
 
@@ -135,6 +145,8 @@ Layout probe(sql::Connection& connection, const std::string& schema_name) {
     layout.versions = state.has("application_versions");
     layout.legacy_payloads = state.has("workflow_status", "inputs") &&
                              state.has("workflow_status", "output") && state.has("workflow_status", "error");
+    const std::string unwritable = lacking(state, target, &schema::TableState::writable);
+    if (!unwritable.empty()) layout.write_fix = grant_all(state, unwritable);
     look_at_executors(state, target, layout);
     return layout;
 }
@@ -144,6 +156,10 @@ void require_app_floor(const Layout& layout) {
         throw ConfigError("system database version " + std::to_string(layout.version) +
                           " is too old for an application: " + std::to_string(schema::kAppFloor) +
                           " or newer is needed; launch with migrations enabled, or run `dbosx migrate`");
+    }
+    if (!layout.write_fix.empty()) {
+        throw ConfigError("an application writes tables that this role may not write; run as their owner: " +
+                          layout.write_fix);
     }
     if (layout.executors_permitted) return;
     throw ConfigError(

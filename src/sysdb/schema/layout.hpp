@@ -33,6 +33,7 @@ struct Layout {
     bool executors = false;            // table dbos_cpp_executors, complete
     bool executors_permitted = false;  // … and the role may read and write it
     std::string executors_fix = {};    // what to run if it is not: CREATE TABLE or GRANT
+    std::string write_fix = {};        // the GRANT to run if the role may not write all of the other tables
 
     friend bool operator==(const Layout&, const Layout&) = default;
 };
@@ -42,8 +43,8 @@ struct Layout {
 /// not permitted (with the GRANT to run); DatabaseError.
 Layout probe(sql::Connection& connection, const std::string& schema);
 
-/// What an application needs beyond a client: version 123 (fencing) and the table of leases. Throws ConfigError that says
-/// what to run.
+/// What an application needs beyond a client: version 123 (fencing), rights to write, and the table of leases. Throws
+/// ConfigError that says what to run.
 void require_app_floor(const Layout& layout);
 
 }  // namespace dbos::sysdb
