@@ -184,7 +184,7 @@ TEST_P(Forks, descriptors_do_not_leak_into_programs_that_are_run) {
     app.launch();
     dbos::Client client(client_options());
     EXPECT_EQ(app.start_workflow(Job, {}, 1, 0).get_result({.timeout = 20s}), 1);
-    const std::string out = (directory_.path() / "descriptors").string();
+    const std::string out = side_path() + ".descriptors";
     const std::string command = "ls -l /proc/self/fd > " + out;
     ASSERT_EQ(std::system(command.c_str()), 0);
     std::ifstream in(out);
