@@ -136,6 +136,9 @@ class Connection {
     virtual bool in_transaction() const noexcept = 0;
     /// False once the connection has failed; the owner then replaces it.
     virtual bool usable() const noexcept = 0;
+    /// SQLite with a write-ahead log: a number that grows by one with every commit to the file, whoever makes it; it starts
+    /// anew when the log is recovered after a crash. Reads memory only. Nothing elsewhere.
+    virtual std::optional<std::uint32_t> file_commits() noexcept { return std::nullopt; }
     /// Makes a call that is waiting on another thread fail soon (socket shut down, sqlite3_interrupt). Thread-safe.
     virtual void interrupt() noexcept = 0;
 };
@@ -178,6 +181,17 @@ struct Url {
     static Url parse(const std::string& text);
 };
 
+/// SQLite: the commits of the connections that share it, so that they can be told from those of others.
+struct CommitCount {
+    seam::Atomic<std::int64_t> running{0};    // others may see these already
+    seam::Atomic<std::int64_t> committed{0};  // have changed the file; counted before `running` falls
+    /// No less than the number of commits that anybody had seen before this call.
+    std::int64_t at_most() const noexcept {
+        const std::int64_t now = running.load();
+        return now + committed.load();
+    }
+};
+
 /// How a connection is opened.
 struct OpenOptions {
     Url url;
@@ -192,6 +206,8 @@ struct OpenOptions {
     seam::Duration reply_timeout{0};
     /// SQLite: synchronous=FULL (default) or NORMAL (a power loss may lose the last commits).
     bool full_sync = true;
+    /// SQLite: where the connection counts its commits, if anywhere.
+    std::shared_ptr<CommitCount> commits = {};
 };
 
 std::unique_ptr<Connection> open(const OpenOptions& options);

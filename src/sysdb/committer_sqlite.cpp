@@ -23,7 +23,6 @@ class SqliteWriter final : public BatchWriter {
             sql::Transaction transaction(connection);
             now_ = core_.durable_now();
             for (Write* write : writes) one(connection, *write);
-            core_.own_commits.fetch_add(1);
             transaction.commit();
         } catch (...) {
             for (Write* write : writes) write->unsettle();

@@ -20,6 +20,11 @@ Millis to_millis(seam::Duration duration) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 
+DatabaseOptions counted(DatabaseOptions options) {
+    options.open.commits = std::make_shared<sql::CommitCount>();
+    return options;
+}
+
 Millis wall_millis() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(seam::wall_now().time_since_epoch()).count();
 }
@@ -191,7 +196,7 @@ void SystemDatabase::Core::interrupt_all() noexcept {
 }
 
 SystemDatabase::Core::Core(DatabaseOptions given)
-    : options(std::move(given)),
+    : options(counted(std::move(given))),
       backend(options.open.url.backend),
       process(seam::process_id()),
       pool(options.open, options.pool_size) {

@@ -57,8 +57,8 @@ struct SystemDatabase::Core {
     StopSignal upkeep;  // calls on pool connections are not repeated any more
     RetryPolicy policy;
     sql::Pool pool;
-    /// SQLite: commits of the committer, counted before they begin; tells own changes of the file from foreign ones.
-    seam::Atomic<std::int64_t> own_commits{0};
+    /// SQLite: the commits of all connections of this object; tells own changes of the file from foreign ones.
+    const sql::CommitCount& own_commits() const noexcept { return *options.open.commits; }
 
     Lane claim_lane{true};
     Lane tick_lane{true};

@@ -33,7 +33,8 @@ class WakeListener {
     void tell_all();
     void watch_file();
     void look_at_log();
-    std::optional<std::int64_t> data_version();
+    std::optional<std::uint32_t> file_commits();
+    bool others_committed();
 
     SystemDatabase::Core& core_;
     seam::Mutex mutex_;
@@ -45,9 +46,10 @@ class WakeListener {
     // SQLite; of the watching thread.
     seam::WakeFile* file_ = nullptr;
     std::unique_ptr<sql::Connection> connection_;
-    std::optional<std::int64_t> seen_version_;
-    std::int64_t seen_own_ = 0;
-    seam::SteadyTime told_{};
+    std::optional<std::uint32_t> seen_commits_;  // the number of the file at the last look
+    std::int64_t base_ = 0;                      // commits of the file minus own ones, where counting began
+    std::int64_t told_ = 0;                      // commits of others since, as far as they were told
+    seam::SteadyTime unsure_told_{};
     seam::Thread thread_;
 };
 

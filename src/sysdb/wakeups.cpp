@@ -15,7 +15,7 @@ constexpr const char* kSharedChannels[] = {"dbos_notifications_channel", "dbos_w
                                            "dbos_streams_channel"};
 /// The frames of a commit stand in the log before the header that publishes them: how long to look for the change.
 constexpr seam::Duration kLogPatience = std::chrono::milliseconds(50);
-/// While this process commits too, a change cannot be told from its own: tell no more often than this.
+/// Where commits cannot be counted, a change cannot be told from an own one: tell no more often than this.
 constexpr seam::Duration kUnsureInterval = std::chrono::milliseconds(250);
 
 bool parse_hashes(std::string_view text, std::vector<std::uint32_t>& hashes) {
@@ -74,8 +74,7 @@ WakeListener::WakeListener(SystemDatabase::Core& core) : core_(core) {
     }
     file_ = core_.wake_file();
     if (!file_) return;  // :memory:, this process is alone
-    seen_version_ = data_version();
-    seen_own_ = core_.own_commits.load();
+    others_committed();  // from here on they are told
     thread_ = seam::spawn("dbos-wake", [this] { watch_file(); });
 }
 
@@ -104,29 +103,41 @@ void WakeListener::watch_file() {
 void WakeListener::look_at_log() {
     const seam::SteadyTime end = seam::steady_now() + kLogPatience;
     for (seam::Duration pause = std::chrono::milliseconds(1);; pause *= 2) {
-        const std::optional<std::int64_t> version = data_version();
-        if (!version) return tell_all();
-        if (version != seen_version_) {
-            seen_version_ = version;
-            break;
-        }
+        if (others_committed()) return tell_all();
         if (seam::steady_now() + pause >= end || stopping_.load()) return;
         seam::sleep_for(pause);
     }
-    const seam::SteadyTime now = seam::steady_now();
-    const std::int64_t own = core_.own_commits.load();
-    const bool certain = own == seen_own_;
-    seen_own_ = own;
-    if (!certain && now - told_ < kUnsureInterval) return;
-    told_ = now;
-    tell_all();
 }
 
-/// Changes with every commit of another connection. Nothing if the file cannot be read.
-std::optional<std::int64_t> WakeListener::data_version() {
+/// Whether others have committed since this was last told. While an own commit is running it counts as one that the file's
+/// number holds already, so a commit of others may be seen only at the next look, but never an own one as theirs.
+bool WakeListener::others_committed() {
+    const std::optional<std::uint32_t> number = file_commits();  // before the own ones are counted
+    if (!number) {
+        seen_commits_.reset();
+        const seam::SteadyTime now = seam::steady_now();
+        if (now - unsure_told_ < kUnsureInterval) return false;
+        unsure_told_ = now;
+        return true;
+    }
+    const std::int64_t others = std::int64_t{*number} - core_.own_commits().at_most();
+    const bool counts_on = seen_commits_ && *number >= *seen_commits_;
+    seen_commits_ = number;
+    if (!counts_on) {  // the first look, or the log was recovered
+        base_ = others;
+        told_ = 0;
+        return true;
+    }
+    if (others - base_ <= told_) return false;
+    told_ = others - base_;
+    return true;
+}
+
+/// The number of commits to the file. Nothing if it cannot be known.
+std::optional<std::uint32_t> WakeListener::file_commits() {
     try {
         if (!connection_ || !connection_->usable()) connection_ = core_.pool.open_dedicated(false);
-        return connection_->query("PRAGMA data_version").at(0, 0).integer();
+        return connection_->file_commits();
     } catch (const std::exception&) {
         connection_.reset();
         return std::nullopt;

@@ -1,6 +1,10 @@
 // What one process hears of another's commits.
+#include <algorithm>
+#include <thread>
+
 #include "support/collected.hpp"
 #include "support/system_database.hpp"
+#include "sysdb/wake_listener.hpp"
 
 namespace dbos::test {
 namespace {
@@ -35,6 +39,10 @@ class Heard {
     }
     bool all() {
         return any([](const Wakeups::Event& event) { return event.all; });
+    }
+    std::size_t count() {
+        const std::lock_guard<seam::Mutex> lock(mutex_);
+        return events_.size();
     }
     void clear() {
         const std::lock_guard<seam::Mutex> lock(mutex_);
@@ -95,6 +103,84 @@ TEST_P(WakeUps, writes_of_other_programs_are_heard) {
     }
 }
 
+LeaseRow lease_of(const std::string& id) {
+    LeaseRow lease;
+    lease.application_name = "app";
+    lease.executor_id = lease.incarnation = id;
+    lease.version = "v1";
+    lease.counter = 1;
+    return lease;
+}
+
+TEST_P(WakeUps, own_commits_on_any_path_are_not_heard) {
+    if (postgres()) GTEST_SKIP() << "what is heard there is said, not concluded from a change";
+    // A process hears all of its own commits by the log of the file, on each of its connections.
+    auto mine = make();
+    Heard heard;
+    auto wakeups = listen(*mine, heard);
+    LeaseRow lease = lease_of("me");
+    EXPECT_EQ(mine->take_lease(lease, std::nullopt, std::chrono::seconds(7)), LeaseTake::taken);
+    ClaimRequest claim;
+    claim.queues = {{"q", 5}};
+    claim.max_rows = 5;
+    claim.executor_id = "me";
+    claim.application_version = "v1";
+    claim.application_name = "app";
+    claim.is_latest_version = true;
+    claim.workflow_names = {"wf"};
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] {  // its own connection; so have the others
+        for (int n = 0; n < 40; ++n) {
+            ++lease.counter;
+            EXPECT_EQ(mine->renew_lease(lease, std::chrono::seconds(7)), LeaseRenewal::renewed);
+        }
+    });
+    threads.emplace_back([&] {
+        for (int n = 0; n < 40; ++n) {
+            mine->start_workflow(enqueued("e" + std::to_string(n)));
+            claim.token = "t" + std::to_string(n);
+            mine->claim(claim);
+        }
+    });
+    threads.emplace_back([&] {
+        for (int n = 0; n < 20; ++n) {
+            const std::string id = "c" + std::to_string(n);
+            mine->start_workflow(pending(id, "t"));
+            mine->cancel(std::vector<std::string>{id});
+            mine->register_version("v" + std::to_string(n), "app");
+            mine->enqueue_due(1, "app");
+        }
+    });
+    for (std::thread& thread : threads) thread.join();
+    // The watch looks at changes in order: whatever it concluded from those above came before this one.
+    write("UPDATE dbos_migrations SET version = version");
+    EXPECT_TRUE(eventually([&] { return heard.all(); }));
+    EXPECT_EQ(heard.count(), 1u);
+}
+
+TEST_P(WakeUps, a_change_of_others_is_heard_among_own_ones) {
+    if (postgres()) GTEST_SKIP() << "what is heard there is said, not concluded from a change";
+    auto mine = make();
+    Heard heard;
+    auto wakeups = listen(*mine, heard);
+    LeaseRow lease = lease_of("me");
+    mine->take_lease(lease, std::nullopt, std::chrono::seconds(7));
+    seam::Atomic<bool> done{false};
+    std::thread renewing([&] {  // without a pause: every look finds own commits
+        while (!done.load()) {
+            ++lease.counter;
+            mine->renew_lease(lease, std::chrono::seconds(7));
+        }
+    });
+    for (int n = 0; n < 20; ++n) {
+        heard.clear();
+        write("UPDATE dbos_migrations SET version = version");
+        EXPECT_TRUE(eventually([&] { return heard.all(); })) << n;
+    }
+    done.store(true);
+    renewing.join();
+}
+
 TEST_P(WakeUps, another_schema_is_none_of_ours) {
     if (!postgres()) GTEST_SKIP() << "a file has one schema";
     auto peer = make();
@@ -139,6 +225,48 @@ TEST(WakePayload, many_names_become_all) {
     queues = {};
     EXPECT_LT(wake_payload(std::string(63, 'x'), queues, workflows).size(), 8000u);
     EXPECT_EQ(wake_hash("a"), 0xe40c292cu);
+}
+
+TEST(WakePayload, what_is_built_is_read_back) {
+    for (const std::string schema : {"dbos", "my \"odd\" schema", "a q:1 w:2", " q: w:", ""}) {
+        for (const std::size_t queues : {0u, 1u, 3u, 400u, 401u}) {
+            for (const std::size_t workflows : {0u, 2u, 400u, 401u, 800u, 801u}) {
+                std::vector<std::uint32_t> q, w;
+                for (std::size_t n = 0; n < queues; ++n) q.push_back(wake_hash("queue" + std::to_string(n)));
+                for (std::size_t n = 0; n < workflows; ++n) w.push_back(wake_hash("id" + std::to_string(n)));
+                const std::string payload = wake_payload(schema, q, w);
+                EXPECT_LT(payload.size(), 8000u);
+                const Wakeups::Event event = WakeListener::parse(payload, schema);
+                SCOPED_TRACE(schema + " " + std::to_string(queues) + " " + std::to_string(workflows));
+                EXPECT_FALSE(event.all);
+                EXPECT_EQ(event.all_queues, queues > 400);
+                EXPECT_EQ(event.all_workflows, workflows > 800 - std::min<std::size_t>(queues, 400));
+                if (!event.all_queues) {
+                    EXPECT_EQ(event.queue_hashes, q);  // sorted when it was built
+                }
+                if (!event.all_workflows) {
+                    EXPECT_EQ(event.workflow_hashes, w);
+                }
+                const Wakeups::Event other = WakeListener::parse(payload, schema + "2");
+                EXPECT_TRUE(!other.all_queues && !other.all_workflows && other.queue_hashes.empty() &&
+                            other.workflow_hashes.empty());
+            }
+        }
+    }
+}
+
+TEST(WakePayload, what_is_no_payload_says_nothing) {
+    for (const std::string payload :
+         {"", "dbos", "dbos q:1", "dbos w:1", "q:1 w:1", "dbos  q:1 w:1", "dbosq:1 w:1"}) {
+        const Wakeups::Event event = WakeListener::parse(payload, "dbos");
+        EXPECT_FALSE(event.all || event.all_queues || event.all_workflows) << payload;
+        EXPECT_TRUE(event.queue_hashes.empty() && event.workflow_hashes.empty()) << payload;
+    }
+    // Only whole hashes count.
+    const Wakeups::Event event =
+        WakeListener::parse("dbos q:xyz,00000001,123456789,,2 w:-1,0000000a", "dbos");
+    EXPECT_EQ(event.queue_hashes, (std::vector<std::uint32_t>{1, 2}));
+    EXPECT_EQ(event.workflow_hashes, (std::vector<std::uint32_t>{10}));
 }
 
 TEST(DurableClockTest, never_goes_back_and_follows_the_database) {

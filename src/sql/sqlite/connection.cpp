@@ -90,6 +90,23 @@ class SqliteConnection::Turn {
     bool taken_;
 };
 
+/// Counts a commit as running: from before others can see it until it is counted as committed.
+class SqliteConnection::Committing {
+   public:
+    Committing(SqliteConnection& connection, bool commits)
+        : count_(commits ? connection.commits_.get() : nullptr) {
+        if (count_ != nullptr) count_->running.fetch_add(1);
+    }
+    ~Committing() {
+        if (count_ != nullptr) count_->running.fetch_sub(1);
+    }
+    Committing(const Committing&) = delete;
+    Committing& operator=(const Committing&) = delete;
+
+   private:
+    CommitCount* count_;
+};
+
 SqliteConnection::~SqliteConnection() {
     if (seam::process_id() != pid_) {  // the file's locks belong to the parent: touch nothing
         for (auto& [key, prepared] : by_statement_) (void)prepared->statement.release();
@@ -152,6 +169,33 @@ int SqliteConnection::on_busy(void* self, int count) noexcept {
 
 int SqliteConnection::on_progress(void* self) noexcept {
     return static_cast<SqliteConnection*>(self)->interrupted_.load() ? 1 : 0;
+}
+
+/// Called after each commit that has changed the file. Stands in for SQLite's own hook, so it makes the checkpoints.
+int SqliteConnection::on_commit(void* self, sqlite3* db, const char* schema, int frames) noexcept {
+    constexpr int kCheckpointAfter = 1000;  // frames, as SQLite's default
+    static_cast<SqliteConnection*>(self)->commits_->committed.fetch_add(1);
+    if (frames >= kCheckpointAfter)
+        sqlite3_wal_checkpoint_v2(db, schema, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    return SQLITE_OK;  // a checkpoint that could not be made is made later
+}
+
+// Layout of the shared header: sqlite.org/walformat.html, "The WAL-Index Header" (iVersion at 0, iChange at 8).
+std::optional<std::uint32_t> SqliteConnection::file_commits() noexcept {
+    constexpr int kRegionSize = 32768;
+    constexpr std::uint32_t kVersion = 3007000;
+    if (wal_index_ == nullptr) {
+        sqlite3_file* file = nullptr;
+        if (!wal_ || sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK)
+            return {};
+        if (file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2) return {};
+        volatile void* region = nullptr;
+        if (file->pMethods->xShmMap(file, 0, kRegionSize, 0, &region) != SQLITE_OK || region == nullptr)
+            return {};
+        wal_index_ = static_cast<const volatile std::uint32_t*>(region);
+    }
+    if (wal_index_[0] != kVersion) return {};
+    return wal_index_[2];
 }
 
 StatementPtr SqliteConnection::prepare(const std::string& text, std::string_view label, bool keep) {
@@ -251,6 +295,7 @@ Result SqliteConnection::run(Prepared& prepared, const Params& params, Access ac
     if (fault == seam::DbFault::refuse) raise_fault(prepared.label, false);
     Result result;
     try {
+        const Committing committing(*this, writes && !in_transaction);
         result = step(prepared, params);
         seam::db_return(op);
     } catch (...) {
@@ -323,6 +368,7 @@ void SqliteConnection::script(const std::string& text) {
     const seam::DbFault fault = seam::db_call(seam::DbOp::write);
     if (fault == seam::DbFault::refuse) raise_fault("script", false);
     try {
+        const Committing committing(*this, !in_transaction_);
         step_all(expanded.c_str());
         seam::db_return(seam::DbOp::write);
     } catch (...) {
@@ -364,6 +410,7 @@ void SqliteConnection::commit() {
     try {
         if (fault == seam::DbFault::refuse) raise_fault("commit", false);
         check("commit");
+        const Committing committing(*this, true);
         simple("COMMIT", "commit");
         seam::db_return(seam::DbOp::commit);
     } catch (const DatabaseError& error) {

@@ -42,6 +42,8 @@ class SqliteConnection final : public Connection {
     void rollback() noexcept override;
     bool in_transaction() const noexcept override { return in_transaction_; }
     bool usable() const noexcept override;
+    // Other threads write that memory through SQLite, which orders the accesses by itself.
+    [[gnu::no_sanitize("thread")]] std::optional<std::uint32_t> file_commits() noexcept override;
     /// Thread-safe; sticky.
     void interrupt() noexcept override { interrupted_.store(true); }
 
@@ -51,6 +53,7 @@ class SqliteConnection final : public Connection {
         StatementPtr statement;
     };
     class Turn;
+    class Committing;
 
     void open(const OpenOptions& options);
     void configure(const OpenOptions& options);
@@ -73,6 +76,7 @@ class SqliteConnection final : public Connection {
     [[noreturn]] void raise_fault(std::string_view what, bool outcome_unknown) const;
     static int on_busy(void* self, int count) noexcept;
     static int on_progress(void* self) noexcept;
+    static int on_commit(void* self, sqlite3* db, const char* schema, int frames) noexcept;
 
     const int pid_ = seam::process_id();
     sqlite3* db_ = nullptr;
@@ -81,6 +85,9 @@ class SqliteConnection final : public Connection {
     TextCache<Prepared> by_text_;
     std::deque<std::string> arena_;  // array parameters while a statement runs
     std::unique_ptr<seam::TurnFile> turn_;
+    std::shared_ptr<CommitCount> commits_;
+    const volatile std::uint32_t* wal_index_ = nullptr;  // its header, in the memory that all processes share
+    bool wal_ = false;  // the file has a write-ahead log, by what was seen when it was opened
     bool has_turn_ = false;
     bool in_transaction_ = false;
     bool failed_ = false;            // a statement of the transaction failed: only rollback() is left

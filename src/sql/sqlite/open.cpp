@@ -68,8 +68,12 @@ DatabaseError error_of(int code, const char* message, std::string_view what) {
     std::string full =
         std::string(what) + " failed: " + std::string(text) + " (" + std::to_string(code) + ")";
     if ((code & 0xff) == SQLITE_NOTADB) full += "; the file is not a SQLite database (or it is encrypted)";
-    if (kind == DatabaseErrorKind::read_only)
-        full += "; the file, its directory or this connection is read-only";
+    if (kind == DatabaseErrorKind::read_only) {
+        full +=
+            "; this connection is read-only, or this user may not write the file, its log (-wal) or its "
+            "directory: make "
+            "them writable";
+    }
     return {kind, full, "sqlite:" + std::to_string(code), constraint};
 }
 
@@ -101,7 +105,10 @@ void SqliteConnection::open(const OpenOptions& options) {
     sqlite3_busy_handler(db_, &SqliteConnection::on_busy, this);
     constexpr int kInstructionsBetweenLooks = 20'000;
     sqlite3_progress_handler(db_, kInstructionsBetweenLooks, &SqliteConnection::on_progress, this);
-    if (!memory) turn_ = std::make_unique<seam::TurnFile>(path_);
+    if (memory) return;
+    turn_ = std::make_unique<seam::TurnFile>(path_);
+    commits_ = options.commits;
+    if (commits_) sqlite3_wal_hook(db_, &SqliteConnection::on_commit, this);
 }
 
 void SqliteConnection::configure(const OpenOptions& options) {
@@ -126,7 +133,11 @@ void SqliteConnection::configure(const OpenOptions& options) {
 void SqliteConnection::enter_wal() {
     const seam::SteadyTime end = seam::steady_now() + 30s;
     for (;;) {
-        const int code = sqlite3_exec(db_, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr);
+        const auto see = [](void* self, int, char** values, char**) {
+            static_cast<SqliteConnection*>(self)->wal_ = sqlite3_stricmp(values[0], "wal") == 0;
+            return 0;
+        };
+        const int code = sqlite3_exec(db_, "PRAGMA journal_mode = WAL", see, this, nullptr);
         if (code == SQLITE_OK) return;
         const bool busy = (code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED ||
                           (code & 0xff) == SQLITE_PROTOCOL;
