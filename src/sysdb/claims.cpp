@@ -149,16 +149,20 @@ std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, cons
 std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
                                              std::span<const std::int32_t> shares, const ClaimState& state,
                                              Millis now_ms) {
-    std::vector<ClaimedWorkflow> claimed;
+    const auto find = [&](std::size_t n, std::int64_t limit) {
+        const std::string& queue = request.queues[n].name;
+        return candidates_on_sqlite(connection, request, queue, state.start(queue), limit);
+    };
+    bool any = false;
+    for (std::size_t n = 0; n < request.queues.size() && !any; ++n)
+        any = shares[n] > 0 && !find(n, 1).empty();
+    if (!any) return {};  // where nothing is to be claimed, nobody waits for the writers' lock
     std::vector<std::string> ids;
     sql::Transaction transaction(connection);
     for (std::size_t n = 0; n < request.queues.size(); ++n) {
-        if (shares[n] <= 0) continue;
-        const std::string& queue = request.queues[n].name;
-        auto found = candidates_on_sqlite(connection, request, queue, state.start(queue), shares[n]);
-        std::ranges::move(found, std::back_inserter(ids));
+        if (shares[n] > 0) std::ranges::move(find(n, shares[n]), std::back_inserter(ids));
     }
-    claimed = take_on_sqlite(connection, request, ids, now_ms);
+    std::vector<ClaimedWorkflow> claimed = take_on_sqlite(connection, request, ids, now_ms);
     if (claimed.empty()) {
         transaction.rollback();
     } else {

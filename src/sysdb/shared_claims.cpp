@@ -198,15 +198,18 @@ class SharedClaim {
 
     SharedClaimResult on_sqlite(sql::Connection& connection) const {
         SharedClaimResult result;
+        const auto find = [&](std::int64_t most) {
+            const std::int64_t free = request_.concurrency - running(connection);
+            result.no_budget = free <= 0;
+            std::int64_t wanted = std::min({free, std::int64_t{limit_}, most});
+            if (core_.claims->peers()) wanted = std::min<std::int64_t>(wanted, kSharedFileClaim);
+            return wanted <= 0 ? std::vector<std::string>()
+                               : candidates_on_sqlite(connection, request_.base, queue_.name, start_, wanted);
+        };
+        if (find(1).empty()) return result;  // nobody waits for the writers' lock in vain
         sql::Transaction transaction(connection);
-        const std::int64_t free = request_.concurrency - running(connection);
-        result.no_budget = free <= 0;
-        std::int64_t wanted = std::min<std::int64_t>(free, limit_);
-        if (core_.claims->peers()) wanted = std::min<std::int64_t>(wanted, kSharedFileClaim);
-        if (wanted > 0) {
-            const auto ids = candidates_on_sqlite(connection, request_.base, queue_.name, start_, wanted);
-            result.workflows = take_on_sqlite(connection, request_.base, ids, core_.clock.now_ms());
-        }
+        const auto ids = find(limit_);
+        result.workflows = take_on_sqlite(connection, request_.base, ids, core_.clock.now_ms());
         if (result.workflows.empty()) {
             transaction.rollback();
         } else {

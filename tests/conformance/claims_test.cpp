@@ -374,5 +374,27 @@ TEST_P(Claims, With_other_executors_on_the_file_a_claim_is_short) {
     EXPECT_EQ(mine.claim(claim_of({{"q", 100}})).size(), 50u);
 }
 
+TEST_P(Claims, Where_nothing_is_to_be_claimed_nobody_waits_for_the_writer) {
+    if (postgres()) GTEST_SKIP() << "claims of others are no obstacle there";
+    workflow("done", {{"status", "SUCCESS"}});
+    workflow("other", {{"name", "elsewhere"}});
+    workflow("running", {{"status", "PENDING"}, {"queue_name", "r"}});
+    auto& mine = process();
+    auto writer = open();
+    writer->begin();  // the one writer of the file, for as long as it likes
+    EXPECT_THAT(mine.claim(claim_of({{"q", 10}, {"r", 10}, {"none", 10}})), IsEmpty());
+    EXPECT_THAT(mine.claim_shared({.base = claim_of({{"q", 10}}), .concurrency = 10}).workflows, IsEmpty());
+    const auto full = mine.claim_shared({.base = claim_of({{"r", 10}}), .concurrency = 1});
+    EXPECT_THAT(full.workflows, IsEmpty());
+    EXPECT_TRUE(full.no_budget);
+    EXPECT_THAT(mine.tick(tick_of({"q", "r"})).queues_with_work, IsEmpty());
+    writer->rollback();
+    workflow("w");
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 10}}))), ElementsAre("w"));
+    workflow("v");
+    EXPECT_THAT(ids(mine.claim_shared({.base = claim_of({{"q", 10}}, "t-2"), .concurrency = 10}).workflows),
+                ElementsAre("v"));
+}
+
 }  // namespace
 }  // namespace dbos::sysdb::test
