@@ -67,7 +67,7 @@ void Executor::hand_back_orphans() {
         fences.assign(reserved_.begin(), reserved_.end());
         for (const auto& [fence, run] : runs_) fences.push_back(fence);
     }
-    const auto queues = database().hand_back_orphans(executor_id_, fences, names_, orphans_since_ - 5'000);
+    const auto queues = database().hand_back_orphans(lease_->row(), fences, names_, orphans_since_ - 5'000);
     orphans_since_ = now;
     for (const auto& queue : queues) {
         log_to(log(), LogLevel::warn, "workflows that no run held were handed back to their queue",

@@ -93,18 +93,27 @@ constexpr Dialects kPendingPage{
      " ORDER BY created_at, workflow_uuid LIMIT 5000",
      sql::Access::read}};
 
+// Only as long as the lease is ours: rows of a later incarnation of our id look like ours that nobody holds. The pairs were
+// read before this statement began, so whoever wrote them had taken the lease by then, and its snapshot shows that. A row that
+// somebody has locked waits for a later look: claims wait for this one.
 constexpr Dialects kHandBack{
     {"hand_back",
      "WITH mine AS MATERIALIZED ("
      "  SELECT a.id FROM unnest($1::text[], $2::text[]) AS a(id, token) CROSS JOIN LATERAL ("
      "    SELECT 1 FROM @workflow_status w WHERE w.workflow_uuid = a.id AND w.owner_xid = a.token"
      "      AND w.executor_id = $3::text AND CASE WHEN w.status = 'PENDING' THEN TRUE ELSE FALSE END"
-     "    FOR NO KEY UPDATE) w) "
+     "      AND (w.application_name = $4::text OR w.application_name IS NULL)"
+     "    FOR NO KEY UPDATE SKIP LOCKED) w"
+     "  WHERE EXISTS (SELECT 1 FROM @dbos_cpp_executors e WHERE e.application_name = $4"
+     "    AND e.executor_id = $3 AND e.incarnation = $5::text)) "
      "UPDATE @workflow_status w SET " DBOS_HAND_BACK_PG
      " WHERE w.workflow_uuid = ANY (ARRAY(SELECT id FROM mine)) RETURNING w.queue_name"},
     {"hand_back", "UPDATE workflow_status SET " DBOS_HAND_BACK
-                  ", updated_at = $4 WHERE workflow_uuid = $1 AND owner_xid = $2"
-                  " AND executor_id = $3 AND +status = 'PENDING' RETURNING queue_name"}};
+                  ", updated_at = $6 WHERE workflow_uuid = $1 AND owner_xid = $2"
+                  " AND executor_id = $3 AND +status = 'PENDING'"
+                  " AND (application_name = $4 OR application_name IS NULL)"
+                  " AND EXISTS (SELECT 1 FROM dbos_cpp_executors e WHERE e.application_name = $4"
+                  "  AND e.executor_id = $3 AND e.incarnation = $5) RETURNING queue_name"}};
 
 std::vector<std::string> distinct(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
 
@@ -136,9 +145,9 @@ void told(SystemDatabase::Core& core, const std::vector<std::string>& queues) {
 /// Rows PENDING under our id whose pair no run here holds.
 class Orphans {
    public:
-    Orphans(SystemDatabase::Core& core, const std::string& executor_id, std::span<const Fence> held,
+    Orphans(SystemDatabase::Core& core, const LeaseRow& mine, std::span<const Fence> held,
             std::span<const std::string> implemented)
-        : core_(core), executor_id_(executor_id) {
+        : core_(core), mine_(mine), executor_id_(mine.executor_id) {
         held_.reserve(held.size());
         for (const Fence& fence : held) held_.push_back(&fence);
         std::ranges::sort(held_, less);
@@ -207,14 +216,17 @@ class Orphans {
                         tokens.emplace_back(fence.token);
                     }
                     add_queues(queues, connection.execute(kHandBack.postgres,
-                                                          {ids, tokens, std::string_view(executor_id_)}));
+                                                          {ids, tokens, std::string_view(executor_id_),
+                                                           std::string_view(mine_.application_name),
+                                                           std::string_view(mine_.incarnation)}));
                 } else {
                     for (const Fence& fence : batch) {
-                        add_queues(queues,
-                                   connection.execute(
-                                       kHandBack.sqlite,
-                                       {std::string_view(fence.workflow_id), std::string_view(fence.token),
-                                        std::string_view(executor_id_), core_.clock.now_ms()}));
+                        add_queues(queues, connection.execute(
+                                               kHandBack.sqlite,
+                                               {std::string_view(fence.workflow_id),
+                                                std::string_view(fence.token), std::string_view(executor_id_),
+                                                std::string_view(mine_.application_name),
+                                                std::string_view(mine_.incarnation), core_.clock.now_ms()}));
                     }
                 }
                 const auto names = distinct(queues);
@@ -227,6 +239,7 @@ class Orphans {
     }
 
     SystemDatabase::Core& core_;
+    const LeaseRow& mine_;
     const std::string& executor_id_;
     std::vector<const Fence*> held_;
     std::set<std::string> implemented_;
@@ -303,11 +316,10 @@ std::vector<std::string> SystemDatabase::pending_executors(const Text& applicati
     });
 }
 
-std::vector<std::string> SystemDatabase::hand_back_orphans(const std::string& executor_id,
-                                                           std::span<const Fence> held,
+std::vector<std::string> SystemDatabase::hand_back_orphans(const LeaseRow& mine, std::span<const Fence> held,
                                                            std::span<const std::string> implemented,
                                                            Millis started_since) {
-    return Orphans(*core_, executor_id, held, implemented).run(started_since);
+    return Orphans(*core_, mine, held, implemented).run(started_since);
 }
 
 }  // namespace dbos::sysdb

@@ -61,12 +61,14 @@ class Plans : public QueueTest {
         mine.enqueue_due(now(), "app");
         mine.cancel_overdue(now(), "app");
         const std::vector<std::string> names{"job"};
-        mine.hand_back_orphans("me", {}, names, 1);
         LeaseRow lease{.application_name = "app",
-                       .executor_id = "dead",
-                       .incarnation = "dead-1",
+                       .executor_id = "me",
+                       .incarnation = "me-1",
                        .version = "v1",
                        .host_key = {}};
+        mine.hand_back_orphans(lease, {}, names, 1);
+        lease.executor_id = "dead";
+        lease.incarnation = "dead-1";
         mine.take_lease(lease, std::nullopt, 7s);
         mine.renew_lease(lease, 7s);
         mine.sweep(lease, "app", "v1");
