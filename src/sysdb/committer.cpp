@@ -88,10 +88,7 @@ void Committer::give_back(Write& write) noexcept {
 bool Committer::submit(Write& write) {
     pending_.fetch_add(1);
     if (closing_.load()) {
-        if (pending_.fetch_sub(1) == 1) {
-            const std::lock_guard<seam::Mutex> lock(idle_mutex_);
-            idle_.notify_all();
-        }
+        if (pending_.fetch_sub(1) == 1) settled();
         return false;
     }
     Write* head = inbox_.load(std::memory_order_relaxed);
@@ -161,10 +158,11 @@ void Committer::form_batch(std::vector<Write*>& batch) {
         Write* write = backlog_.front();
         if (!batch.empty() && bytes + write->bytes > core_.options.batch_max_bytes) break;
         backlog_.pop_front();
-        const bool large = core_.backend == sql::Backend::postgres && write->bytes > kLargePayload;
-        if ((large || goes_aside(*write)) && !keys_.names(*write)) {
+        const bool aside =
+            (core_.backend == sql::Backend::postgres && write->bytes > kLargePayload) || goes_aside(*write);
+        if (aside && !keys_.names(*write)) {
             move_aside(*write);
-        } else if (large) {
+        } else if (aside) {
             keys_.hold(*write);
             held_.push_back(write);
         } else if (keys_.admit(*write) == BatchKeys::Verdict::join) {
@@ -218,6 +216,7 @@ void Committer::fail(Write& write, const std::exception_ptr& error) {
 
 sql::Connection& Committer::connection_of(Lane& lane) {
     if (!lane.connection || !lane.connection->usable()) {
+        if (&lane == &main_) acknowledge();  // whose write has been committed does not wait for a connection
         auto fresh = core_.open_dedicated(true);
         const std::lock_guard<seam::Mutex> lock(lane.guard);
         std::swap(lane.connection, fresh);
@@ -294,12 +293,7 @@ void Committer::finish(std::vector<Write*>& writes) {
     announce(writes);
     std::vector<Write*> once_more;
     for (Write*& write : writes) {
-        if (write->again && ++write->rounds > kMostRounds) {
-            fail(*write, std::make_exception_ptr(DatabaseError(
-                             DatabaseErrorKind::other,
-                             write->describe() + ": a row stands in its way that cannot be read")));
-        }
-        if (!write->again) continue;
+        if (!goes_again(*write)) continue;
         once_more.push_back(write);
         write = nullptr;
     }
@@ -308,6 +302,15 @@ void Committer::finish(std::vector<Write*>& writes) {
     acknowledge();
     finished_.swap(writes);
     if (core_.backend == sql::Backend::sqlite) acknowledge();  // nobody else works there meanwhile
+}
+
+bool Committer::goes_again(Write& write) {
+    if (write.again && ++write.rounds > kMostRounds) {
+        fail(write, std::make_exception_ptr(
+                        DatabaseError(DatabaseErrorKind::other,
+                                      write.describe() + ": a row stands in its way that cannot be read")));
+    }
+    return write.again;
 }
 
 void Committer::acknowledge() noexcept {
@@ -352,12 +355,16 @@ void Committer::complete(Write& write) noexcept {
         write.changed.notify_one();  // the slot outlives its waiter
     }
     if (posted) give_back(write);
-    if (last && closing_.load()) {
-        const std::lock_guard<seam::Mutex> lock(idle_mutex_);
-        idle_.notify_all();
-        signal_.fetch_add(1);
-        signal_.notify_all();
-    }
+    if (last) settled();
+}
+
+/// Nothing is pending any more: close() and the main thread wait for that.
+void Committer::settled() noexcept {
+    if (!closing_.load()) return;
+    const std::lock_guard<seam::Mutex> lock(idle_mutex_);
+    idle_.notify_all();
+    signal_.fetch_add(1);
+    signal_.notify_all();
 }
 
 void Committer::fail_all(std::deque<Write*>& writes) noexcept {

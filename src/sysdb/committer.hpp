@@ -96,7 +96,7 @@ class BatchKeys {
         hold,  // for a later batch; and so is whatever names the same workflow
     };
     Verdict admit(const Write& write);
-    /// Whether the batch, or something held, names a workflow of this write.
+    /// Whether the batch, or something held, names a workflow or the deduplication id of this write.
     bool names(const Write& write) const;
     void hold(const Write& write);
     void clear();
@@ -188,11 +188,14 @@ class Committer {
     sql::Connection& connection_of(Lane& lane);
     bool wait_out_busy(std::span<Write* const> writes, const DatabaseError& error);
     void finish(std::vector<Write*>& writes);
+    bool goes_again(Write& write);
     void acknowledge() noexcept;
     void announce(std::span<Write* const> writes) noexcept;
     void complete(Write& write) noexcept;
+    void settled() noexcept;
     void fail_all(std::deque<Write*>& writes) noexcept;
 
+    bool start_side();
     void move_aside(Write& write);
     void leave_side(Write& write);
     void side_loop();
@@ -233,6 +236,7 @@ class Committer {
     seam::CondVar side_changed_;
     std::deque<Write*> side_inbox_;
     std::unordered_map<std::string, int> side_keys_;
+    bool side_ended_ = false;  // the thread takes nothing any more
     seam::Atomic<std::size_t> side_count_{0};
 
     seam::Thread main_thread_;

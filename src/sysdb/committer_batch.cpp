@@ -93,8 +93,12 @@ BatchKeys::Verdict BatchKeys::admit(const Write& write) {
 }
 
 bool BatchKeys::names(const Write& write) const {
-    return (write.workflow && workflows_.contains(write.workflow->workflow_id)) ||
-           (write.fence && workflows_.contains(write.fence->workflow_id));
+    if (write.fence && workflows_.contains(write.fence->workflow_id)) return true;
+    if (!write.workflow) return false;
+    const NewWorkflow& workflow = *write.workflow;
+    return workflows_.contains(workflow.workflow_id) ||
+           (workflow.deduplication_id &&
+            deduplications_.contains(pair_key(workflow.queue_name, workflow.deduplication_id)));
 }
 
 void BatchKeys::hold(const Write& write) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <system_error>
 
 #include "sysdb/committer.hpp"
 
@@ -11,6 +12,8 @@ namespace {
 /// How long one write may wait for its lock before the next one has its turn.
 constexpr seam::Duration kSlice = std::chrono::milliseconds(200);
 constexpr seam::Duration kLoneSlice = std::chrono::seconds(1);
+/// How long to wait where no thread can be made.
+constexpr seam::Duration kNoThread = std::chrono::milliseconds(100);
 
 constexpr sql::Statement kBackendPid{"committer_backend_pid", "SELECT pg_backend_pid()", sql::Access::read};
 constexpr sql::Statement kBlockingPids{"committer_blocking_pids",
@@ -45,14 +48,33 @@ bool Committer::goes_aside(const Write& write) {
                        [this](const std::string& key) { return side_keys_.contains(key); });
 }
 
+/// False if the thread is needed and cannot be made now.
+bool Committer::start_side() {
+    const std::lock_guard<seam::Mutex> lock(side_mutex_);
+    if (side_thread_.joinable() || stopping_.load()) return true;
+    try {
+        side_thread_ = seam::spawn("dbos-commit-2", [this] { side_loop(); });
+        return true;
+    } catch (const std::system_error&) {
+        return false;
+    }
+}
+
 void Committer::move_aside(Write& write) {
     write.side_keys = order_keys(write);
-    const std::lock_guard<seam::Mutex> lock(side_mutex_);
-    for (const std::string& key : write.side_keys) ++side_keys_[key];
-    side_count_.fetch_add(1);
-    side_inbox_.push_back(&write);
-    if (!side_thread_.joinable()) side_thread_ = seam::spawn("dbos-commit-2", [this] { side_loop(); });
-    side_changed_.notify_one();
+    while (!start_side()) core_.stop.wait(kNoThread);  // back-pressure: nothing is committed meanwhile
+    {
+        const std::lock_guard<seam::Mutex> lock(side_mutex_);
+        if (side_thread_.joinable() && !side_ended_) {
+            for (const std::string& key : write.side_keys) ++side_keys_[key];
+            side_count_.fetch_add(1);
+            side_inbox_.push_back(&write);
+            side_changed_.notify_one();
+            return;
+        }
+    }
+    std::deque<Write*> late{&write};  // close() is under way
+    fail_all(late);
 }
 
 void Committer::leave_side(Write& write) {
@@ -78,8 +100,9 @@ void Committer::side_loop() {
             while (queue.empty() && side_inbox_.empty() && !stopping_.load()) side_changed_.wait(lock);
             queue.insert(queue.end(), side_inbox_.begin(), side_inbox_.end());
             side_inbox_.clear();
+            side_ended_ = stopping_.load();
         }
-        if (stopping_.load()) {
+        if (side_ended_) {  // written by this thread alone
             fail_all(queue);
             return;
         }
@@ -98,7 +121,7 @@ void Committer::side_pass(std::deque<Write*>& queue) {
         Ran ran = follows ? Ran::blocked : run_writes(side_, {&write, 1}, failure);
         if (ran == Ran::blocked && !follows && !still_waits(*write)) ran = Ran::done;
         if (ran == Ran::failed || ran == Ran::refused) fail(*write, failure);
-        if (ran == Ran::blocked || write->again) {
+        if (ran == Ran::blocked || goes_again(*write)) {
             waiting.insert(write->side_keys.begin(), write->side_keys.end());
             kept.push_back(write);
         } else {

@@ -219,7 +219,7 @@ Committer& SystemDatabase::Core::committer() {
     check_process();
     if (Committer* started = started_.load(std::memory_order_acquire)) return *started;
     const std::lock_guard<seam::Mutex> lock(mutex_);
-    if (stop.requested()) {
+    if (closed_) {
         throw DatabaseError(DatabaseErrorKind::closed, "the client or application has been closed");
     }
     if (!committer_) {
@@ -234,11 +234,12 @@ Committer* SystemDatabase::Core::started_committer() const noexcept {
 }
 
 void SystemDatabase::Core::close(seam::Duration drain) noexcept {
-    if (Committer* started = started_committer()) started->close(drain);
     {
-        const std::lock_guard<seam::Mutex> lock(mutex_);  // no committer starts after this
-        stop.request();
+        const std::lock_guard<seam::Mutex> lock(mutex_);
+        closed_ = true;  // no committer starts after this
     }
+    if (Committer* started = started_committer()) started->close(drain);
+    stop.request();
     interrupt_all();
 }
 

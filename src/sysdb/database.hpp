@@ -139,6 +139,7 @@ struct SystemDatabase::Core {
     seam::Mutex mutex_;  // guards what follows
     std::optional<Layout> layout_;
     std::unique_ptr<seam::WakeFile> wake_file_;
+    bool closed_ = false;  // close() has begun: no committer is started any more
     std::unique_ptr<Committer> committer_;
     seam::Atomic<Committer*> started_{nullptr};
 };

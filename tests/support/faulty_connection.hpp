@@ -10,7 +10,13 @@
 
 namespace dbos::test {
 
-enum class Fault : std::uint8_t { none, refuse, lose_ack };
+enum class Fault : std::uint8_t {
+    none,
+    refuse,    // not executed, and said so
+    lose_ack,  // executed, and reported as lost
+    drop,      // not executed, and reported as lost
+    sever      // executed and acknowledged; then the connection is gone
+};
 
 /// What happens to commits; shared by the connections of one SystemDatabase. Thread-safe.
 class Faults {
@@ -25,7 +31,7 @@ class Faults {
         const std::lock_guard<seam::Mutex> lock(mutex_);
         always_ = fault;
     }
-    /// Called between a commit and the report that its acknowledgement was lost.
+    /// Called once before it is reported that an acknowledgement was lost.
     void meanwhile(std::function<void()> action) {
         const std::lock_guard<seam::Mutex> lock(mutex_);
         meanwhile_ = std::move(action);
@@ -35,6 +41,13 @@ class Faults {
         const std::lock_guard<seam::Mutex> lock(mutex_);
         closed_ = true;
         waiting_ = 0;
+    }
+    /// Lets the one that stands before the closed gate through; the next one stops again.
+    void pass_one() {
+        std::unique_lock<seam::Mutex> lock(mutex_);
+        passes_ = 1;
+        changed_.notify_all();
+        changed_.wait(lock, [this] { return passes_ == 0; });
     }
     /// … until this.
     void open_gate() {
@@ -56,7 +69,9 @@ class Faults {
         std::unique_lock<seam::Mutex> lock(mutex_);
         ++waiting_;
         changed_.notify_all();
-        changed_.wait(lock, [this] { return !closed_; });
+        changed_.wait(lock, [this] { return !closed_ || passes_ > 0; });
+        if (passes_ > 0) --passes_;
+        changed_.notify_all();
         --waiting_;
         ++commits_;
         if (faults_.empty()) return always_;
@@ -80,6 +95,7 @@ class Faults {
     Fault always_ = Fault::none;
     std::function<void()> meanwhile_;
     bool closed_ = false;
+    int passes_ = 0;
     int waiting_ = 0;
     int commits_ = 0;
 };
@@ -128,14 +144,17 @@ class FaultyConnection final : public sql::Connection {
    private:
     Fault begin_fault() {
         const Fault fault = faults_->before_commit();
-        if (fault != Fault::refuse) return fault;
+        if (fault != Fault::refuse && fault != Fault::drop) return fault;
         broken_ = true;
         if (inner_->in_transaction()) inner_->rollback();
-        throw DatabaseError(DatabaseErrorKind::connection, "refused by the test");
+        if (fault == Fault::refuse) throw DatabaseError(DatabaseErrorKind::connection, "refused by the test");
+        lose();
     }
     void end_fault(Fault fault) {
-        if (fault != Fault::lose_ack) return;
-        broken_ = true;
+        broken_ = broken_ || fault == Fault::lose_ack || fault == Fault::sever;
+        if (fault == Fault::lose_ack) lose();
+    }
+    [[noreturn]] void lose() {
         faults_->lost();
         throw DatabaseError(DatabaseErrorKind::connection, "acknowledgement lost by the test", {}, {}, true);
     }
