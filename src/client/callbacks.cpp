@@ -1,6 +1,7 @@
 #include "client/callbacks.hpp"
 
 #include <string>
+#include <system_error>
 
 #include "client/marks.hpp"
 #include "core/log.hpp"
@@ -54,12 +55,16 @@ void Callbacks::post(detail::OnceFunction<void()> task) noexcept {
                 thread_.join();
             }
         }
-        running_ = true;
         thread_ = seam::spawn("dbos-callback", [self = shared_from_this()] { self->run(self); });
+        running_ = true;  // the thread waits for the lock
         if (closed_) thread_.detach();
+        return;
+    } catch (const std::system_error&) {
+        // No thread can be made now: the next task, or close(), brings this one along.
     } catch (...) {
-        log_to(log_, LogLevel::error, "a callback could not be queued");
+        return log_to(log_, LogLevel::error, "a callback could not be queued");
     }
+    log_to(log_, LogLevel::error, "the callback thread could not be started; callbacks wait");
 }
 
 void Callbacks::run(const std::shared_ptr<Callbacks>& self) noexcept {
@@ -114,19 +119,24 @@ void Callbacks::unobserved(std::exception_ptr error) noexcept {
 
 void Callbacks::close() noexcept {
     seam::Thread ended;
+    std::deque<detail::OnceFunction<void()>> left;
     {
         const std::lock_guard<seam::Mutex> lock(mutex_);
         if (closed_) return;
         closed_ = true;
         changed_.notify_all();
-        if (!thread_.joinable()) return;
-        if (on_this_thread()) {
+        if (!running_ && !thread_.joinable()) {
+            left.swap(tasks_);  // of a thread that could not be started
+        } else if (!thread_.joinable()) {
+            return;
+        } else if (on_this_thread()) {
             thread_.detach();
         } else {
             ended = std::move(thread_);
         }
     }
     if (ended.joinable()) ended.join();
+    for (auto& task : left) run_one(task);
 }
 
 }  // namespace dbos::client

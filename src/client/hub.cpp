@@ -448,6 +448,7 @@ void WaiterHub::finish_ids(const std::vector<std::string>& ids, bool only_overdu
 void WaiterHub::check_failed(Lock& lock, const std::vector<std::string>& ids, std::exception_ptr error,
                              bool transient, bool connection) {
     std::vector<Finished> finished;
+    bool again = false;
     if (connection_ && !connection_->usable()) connection_.reset();
     if (!closed_ && connection && !options_.retry_connection_errors) {
         while (!waits_.empty()) finished.push_back({take(waits_.begin()).done, {}, error});
@@ -460,12 +461,15 @@ void WaiterHub::check_failed(Lock& lock, const std::vector<std::string>& ids, st
             if (group == by_id_.end()) continue;
             for (const WaitId id : group->second) make_due(id, waits_.at(id), pause_until_);
         }
-        log_to(options_.log, LogLevel::warn, "waiting for results: the database did not answer, trying again",
-               {{"attempt", std::to_string(failures_)}});
+        again = true;
     } else {
         finish_ids(ids, false, error, finished);
     }
     lock.unlock();
+    if (again) {
+        log_to(options_.log, LogLevel::warn, "waiting for results: the database did not answer, trying again",
+               {{"attempt", std::to_string(failures_)}});
+    }
     finish(finished);
     lock.lock();
 }

@@ -47,6 +47,16 @@ void Claimer::stop() noexcept {
 }
 
 void Claimer::set_queues(const std::vector<sysdb::QueueRow>& rows) {
+    for (const auto& name : serve_queues(rows)) {
+        log_to(executor_.log(), LogLevel::warn,
+               "a queue is not served: it has a rate limit or partitions, which this version does not "
+               "implement",
+               {{"queue", name}});
+    }
+}
+
+std::vector<std::string> Claimer::serve_queues(const std::vector<sysdb::QueueRow>& rows) {
+    std::vector<std::string> refused;
     std::lock_guard lock(mutex_);
     for (auto& [name, queue] : queues_) queue.served = false;
     auto serve = [&](const sysdb::QueueRow& row) {
@@ -56,12 +66,7 @@ void Claimer::set_queues(const std::vector<sysdb::QueueRow>& rows) {
         if (added || !(queue.row == row)) queue.work = true;
         queue.row = row;
         queue.served = supported(row);
-        if (!queue.served && warned_.insert(row.name).second) {
-            log_to(executor_.log(), LogLevel::warn,
-                   "a queue is not served: it has a rate limit or partitions, which this version does not "
-                   "implement",
-                   {{"queue", row.name}});
-        }
+        if (!queue.served && warned_.insert(row.name).second) refused.push_back(row.name);
     };
     sysdb::QueueRow internal;
     internal.name = kInternalQueue;
@@ -73,6 +78,7 @@ void Claimer::set_queues(const std::vector<sysdb::QueueRow>& rows) {
                   [](const auto& entry) { return !entry.second.served && entry.second.running == 0; });
     poked_ = true;
     changed_.notify_all();
+    return refused;
 }
 
 bool Claimer::serves(const std::string& queue) const {

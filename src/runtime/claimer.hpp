@@ -70,6 +70,8 @@ class Claimer {
         bool empty() const { return plain.empty() && shared.empty(); }
     };
     void run();
+    /// Those that are not served, and that nobody was told of.
+    std::vector<std::string> serve_queues(const std::vector<sysdb::QueueRow>& rows);
     Round next_round(std::int32_t room, seam::SteadyTime& wake_at);
     static std::int32_t free_slots(const Queue& queue);
     void claim(const Round& round, std::int32_t room);

@@ -402,6 +402,38 @@ TEST_P(WaiterHub, a_peer_wakes_the_wait) {
     }
 }
 
+TEST_P(WaiterHub, a_writer_that_knows_nothing_of_the_wake_file_wakes_the_wait) {
+    if (postgres()) GTEST_SKIP() << "an outcome of another SDK is not notified there";
+    for (int i = 0; i < 5; ++i) {
+        const std::string id = "w" + std::to_string(i);
+        insert_workflow(id, "PENDING");
+        const auto looks = hub().stats().payloads;
+        add(id, {.polling_interval = std::chrono::hours(1)});
+        ASSERT_TRUE(dbos::test::eventually([&] { return hub().stats().payloads > looks; }));
+        end(id, "SUCCESS", std::to_string(i));
+        ASSERT_EQ(told(static_cast<std::size_t>(i) + 1).back(), std::pair(id, std::to_string(i)));
+    }
+}
+
+TEST_P(WaiterHub, a_log_sink_may_call_back) {
+    dbos::sysdb::DatabaseOptions with;
+    with.open = options();
+    with.decorate = [](std::unique_ptr<dbos::sql::Connection>) -> std::unique_ptr<dbos::sql::Connection> {
+        throw dbos::DatabaseError(dbos::DatabaseErrorKind::connection, "refused by the test");
+    };
+    dbos::sysdb::SystemDatabase database(with);
+    std::unique_ptr<dbos::client::WaiterHub> mine;
+    seam::Atomic<int> logged{0};
+    mine = std::make_unique<dbos::client::WaiterHub>(
+        database, dbos::client::HubOptions{.log = [&](const dbos::LogRecord&) {
+            mine->notify_ended("w");
+            EXPECT_EQ(mine->stats().waits, 1U);
+            logged.fetch_add(1);
+        }});
+    mine->add("w", {}, [](dbos::sysdb::ResultRow, std::exception_ptr) {});
+    EXPECT_TRUE(dbos::test::eventually([&] { return logged.load() > 0; }));
+}
+
 TEST_P(WaiterHub, a_notification_of_others_causes_no_statement) {
     if (!postgres()) GTEST_SKIP() << "the wake file says only that something changed";
     Peer peer(options());

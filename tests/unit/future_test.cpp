@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <mutex>
 #include <set>
@@ -261,6 +262,58 @@ TEST_F(FutureTest, the_queue_may_be_closed_by_a_callback) {
     });
     state->complete([] { return 4; });
     EXPECT_EQ(next.get(), 4);
+}
+
+/// While it lives no thread can be made: each would want more address space than there is.
+class NoThreads {
+   public:
+    NoThreads() {
+        ::pthread_getattr_default_np(&before_);
+        pthread_attr_t huge;
+        ::pthread_attr_init(&huge);
+        ::pthread_attr_setstacksize(&huge, std::size_t{1} << 50);
+        EXPECT_EQ(::pthread_setattr_default_np(&huge), 0);
+        ::pthread_attr_destroy(&huge);
+    }
+    ~NoThreads() {
+        ::pthread_setattr_default_np(&before_);
+        ::pthread_attr_destroy(&before_);
+    }
+    NoThreads(const NoThreads&) = delete;
+    NoThreads& operator=(const NoThreads&) = delete;
+
+   private:
+    pthread_attr_t before_{};
+};
+
+TEST_F(FutureTest, a_callback_waits_for_a_thread_that_could_not_be_made) {
+    auto [first, first_state] = pair<int>();
+    auto next = first.then([](int value) { return value + 1; });
+    {
+        const NoThreads none;
+        EXPECT_THROW(seam::spawn("test", [] {}).join(), std::system_error);
+        first_state->complete([] { return 1; });
+        EXPECT_THAT(log_.wait(), testing::HasSubstr("callback thread could not be started"));
+        EXPECT_FALSE(next.ready());
+    }
+    auto [second, second_state] = pair<int>();
+    auto after = second.then([](int value) { return value; });
+    second_state->complete([] { return 3; });
+    EXPECT_EQ(next.get(), 2);
+    EXPECT_EQ(after.get(), 3);
+}
+
+TEST_F(FutureTest, a_callback_without_a_thread_runs_at_close) {
+    auto [future, state] = pair<int>();
+    auto next = future.then([](int value) { return value + 1; });
+    {
+        const NoThreads none;
+        state->complete([] { return 1; });
+        log_.wait();
+        queue_->close();
+    }
+    ASSERT_TRUE(next.ready());
+    EXPECT_EQ(next.get(), 2);
 }
 
 TEST_F(FutureTest, an_executor_runs_the_callbacks) {
