@@ -33,10 +33,11 @@ void refuse_too_old(const State& state) {
     };
     for (const auto& [table, column] : kFloor) {
         if (state.has(table, column)) continue;
-        throw ConfigError(
-            "system database version " + std::to_string(state.version) +
-            " is too old for this library: " + std::string(table) + "." + std::string(column) +
-            " is missing; run `dbosx migrate` (or start a newer application once) to upgrade it");
+        throw ConfigError("system database version " + std::to_string(state.version) +
+                          " is too old for this library: " + std::string(table) + "." + std::string(column) +
+                          " is missing; launch an application of a current release (with run_migrations) "
+                          "once to upgrade it, as a "
+                          "role that owns its tables");
     }
 }
 
@@ -69,19 +70,19 @@ void refuse_missing(const State& state, const Target& target) {
     if (target.sqlite()) {
         if (state.has("dbos_migrations")) return;
         throw ConfigError(
-            "system database not initialised: the SQLite file has no table dbos_migrations; start an "
-            "application or run `dbosx migrate` first");
+            "system database not initialised: the SQLite file has no table dbos_migrations; launch an "
+            "application (with run_migrations) on it first");
     }
     if (!state.schema_exists) {
         throw ConfigError(
             "system database not initialised: there is no schema " + schema::quote_name(target.schema) +
-            " in this database; check the database and schema names, start an application or run "
-            "`dbosx migrate` first");
+            " in this database; check the database and schema names, or launch an application (with "
+            "run_migrations) first, as a role that may CREATE in the database");
     }
     if (state.has("dbos_migrations")) return;
     throw ConfigError("system database not initialised: schema " + schema::quote_name(target.schema) +
-                      " has no table dbos_migrations; check the schema name, start an application or run "
-                      "`dbosx migrate` first");
+                      " has no table dbos_migrations; check the schema name, or launch an application (with "
+                      "run_migrations) first, as a role that may CREATE in the schema");
 }
 
 bool owned_everywhere(const State& state) {
@@ -153,21 +154,22 @@ Layout probe(sql::Connection& connection, const std::string& schema_name) {
 
 void require_app_floor(const Layout& layout) {
     if (layout.version < schema::kAppFloor || !layout.creator_token || !layout.payload_tables) {
-        throw ConfigError("system database version " + std::to_string(layout.version) +
-                          " is too old for an application: " + std::to_string(schema::kAppFloor) +
-                          " or newer is needed; launch with migrations enabled, or run `dbosx migrate`");
+        throw ConfigError(
+            "system database version " + std::to_string(layout.version) +
+            " is too old for an application: " + std::to_string(schema::kAppFloor) +
+            " or newer is needed; launch with run_migrations once, as a role that owns the tables");
     }
     if (!layout.write_fix.empty()) {
         throw ConfigError("an application writes tables that this role may not write; run as their owner: " +
                           layout.write_fix);
     }
     if (layout.executors_permitted) return;
-    throw ConfigError(
-        std::string("the table dbos_cpp_executors ") +
-        (layout.executors ? "is not permitted" : "is missing or incomplete") +
-        "; without it no other process can recover this one's work. Run `dbosx migrate` as the owner of the "
-        "schema, or:\n" +
-        layout.executors_fix);
+    throw ConfigError(std::string("the table dbos_cpp_executors ") +
+                      (layout.executors ? "is not permitted" : "is missing or incomplete") +
+                      "; without it no other process can recover this one's work. Launch once with "
+                      "run_migrations as the owner "
+                      "of the schema, or run as the owner:\n" +
+                      layout.executors_fix);
 }
 
 }  // namespace dbos::sysdb

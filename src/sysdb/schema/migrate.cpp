@@ -61,6 +61,20 @@ void refuse_own_tables_closed(const Job& job) {
                       job.target.name(own.name) + " TO " + quote_name(job.state.role) + ";");
 }
 
+/// Who can do what this role may not.
+std::string cure(const Job& job) {
+    if (job.target.sqlite()) return "Make the file and its directory writable for it";
+    const std::string schema = quote_name(job.target.schema);
+    const std::string role = quote_name(job.state.role);
+    const std::string place = job.state.schema_exists
+                                  ? "owns the tables of schema " + schema + " and may CREATE in it"
+                                  : "may CREATE in this database";
+    return "Launch an application once as a role that " + place + "; afterwards " + role +
+           " needs no more than, run by that role: GRANT USAGE ON SCHEMA " + schema + " TO " + role +
+           "; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA " + schema + " TO " + role +
+           "; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA " + schema + " TO " + role + ";";
+}
+
 void explain_refusal(const Job& job, const DatabaseError& error) {
     if (error.kind() != DatabaseErrorKind::permission && error.kind() != DatabaseErrorKind::read_only) return;
     const std::string who = job.target.sqlite() ? "this process" : "role " + quote_name(job.state.role);
@@ -72,12 +86,12 @@ void explain_refusal(const Job& job, const DatabaseError& error) {
         }
         throw ConfigError("the system database (" + job.place() +
                           ") has no complete table dbos_cpp_executors, and " + who + " may not create it (" +
-                          error.what() + "). Run `dbosx migrate` as the owner of the schema, or:\n" + sql);
+                          error.what() + "). Run as the owner of the schema:\n" + sql);
     }
     throw ConfigError("the system database (" + job.place() + ") is at version " +
                       std::to_string(job.state.version) + ", this library needs " +
                       std::to_string(kKnownVersion) + ", and " + who + " may not upgrade it (" +
-                      error.what() + "). Run `dbosx migrate` as the owner of the schema");
+                      error.what() + "). " + cure(job));
 }
 
 namespace {
