@@ -59,7 +59,7 @@ StepRecord step(std::int32_t number, Millis now) {
 }
 
 std::string id_of(int thread, long number) {
-    char id[40];
+    char id[64];  // more than any int and long take
     std::snprintf(id, sizeof id, "%08llx-bbbb-cccc-%04d-%012ld",
                   static_cast<unsigned long long>(seam::random_u64() & 0xffffffffu), thread, number);
     return id;
