@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -149,6 +150,8 @@ TEST_F(SqlPostgres, an_idle_connection_that_was_killed_is_replaced_by_the_pool) 
     terminate(pid);
     EXPECT_TRUE(test::eventually(
         [&] { return connection->query("SELECT 1 FROM pg_stat_activity WHERE pid = $1", {pid}).empty(); }));
+    // It is not listed any more some time before its socket is closed, which is when it ends.
+    EXPECT_TRUE(test::eventually([&] { return !std::filesystem::exists("/proc/" + std::to_string(pid)); }));
     auto lease = pool.acquire();
     EXPECT_EQ(lease->query("SELECT 1").at(0, 0).integer(), 1);
 }
