@@ -39,7 +39,7 @@ TEST_P(Launch, without_migrations_on_an_empty_database_is_refused) {
     options.run_migrations = false;
     const auto text = refusal(options);
     EXPECT_NE(text.find("not initialised"), std::string::npos) << text;
-    EXPECT_NE(text.find("dbosx migrate"), std::string::npos) << text;
+    EXPECT_NE(text.find("run_migrations"), std::string::npos) << text;
 }
 
 TEST_P(Launch, without_the_table_of_executors_names_the_sql_to_run) {
@@ -228,7 +228,7 @@ TEST_P(LaunchRole, that_may_not_create_a_schema) {
     options.dbos_system_schema = database().schema() + "_new";
     const auto text = refusal(options);
     EXPECT_NE(text.find(options.dbos_system_schema), std::string::npos) << text;
-    EXPECT_NE(text.find("dbosx migrate"), std::string::npos) << text;
+    EXPECT_NE(text.find("may not upgrade it"), std::string::npos) << text;
     EXPECT_NE(text.find(role_), std::string::npos) << text;
     EXPECT_EQ(
         scalar("SELECT count(*) FROM pg_namespace WHERE nspname = '" + options.dbos_system_schema + "'"),
