@@ -42,45 +42,43 @@ WaiterHub::~WaiterHub() {
 
 WaiterHub::WaitId WaiterHub::add(std::string workflow_id, const WaitOptions& options, Done done) {
     database_.core().check_process();
-    WaitId added = 0;
+    WaitId id = 0;
     std::string watched;
     {
-        const Lock lock(mutex_);
-        if (!closed_) {
-            if (!thread_.joinable()) thread_ = seam::spawn("dbos-waits", [this] { run(); });
-            const WaitId id = next_id_++;
-            const seam::SteadyTime now = seam::steady_now();
-            auto& group = by_id_[workflow_id];
-            if (group.empty()) by_hash_.emplace(sysdb::wake_hash(workflow_id), workflow_id);
-            group.insert(id);
-            Wait wait;
-            wait.workflow_id = std::move(workflow_id);
-            wait.done = std::move(done);
-            wait.interval = std::max<seam::Duration>(options.polling_interval, milliseconds(1));
-            if (options.timeout) wait.deadline = now + *options.timeout;
-            // Registered first, looked at afterwards: an end that is delivered meanwhile finds the wait.
-            wait.due = options_.runs_here ? now + wait.interval : now;
-            if (wait.deadline) wait.due = std::min(wait.due, *wait.deadline);
-            wait.seen = options.seen;
-            wait.fail_if_missing = options.fail_if_missing;
-            due_.emplace(wait.due, id);
-            const std::string& name = waits_.emplace(id, std::move(wait)).first->second.workflow_id;
-            waiting_.store(waits_.size());
-            if (!options_.runs_here) {
-                changed_.notify_one();
-                return id;
-            }
-            added = id;
-            watched = name;
-            if (due_.begin()->second == id || options.timeout) changed_.notify_one();
+        Lock lock(mutex_);
+        if (closed_) {
+            lock.unlock();
+            done({}, std::make_exception_ptr(ClientClosed()));
+            return 0;
         }
+        if (!thread_.joinable()) thread_ = seam::spawn("dbos-waits", [this] { run(); });
+        id = next_id_++;
+        const seam::SteadyTime now = seam::steady_now();
+        auto& group = by_id_[workflow_id];
+        if (group.empty()) by_hash_.emplace(sysdb::wake_hash(workflow_id), workflow_id);
+        group.insert(id);
+        Wait wait;
+        wait.workflow_id = std::move(workflow_id);
+        wait.done = std::move(done);
+        wait.interval = std::max<seam::Duration>(options.polling_interval, milliseconds(1));
+        if (options.timeout) wait.deadline = now + *options.timeout;
+        // Registered first, looked at afterwards: an end that is delivered meanwhile finds the wait.
+        wait.due = options_.runs_here ? now + wait.interval : now;
+        if (wait.deadline) wait.due = std::min(wait.due, *wait.deadline);
+        wait.seen = options.seen;
+        wait.fail_if_missing = options.fail_if_missing;
+        due_.emplace(wait.due, id);
+        const std::string& name = waits_.emplace(id, std::move(wait)).first->second.workflow_id;
+        waiting_.store(waits_.size());
+        if (!options_.runs_here) {
+            changed_.notify_one();
+            return id;
+        }
+        watched = name;
+        if (due_.begin()->second == id || options.timeout) changed_.notify_one();
     }
-    if (added != 0) {
-        if (!options_.runs_here(watched)) notify_ended(watched);
-        return added;
-    }
-    done({}, std::make_exception_ptr(ClientClosed()));
-    return 0;
+    if (!options_.runs_here(watched)) notify_ended(watched);
+    return id;
 }
 
 void WaiterHub::withdraw(WaitId id) noexcept {
