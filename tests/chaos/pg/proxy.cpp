@@ -19,7 +19,7 @@ namespace dbos::chaos {
 namespace {
 
 constexpr std::uint64_t kCutOneIn = 2'500;     // messages, of either side
-constexpr std::uint64_t kSwallowOneIn = 150;   // synchronisations
+constexpr std::uint64_t kSwallowOneIn = 30;    // synchronisations
 constexpr std::uint64_t kDelayOneIn = 60;      // messages: up to 30 ms
 constexpr std::uint64_t kStallOneIn = 15'000;  // messages: up to twice a lease
 constexpr int kDelayMs = 30, kStallMs = 4'000;
