@@ -12,7 +12,10 @@ using dbos::test::Process;
 
 namespace {
 
-class Processes : public dbos::test::ChaosTest {};
+class Processes : public dbos::test::ChaosTest {
+   protected:
+    void stop_and_go_on(int lease_ms, std::chrono::seconds stopped_for);
+};
 DBOS_FOR_EVERY_DATABASE(Processes);
 
 TEST_P(Processes, a_killed_worker_that_never_comes_back_is_taken_over) {
@@ -58,17 +61,19 @@ TEST_P(Processes, kills_at_any_moment_lose_nothing) {
     verify(client, 40, 5, kills * 4);
 }
 
-TEST_P(Processes, a_stopped_worker_that_goes_on_repeats_nothing_that_a_peer_has_finished) {
-    Process stopped = worker(true, 1500);
+void Processes::stop_and_go_on(int lease_ms, std::chrono::seconds stopped_for) {
+    Process stopped = worker(true, lease_ms);
     dbos::Client client(client_options());
     auto handle = client.enqueue(Job, {.queue_name = "q", .workflow_id = "w"}, 8, 150);
     const std::string pid = std::to_string(stopped.pid());
     ASSERT_TRUE(eventually([&] { return side.count("begin 3 w " + pid) == 1; }));
     stop_outside_of_a_write(stopped);
-    Process peer = worker(true, 1500);
+    const auto go_on = std::chrono::steady_clock::now() + stopped_for;
+    Process peer = worker(true, lease_ms);
     EXPECT_EQ(handle.get_result({.timeout = 60s}), 36);
     const auto steps_before = client.list_workflow_steps("w");
     const auto lines_before = side.lines().size();
+    std::this_thread::sleep_until(go_on);
     stopped.kill(SIGCONT);
     // It has to notice before it may start anything: give it a workflow to show that it is alive again.
     std::vector<dbos::WorkflowHandle<int>> more;
@@ -91,6 +96,14 @@ TEST_P(Processes, a_stopped_worker_that_goes_on_repeats_nothing_that_a_peer_has_
     }
     stopped.kill(SIGTERM);
     EXPECT_EQ(stopped.reap(), 0);
+}
+
+TEST_P(Processes, a_stopped_worker_that_goes_on_repeats_nothing_that_a_peer_has_finished) {
+    stop_and_go_on(1500, 0s);
+}
+
+TEST_P(Processes, a_worker_stopped_for_fifteen_seconds_with_the_default_lease_repeats_nothing) {
+    stop_and_go_on(dbos::test::kDefaultLease, 15s);
 }
 
 TEST_P(Processes, sigterm_shuts_down_and_a_peer_finishes) {

@@ -11,7 +11,6 @@ using dbos::test::Process;
 
 namespace {
 
-constexpr int kDefaultLease = 0;
 constexpr std::size_t kJobs = 4;  // as many as one process runs at a time
 
 class Takeover : public dbos::test::ChaosTest {
@@ -22,7 +21,7 @@ class Takeover : public dbos::test::ChaosTest {
     };
 
     Worker start(bool check_pid) {
-        Process process = worker(check_pid, kDefaultLease);
+        Process process = worker(check_pid, dbos::test::kDefaultLease);
         const std::string pid = " " + std::to_string(process.pid());
         for (const std::string& line : side.lines()) {
             if (line.starts_with("up ") && line.ends_with(pid)) return {std::move(process), word(line, 1)};

@@ -17,6 +17,9 @@ namespace dbos::test {
 
 using namespace std::chrono_literals;
 
+/// As `lease_ms` of a worker: the library's own times.
+inline constexpr int kDefaultLease = 0;
+
 inline constexpr auto Job = dbos::workflow<int(int, int)>("job");  // steps, milliseconds a step
 
 inline int job(dbos::Context& ctx, int steps, int ms, const SideLog& side) {
@@ -41,7 +44,7 @@ inline int work(const std::vector<std::string>& arguments) {
     options.dbos_system_schema = arguments.at(2);
     const SideLog side(arguments.at(3));
     options.check_pid = arguments.at(4) == "pid";
-    if (const int lease_ms = std::stoi(arguments.at(5))) {  // 0: the library's own times
+    if (const int lease_ms = std::stoi(arguments.at(5)); lease_ms != kDefaultLease) {
         options.lease_duration = std::chrono::milliseconds(lease_ms);
         options.lease_renewal = options.lease_duration / 4;
     }
