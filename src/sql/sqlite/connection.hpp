@@ -43,7 +43,7 @@ class SqliteConnection final : public Connection {
     bool in_transaction() const noexcept override { return in_transaction_; }
     bool usable() const noexcept override;
     // Other threads write that memory through SQLite, which orders the accesses by itself.
-    [[gnu::no_sanitize("thread")]] std::optional<std::uint32_t> file_commits() noexcept override;
+    __attribute__((no_sanitize("thread"))) std::optional<std::uint32_t> file_commits() noexcept override;
     /// Thread-safe; sticky.
     void interrupt() noexcept override { interrupted_.store(true); }
 
