@@ -90,7 +90,6 @@ TEST_P(Shutdown, a_start_beside_it_is_refused_or_kept) {
 }
 
 TEST_P(Shutdown, a_child_start_beside_it_is_recovered_with_its_parent) {
-    std::atomic<bool> last{false};
     const auto parent = [&](dbos::Context& ctx, int n) {
         if (n < 0) return ctx.step("leaf", [n] { return -n; });
         int sum = 0;
