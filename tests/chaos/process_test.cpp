@@ -50,7 +50,7 @@ TEST_P(Processes, kills_at_any_moment_lose_nothing) {
     std::size_t kills = 0;
     for (std::size_t round = 0; round < 6; ++round) {
         const std::size_t ends = side.count("end ");
-        if (!eventually([&] { return side.count("end ") >= ends + 8; }, 10)) break;
+        if (!eventually([&] { return side.count("end ") >= ends + 8; }, 60)) break;
         workers[round % 3].kill(SIGKILL);
         workers[round % 3].reap();
         ++kills;
