@@ -32,7 +32,6 @@ class WakeListener {
     void tell(const Wakeups::Event& event);
     void tell_all();
     void watch_file();
-    void look_at_log();
     std::optional<std::uint32_t> file_commits();
     bool others_committed();
 

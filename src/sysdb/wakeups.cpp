@@ -1,5 +1,6 @@
 #include "sysdb/wake_listener.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -13,8 +14,12 @@ constexpr const char* kChannel = "dbos_cpp_wake";
 // Shared channels of all SDKs: messages, events, streams (py: dbos/_sys_db.py).
 constexpr const char* kSharedChannels[] = {"dbos_notifications_channel", "dbos_workflow_events_channel",
                                            "dbos_streams_channel"};
-/// The frames of a commit stand in the log before the header that publishes them: how long to look for the change.
-constexpr seam::Duration kLogPatience = std::chrono::milliseconds(50);
+/// The frames of a commit stand in the log before the header that publishes them, by as long as the disk takes to write them
+/// through: how long, and how often, to look for the change. Longer than that is the poll floor of whoever waits.
+constexpr seam::Duration kLogPatience = std::chrono::seconds(1);
+constexpr seam::Duration kShortestPause = std::chrono::milliseconds(1);
+constexpr seam::Duration kLongestPause = std::chrono::milliseconds(256);
+constexpr seam::Duration kIdleWait = std::chrono::seconds(1);
 /// Where commits cannot be counted, a change cannot be told from an own one: tell no more often than this.
 constexpr seam::Duration kUnsureInterval = std::chrono::milliseconds(250);
 
@@ -88,24 +93,25 @@ WakeListener::~WakeListener() {
 }
 
 void WakeListener::watch_file() {
+    // The log has changed: perhaps by the commit of a writer that knows nothing of the side file. A change that is found
+    // proves nothing about the last event: it may be the commit before that.
+    bool looking = false;
+    seam::SteadyTime until{};
+    seam::Duration pause{};
     while (!stopping_.load()) {
-        const seam::WakeFile::Event event = file_->wait(std::chrono::seconds(1));
+        // Signals of peers are heard meanwhile.
+        const seam::WakeFile::Event event = file_->wait(looking ? pause : kIdleWait);
         if (stopping_.load()) return;
-        if (event.signalled) {
-            tell_all();
-        } else if (event.wal) {
-            look_at_log();
+        if (event.wal) {
+            looking = true;
+            until = seam::steady_now() + kLogPatience;
+            pause = kShortestPause;
         }
-    }
-}
-
-/// The log has changed: perhaps the commit of a writer that knows nothing of the side file.
-void WakeListener::look_at_log() {
-    const seam::SteadyTime end = seam::steady_now() + kLogPatience;
-    for (seam::Duration pause = std::chrono::milliseconds(1);; pause *= 2) {
-        if (others_committed()) return tell_all();
-        if (seam::steady_now() + pause >= end || stopping_.load()) return;
-        seam::sleep_for(pause);
+        const bool changed = (looking || event.signalled) && others_committed();
+        if (changed || event.signalled) tell_all();
+        pause = std::min(pause * 2, kLongestPause);
+        // An own commit that is running may hide one of others.
+        if (seam::steady_now() >= until && core_.own_commits().running.load() == 0) looking = false;
     }
 }
 
