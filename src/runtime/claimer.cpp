@@ -20,6 +20,7 @@ constexpr double kLongestPoll = 1.0;  // seconds
 constexpr double kShortestPoll = 0.01;
 constexpr auto kAfterContention = milliseconds(20);
 constexpr auto kAfterFailure = std::chrono::seconds(1);
+constexpr auto kLongestRepairPause = std::chrono::seconds(30);
 
 /// Whether this version can keep every limit of the queue.
 bool supported(const sysdb::QueueRow& row) {
@@ -157,6 +158,18 @@ void Claimer::check_orphans() noexcept {
     changed_.notify_all();
 }
 
+void Claimer::hand_back_soon() noexcept {
+    std::lock_guard lock(mutex_);
+    if (repair_at_) return;
+    // Later each time: every attempt counts towards the workflow's last, and the database may need longer to be well again.
+    const auto now = seam::steady_now();
+    if (now - repaired_at_ > 2 * kLongestRepairPause) repair_pause_ = kAfterFailure;
+    repair_at_ = now + repair_pause_;
+    repair_pause_ = std::min<seam::Duration>(2 * repair_pause_, kLongestRepairPause);
+    poked_ = true;
+    changed_.notify_all();
+}
+
 void Claimer::look_again() noexcept {
     if (!starved_.load()) return;
     std::lock_guard lock(mutex_);
@@ -210,17 +223,21 @@ void Claimer::run() {
     for (;;) {
         Round round;
         std::int32_t room = 0;
+        bool repair_due = false;
         {
             std::unique_lock lock(mutex_);
             for (;;) {
                 if (stopping_) return;
                 poked_ = false;
-                auto wake_at = seam::steady_now() + std::chrono::seconds(1);
+                const auto now = seam::steady_now();
+                auto wake_at = now + std::chrono::seconds(1);
+                repair_due = repair_at_ && *repair_at_ <= now;
+                if (repair_at_) wake_at = std::min(wake_at, *repair_at_);
                 starved_.store(true);  // before the look, so that room made meanwhile is told
                 room = executor_.claim_room();
                 if (room > 0) starved_.store(false);
-                round = next_round(std::min(room, kMaxRows), wake_at);
-                if (!round.empty() || orphans_due_.load()) break;
+                if (!claim_unsure_) round = next_round(std::min(room, kMaxRows), wake_at);
+                if (!round.empty() || orphans_due_.load() || repair_due) break;
                 changed_.wait_until(lock, wake_at, [&] { return stopping_ || poked_; });
             }
         }
@@ -230,9 +247,26 @@ void Claimer::run() {
         if (orphans_due_.exchange(false))
             executor_.guarded("looking for workflows that no run holds",
                               [&] { executor_.hand_back_orphans(); });
+        if (repair_due) repair();
         if (round.empty()) continue;
         claim(round, std::min(room, kMaxRows));
     }
+}
+
+void Claimer::repair() {
+    {
+        std::lock_guard lock(mutex_);
+        repair_at_.reset();
+        repaired_at_ = seam::steady_now();
+    }
+    bool done = executor_.hand_back_abandoned();
+    // Rows that a failed claim has taken use up their queues' limits: they go back before the next claim.
+    if (claim_unsure_) {
+        claim_unsure_ = !executor_.guarded("looking for workflows that a failed claim has taken",
+                                           [&] { executor_.hand_back_orphans(); });
+        done = done && !claim_unsure_;
+    }
+    if (!done) hand_back_soon();
 }
 
 void Claimer::claim(const Round& round, std::int32_t room) {
@@ -258,13 +292,8 @@ void Claimer::claim(const Round& round, std::int32_t room) {
         }
     } catch (const std::exception& error) {
         log_to(executor_.log(), LogLevel::error, "a claim failed; trying again", {{"error", error.what()}});
-        std::lock_guard lock(mutex_);
-        for (const auto& [name, signals] : round.signals) {
-            if (const auto found = queues_.find(name); found != queues_.end()) {
-                found->second.not_before = seam::steady_now() + kAfterFailure;
-            }
-        }
-        return;
+        claim_unsure_ = true;
+        return hand_back_soon();
     }
     settle(round, rows, static_cast<std::int32_t>(rows.size()) >= room, contended);
     for (auto& row : rows) executor_.dispatch(std::move(row), lapse);

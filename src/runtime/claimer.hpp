@@ -48,6 +48,8 @@ class Claimer {
     void slot_freed(const std::string& queue) noexcept;
     /// Hands back, between two claims, what this executor holds in the database and no run here.
     void check_orphans() noexcept;
+    /// Runs were given up whose rows are to be handed back.
+    void hand_back_soon() noexcept;
     /// Something that bounds all claims has changed (a body began or ended, outcomes were committed).
     void look_again() noexcept;
 
@@ -75,6 +77,7 @@ class Claimer {
     Round next_round(std::int32_t room, seam::SteadyTime& wake_at);
     static std::int32_t free_slots(const Queue& queue);
     void claim(const Round& round, std::int32_t room);
+    void repair();
     void settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full,
                 bool contended);
 
@@ -86,6 +89,10 @@ class Claimer {
     bool poked_ = false;
     bool stopping_ = false;
     seam::Atomic<bool> orphans_due_{false};
+    std::optional<seam::SteadyTime> repair_at_;  // when to hand back what was given up
+    seam::SteadyTime repaired_at_{};
+    seam::Duration repair_pause_{};
+    bool claim_unsure_ = false;  // of the thread: a claim failed, and may have taken rows
     bool last_was_shared_ = false;
     seam::Atomic<bool> is_latest_{false};
     seam::Atomic<bool> starved_{false};  // claims wait for room

@@ -113,7 +113,7 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
         return;
     }
     if (limit > 0 && row.recovery_attempts > limit + 1) {
-        guarded("dead-lettering a workflow", [&] {
+        const bool done = guarded("dead-lettering a workflow", [&] {
             if (database().dead_letter(fence, row.recovery_attempts)) {
                 log_to(
                     log(), LogLevel::error,
@@ -121,14 +121,14 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
                     {{"workflow_id", row.workflow_id}, {"attempts", std::to_string(row.recovery_attempts)}});
             }
         });
+        if (!done) return abandon(fence, row.queue_name);
         claimer_.slot_freed(row.queue_name);
         return;
     }
     if (row.inputs_deferred) {
         if (!guarded("reading the inputs of a claimed workflow",
                      [&] { row.inputs = database().inputs(row.workflow_id); })) {
-            claimer_.slot_freed(row.queue_name);  // the orphan check hands it back
-            return;
+            return abandon(fence, row.queue_name);
         }
     }
     Run::Birth birth{.fence = fence,
@@ -207,7 +207,11 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
             log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over",
                    {{"workflow_id", run->id()}});
         }
-        release(run->fence(), run->birth().queue_name);
+        if (run->given_up()) {
+            abandon(run->fence(), run->birth().queue_name);
+        } else {
+            release(run->fence(), run->birth().queue_name);
+        }
         hub().notify_ended(run->id());
         return;
     }
@@ -250,7 +254,11 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
             log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over",
                    {{"workflow_id", run->id()}});
         }
-        release(run->fence(), run->birth().queue_name);
+        if (error) {
+            abandon(run->fence(), run->birth().queue_name);
+        } else {
+            release(run->fence(), run->birth().queue_name);
+        }
         // After the release: who registers a wait from now on looks at the database.
         if (recorded) {
             hub().deliver(*row);
@@ -271,6 +279,48 @@ void Executor::release(const sysdb::Fence& fence, const sysdb::Text& queue) noex
     std::lock_guard lock(mutex_);
     runs_.erase(fence);
     if (ending_) changed_.notify_all();
+}
+
+void Executor::abandon(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept {
+    {
+        std::lock_guard lock(mutex_);
+        runs_.erase(fence);
+        abandoned_.emplace(fence, queue);
+        if (ending_) changed_.notify_all();
+    }
+    claimer_.hand_back_soon();
+}
+
+bool Executor::hand_back_abandoned() {
+    std::map<sysdb::Fence, sysdb::Text> given_up;
+    {
+        std::lock_guard lock(mutex_);
+        given_up = abandoned_;
+    }
+    if (given_up.empty()) return true;
+    std::vector<sysdb::Fence> fences;
+    for (const auto& [fence, queue] : given_up) fences.push_back(fence);
+    std::vector<std::string> queues;
+    std::vector<bool> owned;
+    const bool asked = guarded("handing back workflows whose runs were given up", [&] {
+        queues = database().hand_back(lease_->row(), fences);
+        owned = database().still_owned(fences);  // a row that somebody had locked was passed over
+    });
+    if (!asked) return false;
+    bool all = true;
+    for (std::size_t i = 0; i < fences.size(); ++i) {
+        if (owned[i]) {
+            all = false;
+            continue;
+        }
+        {
+            std::lock_guard lock(mutex_);
+            abandoned_.erase(fences[i]);
+        }
+        if (const auto& queue = given_up.at(fences[i])) claimer_.slot_freed(*queue);
+    }
+    for (const auto& queue : queues) claimer_.has_work(queue);
+    return all;
 }
 
 void Executor::run_lost(const sysdb::Fence& fence, const std::string& status) {

@@ -124,6 +124,8 @@ class Executor {
     /// Throws UsageError if nobody has registered the queue.
     void check_queue(const std::string& queue);
     void hand_back_orphans();
+    /// Hands back the rows of runs that were given up, and frees their slots. False if some are left.
+    bool hand_back_abandoned();
 
    private:
     enum class Phase : std::uint8_t { configuring, launching, serving, stopping, stopped };
@@ -139,6 +141,8 @@ class Executor {
     void finish(const std::shared_ptr<Run>& run, bool success, std::string payload);
     void fail_claimed(const sysdb::ClaimedWorkflow& row, const std::exception_ptr& error);
     void release(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept;
+    /// The run is over and its row still PENDING and ours: its slot is free when the row has been handed back.
+    void abandon(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept;
     void add_run(const std::shared_ptr<Run>& run);
     void lost_lease();
     void stop_services() noexcept;
@@ -179,10 +183,11 @@ class Executor {
     seam::CondVar changed_;
     std::map<sysdb::Fence, std::shared_ptr<Run>> runs_;
     std::set<sysdb::Fence> reserved_;
-    std::size_t not_begun_ = 0;         // dispatched, its body not begun
-    std::size_t outcomes_pending_ = 0;  // submitted, not committed
-    bool ending_ = false;               // shutdown was asked for
-    seam::Mutex birth_mutex_;           // a reservation waits while orphans are looked for
+    std::map<sysdb::Fence, sysdb::Text> abandoned_;  // with their queues
+    std::size_t not_begun_ = 0;                      // dispatched, its body not begun
+    std::size_t outcomes_pending_ = 0;               // submitted, not committed
+    bool ending_ = false;                            // shutdown was asked for
+    seam::Mutex birth_mutex_;                        // a reservation waits while orphans are looked for
     seam::Mutex recheck_mutex_;
     seam::Mutex shutdown_mutex_;
     seam::Mutex queues_mutex_;  // of queue_options_ after launch

@@ -125,6 +125,12 @@ void Run::interrupt(Interrupt::Reason reason) noexcept {
     }
 }
 
+void Run::give_up(DatabaseErrorKind why) noexcept {
+    given_up_.store(true);
+    interrupt(why == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown
+                                               : Interrupt::Reason::lost_ownership);
+}
+
 void Run::notify() noexcept {
     std::lock_guard lock(mutex_);
     woken_.notify_all();
@@ -197,8 +203,7 @@ void Run::ensure_owned() {
                 log_to(executor_.log(), LogLevel::error,
                        "whether a run is still ours could not be asked; it is left to be recovered",
                        {{"workflow_id", id()}, {"error", error.what()}});
-                interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown
-                                                                    : Interrupt::Reason::lost_ownership);
+                give_up(error.kind());
             }
         }
     }
@@ -210,11 +215,10 @@ sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict o
         result = executor_.database().record_step(fence(), step, on_conflict);
     } catch (const DatabaseError& error) {
         // The body must not go on past a step without a record: the run ends here, its row stays PENDING, and is recovered.
-        const bool closed = error.kind() == DatabaseErrorKind::closed;
         log_to(executor_.log(), LogLevel::error,
                "a checkpoint could not be written; the workflow is left to be recovered",
                {{"workflow_id", id()}, {"step", step.function_name}, {"error", error.what()}});
-        interrupt(closed ? Interrupt::Reason::shutdown : Interrupt::Reason::lost_ownership);
+        give_up(error.kind());
         throw_if_interrupted();
     }
     switch (result.kind) {

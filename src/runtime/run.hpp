@@ -96,6 +96,9 @@ class Run : public std::enable_shared_from_this<Run> {
 
     // --- any thread
     void interrupt(Interrupt::Reason reason) noexcept;
+    /// Ends the run because the database refused what it needs; its row stays ours until it has been handed back.
+    void give_up(DatabaseErrorKind why) noexcept;
+    bool given_up() const noexcept { return given_up_.load(); }
     bool interrupted() const noexcept { return stop_.load() != kGoing; }
     std::optional<Interrupt::Reason> interrupt_reason() const noexcept;
     void throw_if_interrupted();
@@ -119,6 +122,7 @@ class Run : public std::enable_shared_from_this<Run> {
     seam::Atomic<int> stop_{kGoing};  // an Interrupt::Reason
     seam::Atomic<std::uint32_t> checked_lapse_;
     seam::Atomic<bool> ended_{false};
+    seam::Atomic<bool> given_up_{false};
     seam::Atomic<int> user_threads_{0};
 
     mutable seam::Mutex mutex_;

@@ -142,6 +142,44 @@ void told(SystemDatabase::Core& core, const std::vector<std::string>& queues) {
     tell_after_commit(core, {.queues = queues});
 }
 
+/// The queues that got rows. Not to be called inside a transaction.
+std::set<std::string> hand_back_rows(SystemDatabase::Core& core, const LeaseRow& mine,
+                                     std::span<const Fence> fences) {
+    std::set<std::string> all;
+    for (; !fences.empty(); fences = fences.subspan(std::min(fences.size(), kRowsAtOnce))) {
+        const auto batch = fences.first(std::min(fences.size(), kRowsAtOnce));
+        all.merge(core.with_lane(core.maintenance_lane, [&](sql::Connection& connection) {
+            std::set<std::string> queues;
+            sql::Transaction transaction(connection);
+            if (core.backend == sql::Backend::postgres) {
+                sql::TextArray ids;
+                sql::TextArray tokens;
+                for (const Fence& fence : batch) {
+                    ids.emplace_back(fence.workflow_id);
+                    tokens.emplace_back(fence.token);
+                }
+                add_queues(queues, connection.execute(kHandBack.postgres,
+                                                      {ids, tokens, std::string_view(mine.executor_id),
+                                                       std::string_view(mine.application_name),
+                                                       std::string_view(mine.incarnation)}));
+            } else {
+                for (const Fence& fence : batch) {
+                    add_queues(queues, connection.execute(
+                                           kHandBack.sqlite,
+                                           {std::string_view(fence.workflow_id),
+                                            std::string_view(fence.token), std::string_view(mine.executor_id),
+                                            std::string_view(mine.application_name),
+                                            std::string_view(mine.incarnation), core.clock.now_ms()}));
+                }
+            }
+            notify_in_transaction(core, connection, {.queues = distinct(queues)});
+            transaction.commit();
+            return queues;
+        }));
+    }
+    return all;
+}
+
 /// Rows PENDING under our id whose pair no run here holds.
 class Orphans {
    public:
@@ -197,45 +235,9 @@ class Orphans {
             return static_cast<std::int64_t>(rows.size());
         });
         page = next;
-        hand_back(orphans);
-        return count;
-    }
-
-    void hand_back(std::span<const Fence> orphans) {
         if (!orphans.empty()) seam::reach(seam::Situation::orphans_handed_back);
-        for (; !orphans.empty(); orphans = orphans.subspan(std::min(orphans.size(), kRowsAtOnce))) {
-            const auto batch = orphans.first(std::min(orphans.size(), kRowsAtOnce));
-            core_.with_lane(core_.maintenance_lane, [&](sql::Connection& connection) {
-                std::set<std::string> queues;
-                sql::Transaction transaction(connection);
-                if (core_.backend == sql::Backend::postgres) {
-                    sql::TextArray ids;
-                    sql::TextArray tokens;
-                    for (const Fence& fence : batch) {
-                        ids.emplace_back(fence.workflow_id);
-                        tokens.emplace_back(fence.token);
-                    }
-                    add_queues(queues, connection.execute(kHandBack.postgres,
-                                                          {ids, tokens, std::string_view(executor_id_),
-                                                           std::string_view(mine_.application_name),
-                                                           std::string_view(mine_.incarnation)}));
-                } else {
-                    for (const Fence& fence : batch) {
-                        add_queues(queues, connection.execute(
-                                               kHandBack.sqlite,
-                                               {std::string_view(fence.workflow_id),
-                                                std::string_view(fence.token), std::string_view(executor_id_),
-                                                std::string_view(mine_.application_name),
-                                                std::string_view(mine_.incarnation), core_.clock.now_ms()}));
-                    }
-                }
-                const auto names = distinct(queues);
-                notify_in_transaction(core_, connection, {.queues = names});
-                transaction.commit();
-                queues_.merge(queues);
-                return true;
-            });
-        }
+        queues_.merge(hand_back_rows(core_, mine_, orphans));
+        return count;
     }
 
     SystemDatabase::Core& core_;
@@ -320,6 +322,12 @@ std::vector<std::string> SystemDatabase::hand_back_orphans(const LeaseRow& mine,
                                                            std::span<const std::string> implemented,
                                                            Millis started_since) {
     return Orphans(*core_, mine, held, implemented).run(started_since);
+}
+
+std::vector<std::string> SystemDatabase::hand_back(const LeaseRow& mine, std::span<const Fence> fences) {
+    const auto queues = distinct(hand_back_rows(*core_, mine, fences));
+    told(*core_, queues);
+    return queues;
 }
 
 }  // namespace dbos::sysdb

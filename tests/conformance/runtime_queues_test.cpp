@@ -43,25 +43,26 @@ class QueueRunner : public dbos::test::AppTest {
                           : "(WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < " +
                                 text + ") SELECT n FROM g) AS g";
     }
-    /// Every claim fails from now on.
-    void break_claims() {
+    /// The database refuses a kind of write from now on.
+    void refuse(const std::string& write, const std::string& table, const std::string& condition) {
         if (postgres()) {
             execute(
-                "CREATE OR REPLACE FUNCTION @no_claims() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE "
-                "EXCEPTION "
-                "''no claims''; END'");
-            execute(
-                "CREATE TRIGGER no_claims BEFORE UPDATE ON @workflow_status FOR EACH ROW WHEN (OLD.status = "
-                "'ENQUEUED' AND NEW.status = 'PENDING') EXECUTE FUNCTION @no_claims()");
+                "CREATE OR REPLACE FUNCTION @refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "'BEGIN RAISE EXCEPTION ''refused''; END'");
+            execute("CREATE TRIGGER refused BEFORE " + write + " ON @" + table + " FOR EACH ROW WHEN (" +
+                    condition + ") EXECUTE FUNCTION @refuse()");
         } else {
-            execute(
-                "CREATE TRIGGER no_claims BEFORE UPDATE ON workflow_status WHEN OLD.status = 'ENQUEUED' AND "
-                "NEW.status = 'PENDING' BEGIN SELECT RAISE(ABORT, 'no claims'); END");
+            execute("CREATE TRIGGER refused BEFORE " + write + " ON " + table + " WHEN " + condition +
+                    " BEGIN SELECT RAISE(ABORT, 'refused'); END");
         }
     }
-    void mend_claims() {
-        execute(postgres() ? "DROP TRIGGER no_claims ON @workflow_status" : "DROP TRIGGER no_claims");
+    void accept(const std::string& table) {
+        execute(postgres() ? "DROP TRIGGER refused ON @" + table : "DROP TRIGGER refused");
     }
+    void break_claims() {
+        refuse("UPDATE", "workflow_status", "OLD.status = 'ENQUEUED' AND NEW.status = 'PENDING'");
+    }
+    void mend_claims() { accept("workflow_status"); }
 };
 DBOS_FOR_EVERY_DATABASE(QueueRunner);
 
@@ -116,6 +117,48 @@ TEST_P(QueueRunner, claims_that_fail_neither_leak_slots_nor_exceed_them) {
     }
     EXPECT_EQ(crowd.most(), 3);
     EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE status <> 'SUCCESS'"), "0");
+}
+
+TEST_P(QueueRunner, a_run_that_the_database_refuses_holds_its_slot_until_its_row_is_handed_back) {
+    dbos::App app(app_options());
+    std::atomic<int> refused{0};
+    std::set<std::string> pending;  // by one body at a time, if the limit holds
+    app.implement(Job, [&](dbos::Context& ctx, int n) {
+        if (n == 1) ++refused;
+        pending.insert(scalar("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'"));
+        return ctx.step("work", [&] { return n; });
+    });
+    app.register_queue({.name = "narrow", .worker_concurrency = 1});
+    app.launch();
+    refuse("INSERT", "operation_outputs", "NEW.workflow_uuid = 'refused'");
+    auto first = app.start_workflow(Job, {.queue_name = "narrow", .workflow_id = "refused"}, 1);
+    auto second = app.start_workflow(Job, {.queue_name = "narrow"}, 2);
+    ASSERT_TRUE(eventually([&] { return refused >= 3; }));
+    accept("operation_outputs");
+    EXPECT_EQ(first.get_result({.timeout = 30s}), 1);
+    EXPECT_EQ(second.get_result({.timeout = 30s}), 2);
+    EXPECT_EQ(pending, std::set<std::string>{"1"});
+}
+
+TEST_P(QueueRunner, a_refused_outcome_holds_its_slot_too) {
+    dbos::App app(app_options());
+    std::atomic<int> bodies{0};
+    std::set<std::string> pending;
+    app.implement(Job, [&](dbos::Context&, int n) {
+        ++bodies;
+        pending.insert(scalar("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'"));
+        return n;
+    });
+    app.register_queue({.name = "narrow", .worker_concurrency = 1});
+    app.launch();
+    refuse("UPDATE", "workflow_status", "NEW.status = 'SUCCESS' AND NEW.workflow_uuid = 'refused'");
+    auto first = app.start_workflow(Job, {.queue_name = "narrow", .workflow_id = "refused"}, 1);
+    auto second = app.start_workflow(Job, {.queue_name = "narrow"}, 2);
+    ASSERT_TRUE(eventually([&] { return bodies >= 2; }));
+    accept("workflow_status");
+    EXPECT_EQ(first.get_result({.timeout = 30s}), 1);
+    EXPECT_EQ(second.get_result({.timeout = 30s}), 2);
+    EXPECT_EQ(pending, std::set<std::string>{"1"});
 }
 
 TEST_P(QueueRunner, connections_that_die_under_claims_lose_nothing_and_exceed_no_limit) {

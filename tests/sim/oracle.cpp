@@ -19,8 +19,8 @@ std::string unquoted(const std::string& json) {
 
 }  // namespace
 
-Oracle::Oracle(std::string path, Nanos lease, bool rows_are_runs, const Known& known)
-    : path_(std::move(path)), lease_(lease), rows_are_runs_(rows_are_runs), known_(known) {}
+Oracle::Oracle(std::string path, Nanos lease, const Known& known)
+    : path_(std::move(path)), lease_(lease), known_(known) {}
 
 Oracle::~Oracle() {
     if (!database_) return;
@@ -153,7 +153,7 @@ void Oracle::judge_limits() {
         if (row.queue == kShared && ++shared[row.queue] > kSharedLimit)
             fail("more than " + std::to_string(kSharedLimit) +
                  " workflows of the queue \"shared\" are running");
-        if (rows_are_runs_ && row.queue == kNarrow && ++own[row.executor] > kNarrowLimit)
+        if (row.queue == kNarrow && ++own[row.executor] > kNarrowLimit)
             fail("executor " + row.executor + " runs more than " + std::to_string(kNarrowLimit) +
                  " workflow of the queue \"narrow\"");
     }

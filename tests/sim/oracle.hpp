@@ -18,10 +18,8 @@ namespace dbos::sim {
 
 class Oracle final : public StepWatch {
    public:
-    /// `lease`: no executor that renewed more recently than this may lose a row. `rows_are_runs`: the applications repeat
-    /// calls, so a row of the worker-limited queue that is PENDING is one that its executor runs; without, it may have been
-    /// left to be recovered, and only bodies are counted.
-    Oracle(std::string path, Nanos lease, bool rows_are_runs, const Known& known);
+    /// `lease`: no executor that renewed more recently than this may lose a row.
+    Oracle(std::string path, Nanos lease, const Known& known);
     ~Oracle() override;
 
     /// The process runs this executor.
@@ -59,7 +57,6 @@ class Oracle final : public StepWatch {
 
     const std::string path_;
     const Nanos lease_;
-    const bool rows_are_runs_;
     const Known& known_;
     sqlite3* database_ = nullptr;
     std::map<std::string, sqlite3_stmt*> statements_;

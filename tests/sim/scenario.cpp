@@ -118,9 +118,7 @@ namespace {
 class World {
    public:
     World(const Scenario& scenario, const std::string& database)
-        : scenario_(scenario),
-          dice_(scenario.plan.seed ^ 0x5eed),
-          oracle_(kPath, kLease, scenario.retry, known_) {
+        : scenario_(scenario), dice_(scenario.plan.seed ^ 0x5eed), oracle_(kPath, kLease, known_) {
         if (!scenario.fresh) vfs::put(kPath, database);
         instances_.resize(static_cast<std::size_t>(scenario.apps));
         on_commit = [this] { oracle_.committed(); };
