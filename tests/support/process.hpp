@@ -29,9 +29,10 @@ class Process {
         if (posix_spawn(&pid_, self.c_str(), nullptr, nullptr, argv.data(), environ) != 0)
             throw std::runtime_error("posix_spawn failed");
     }
-    Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+    Process(Process&& other) noexcept : pid_(std::exchange(other.pid_, -1)), code_(other.code_) {}
     Process& operator=(Process&& other) noexcept {
         std::swap(pid_, other.pid_);
+        std::swap(code_, other.code_);
         return *this;
     }
     ~Process() {
@@ -46,18 +47,23 @@ class Process {
     /// Waits for its end; the exit code, or minus the signal.
     int reap() {
         int status = 0;
-        if (pid_ <= 0 || waitpid(pid_, &status, 0) != pid_) return 0;
-        pid_ = -1;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+        if (pid_ > 0 && waitpid(pid_, &status, 0) == pid_) ended(status);
+        return code_;
     }
+    /// Once it is false, reap() tells how it ended.
     bool running() {
         int status = 0;
-        if (pid_ > 0 && waitpid(pid_, &status, WNOHANG) == pid_) pid_ = -1;
+        if (pid_ > 0 && waitpid(pid_, &status, WNOHANG) == pid_) ended(status);
         return pid_ > 0;
     }
 
    private:
+    void ended(int status) {
+        pid_ = -1;
+        code_ = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    }
     pid_t pid_ = -1;
+    int code_ = 0;
 };
 
 /// An append-only file that processes write whole lines to, one write(2) each.

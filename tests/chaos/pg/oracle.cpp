@@ -58,18 +58,20 @@ Attempts read_attempts(const test::SideLog& side) {
 
 void judge_outcomes(const std::map<std::string, Row>& rows, const Known& known, Verdict& verdict) {
     for (const std::string& id : known.all_accepted()) {
-        if (!rows.contains(id)) verdict.lost.push_back(id + " was accepted and has no row");
+        if (!rows.contains(id)) verdict.add("lost", id + " was accepted and has no row");
     }
     for (const auto& [id, value] : known.all_outcomes()) {
         const auto row = rows.find(id);
         const bool success = row != rows.end() && row->second.status == "SUCCESS";
         if (success != value.has_value() || (success && row->second.output != *value))
-            verdict.lost.push_back(
-                "the caller was told that " + id + " ended with " + value.value_or("an error") +
-                ", the row says " +
-                (row == rows.end() ? "nothing" : row->second.status + " " + row->second.output));
+            verdict.add("lost",
+                        "the caller was told that " + id + " ended with " + value.value_or("an error") +
+                            ", the row says " +
+                            (row == rows.end() ? "nothing" : row->second.status + " " + row->second.output));
     }
-    for (const std::string& what : known.all_wrong()) verdict.lost.push_back(what);
+    for (const auto& [word, all] : known.all_wrong()) {
+        for (const std::string& what : all) verdict.add(word.c_str(), what);
+    }
 }
 
 /// Records against bodies; returns what the outcome of each workflow must be.
@@ -89,10 +91,10 @@ std::map<std::string, std::string> judge_steps(sql::Connection& server, const At
         ++verdict.steps;
         expected[workflow] += value + ",";
         if (!names.insert(workflow + " " + text(records, i, 2)).second)
-            verdict.repeated.push_back(what + " is recorded under two numbers");
+            verdict.add("repeated", what + " is recorded under two numbers");
         const auto found = attempts.find(workflow + " " + number);
         if (found == attempts.end()) {
-            verdict.lost.push_back(what + " is recorded, but no body ever began");
+            verdict.add("lost", what + " is recorded, but no body ever began");
             continue;
         }
         bool ended = value.empty();  // the record of an error
@@ -101,11 +103,11 @@ std::map<std::string, std::string> judge_steps(sql::Connection& server, const At
             ended = ended || (attempt.value == value && attempt.ended);
             if (attempt.number == 1) ++executions;
             if (attempt.at_us > records.at(i, 4).integer())
-                verdict.repeated.push_back(what + " began again (" + attempt.value + ") " +
-                                           std::to_string(attempt.at_us - records.at(i, 4).integer()) +
-                                           " us after the record of " + value + " was committed");
+                verdict.add("repeated", what + " began again (" + attempt.value + ") " +
+                                            std::to_string(attempt.at_us - records.at(i, 4).integer()) +
+                                            " us after the record of " + value + " was committed");
         }
-        if (!ended) verdict.lost.push_back(what + " is recorded as " + value + ", which no body returned");
+        if (!ended) verdict.add("lost", what + " is recorded as " + value + ", which no body returned");
         if (executions > 1) verdict.begun_again += executions - 1;
     }
     return expected;
@@ -119,8 +121,8 @@ void judge_late_records(sql::Connection& server, Verdict& verdict) {
         "'ERROR', 'CANCELLED')"
         " AND pg_xact_commit_timestamp(o.xmin) > pg_xact_commit_timestamp(w.xmin)");
     for (std::size_t i = 0; i < late.size(); ++i)
-        verdict.repeated.push_back("step " + text(late, i, 1) + " of " + text(late, i, 0) +
-                                   " was recorded after the workflow had ended with " + text(late, i, 2));
+        verdict.add("repeated", "step " + text(late, i, 1) + " of " + text(late, i, 0) +
+                                    " was recorded after the workflow had ended with " + text(late, i, 2));
 }
 
 /// What parents must have made of their children, in the order of their starts.
@@ -139,6 +141,14 @@ std::map<std::string, std::string> results_of_children(sql::Connection& server,
     return results;
 }
 
+std::set<std::string> workflows_with_failed_steps(sql::Connection& server) {
+    const auto rows =
+        server.query("SELECT DISTINCT workflow_uuid FROM @operation_outputs WHERE error IS NOT NULL");
+    std::set<std::string> failed;
+    for (std::size_t i = 0; i < rows.size(); ++i) failed.insert(text(rows, i, 0));
+    return failed;
+}
+
 }  // namespace
 
 std::vector<std::string> unfinished(sql::Connection& server) {
@@ -153,23 +163,27 @@ std::vector<std::string> unfinished(sql::Connection& server) {
     return found;
 }
 
-Verdict judge(sql::Connection& server, const Known& known, const test::SideLog& side) {
+Verdict judge(sql::Connection& server, const Known& known, const test::SideLog& side,
+              const Timeline& timeline) {
     Verdict verdict;
     const auto rows = read_rows(server);
     verdict.workflows = rows.size();
-    verdict.stranded = unfinished(server);
+    for (const std::string& what : unfinished(server)) verdict.add("stranded", what);
     judge_outcomes(rows, known, verdict);
     const auto from_steps = judge_steps(server, read_attempts(side), verdict);
     judge_late_records(server, verdict);
+    judge_history(server, side, timeline, verdict);
     const auto from_children = results_of_children(server, rows);
+    const auto failed = workflows_with_failed_steps(server);
     for (const auto& [id, row] : rows) {
+        if (row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED" || (row.status == "ERROR" && !failed.contains(id)))
+            verdict.add("lost", id + " ended with " + row.status + ", but no step of it has failed");
         if (row.status != "SUCCESS") continue;
         const auto& expected = row.name == "parent" ? from_children : from_steps;
         const auto found = expected.find(id);
         if (found == expected.end() || found->second != row.output)
-            verdict.lost.push_back("the outcome of " + id +
-                                   " does not follow from its records: " + row.output + " against " +
-                                   (found == expected.end() ? "nothing" : found->second));
+            verdict.add("lost", "the outcome of " + id + " does not follow from its records: " + row.output +
+                                    " against " + (found == expected.end() ? "nothing" : found->second));
     }
     return verdict;
 }

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -14,16 +15,23 @@
 #include <system_error>
 #include <vector>
 
+#include "chaos/pg/workload.hpp"
+
 namespace dbos::chaos {
 
 namespace {
 
-constexpr std::uint64_t kCutOneIn = 2'500;     // messages, of either side
-constexpr std::uint64_t kSwallowOneIn = 30;    // synchronisations
-constexpr std::uint64_t kDelayOneIn = 60;      // messages: up to 30 ms
-constexpr std::uint64_t kStallOneIn = 15'000;  // messages: up to twice a lease
-constexpr int kDelayMs = 30, kStallMs = 4'000;
+constexpr std::uint64_t kCutOneIn = 2'500;   // messages, of either side
+constexpr std::uint64_t kSwallowOneIn = 30;  // synchronisations
+constexpr std::uint64_t kSwallowOfClientOneIn = 10;
+constexpr std::uint64_t kDelayOneIn = 60;   // messages: up to kDelayMs
+constexpr std::uint64_t kStallOneIn = 400;  // synchronisations: the server takes longer than half a lease
+constexpr int kDelayMs = 30, kStallAtLeastMs = kLeaseMs / 2 + 1, kStallAtMostMs = 2 * kLeaseMs;
 constexpr int kPollMs = 200;
+constexpr auto kAcceptPause = std::chrono::milliseconds(5);
+// Outside of the ports that the kernel gives to clients: nobody else takes ours while nobody listens.
+constexpr int kFirstPort = 20'000, kPorts = 12'000;
+constexpr int kPortsToTry = 100;
 
 // Codes in place of the protocol version (PostgreSQL, "Message Formats").
 constexpr std::uint32_t kCancelRequest = 80877102, kSslRequest = 80877103, kGssRequest = 80877104;
@@ -51,6 +59,14 @@ sockaddr_in loopback(int port) {
     address.sin_port = htons(static_cast<std::uint16_t>(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     return address;
+}
+
+/// Whether a command's tag says that something was written.
+bool writes(std::string_view complete) {
+    const std::string_view tag = complete.substr(std::min<std::size_t>(complete.size(), 5));
+    if (tag.starts_with("COMMIT")) return true;
+    const bool changes = tag.starts_with("INSERT") || tag.starts_with("UPDATE") || tag.starts_with("DELETE");
+    return changes && !tag.ends_with(std::string_view(" 0\0", 3));
 }
 
 template <class Address>
@@ -166,13 +182,17 @@ class Proxy::Link {
                 }
                 started_ = true;
                 asks_for_reply = code != kCancelRequest;
+                of_client_ = message.find("chaos.actor=client") != std::string::npos;
             } else {
                 asks_for_reply = message[0] == 'S' || message[0] == 'Q';
             }
             if (!withholding() && !fault()) return false;
             if (asks_for_reply) {
+                stall();
                 ++asked_;
-                if (swallow_at_ == 0 && proxy_.faults_ && random_.one_in(kSwallowOneIn)) swallow_at_ = asked_;
+                if (swallow_at_ == 0 && proxy_.faults_ &&
+                    random_.one_in(of_client_ ? kSwallowOfClientOneIn : kSwallowOneIn))
+                    swallow_at_ = asked_;
             }
             if (!send_all(server_, message)) return false;
         }
@@ -186,7 +206,7 @@ class Proxy::Link {
             const bool ready = message[0] == 'Z';
             if (withholding()) {
                 withheld_.push_back(message);
-                if (ready) return swallow();
+                if (ready) return swallow(message.back() == 'I');
                 continue;
             }
             if (!fault()) return false;
@@ -199,13 +219,18 @@ class Proxy::Link {
     /// The replies that come now belong to the synchronisation whose acknowledgement is swallowed.
     bool withholding() const { return swallow_at_ != 0 && ready_ + 1 == swallow_at_; }
 
-    /// All of it is executed, and committed if it says so. The client gets some of the replies at most. Always false.
-    bool swallow() {
+    /// All of it is executed, and committed unless a transaction is open. The client gets some of the replies at most.
+    /// Always false.
+    bool swallow(bool committed) {
         for (std::uint64_t left = random_.below(withheld_.size()), i = 0; i < left; ++i) {
             if (!send_all(client_, withheld_[i])) break;
         }
         ++proxy_.swallowed_;
         ++proxy_.cuts_;
+        const bool wrote = std::ranges::any_of(
+            withheld_, [](const std::string& one) { return one[0] == 'C' && writes(one); });
+        if (committed && wrote) ++proxy_.swallowed_commits_;
+        if (committed && wrote && of_client_) ++proxy_.swallowed_of_client_;
         return false;
     }
 
@@ -217,13 +242,19 @@ class Proxy::Link {
             ++proxy_.cuts_;
             return false;
         }
-        const bool stall = random_.one_in(kStallOneIn);
-        if (stall || random_.one_in(kDelayOneIn)) {
+        if (random_.one_in(kDelayOneIn)) {
             ++proxy_.delays_;
-            std::this_thread::sleep_for(
-                std::chrono::milliseconds(random_.between(1, stall ? kStallMs : kDelayMs)));
+            std::this_thread::sleep_for(std::chrono::milliseconds(random_.between(1, kDelayMs)));
         }
         return true;
+    }
+
+    /// A statement that takes long: what came before the Sync is executed, holds its locks, and is not committed.
+    void stall() {
+        if (!proxy_.faults_ || !random_.one_in(kStallOneIn)) return;
+        ++proxy_.stalls_;
+        std::this_thread::sleep_for(
+            std::chrono::milliseconds(random_.between(kStallAtLeastMs, kStallAtMostMs)));
     }
 
     Proxy& proxy_;
@@ -232,7 +263,7 @@ class Proxy::Link {
     int server_ = -1;
     std::string from_client_, from_server_;
     std::vector<std::string> withheld_;
-    bool started_ = false;
+    bool started_ = false, of_client_ = false;
     std::uint64_t asked_ = 0, ready_ = 0;  // synchronisations, and acknowledgements
     std::uint64_t swallow_at_ = 0;         // number of the one whose acknowledgement is swallowed; 0 = none
     std::atomic<bool> cut_{false}, done_{false};
@@ -240,17 +271,12 @@ class Proxy::Link {
 
 Proxy::Proxy(Upstream upstream, std::string directory, std::uint64_t seed)
     : upstream_(std::move(upstream)), directory_(std::move(directory)), seed_(seed) {
-    tcp_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address = loopback(0);
-    socklen_t size = sizeof address;
-    if (tcp_ < 0 || ::bind(tcp_, any(address), sizeof address) != 0 || ::listen(tcp_, 100) != 0 ||
-        ::getsockname(tcp_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-        fail("the proxy cannot listen on 127.0.0.1");
-    port_ = ntohs(address.sin_port);
-    unix_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const sockaddr_un path = unix_address(directory_ + "/.s.PGSQL." + std::to_string(port_));
-    if (unix_ < 0 || ::bind(unix_, any(path), sizeof path) != 0 || ::listen(unix_, 100) != 0)
-        fail("the proxy cannot listen on a Unix socket");
+    Random random(seed_, 0);
+    for (int i = 0; port_ == 0 && i < kPortsToTry; ++i) {
+        port_ = kFirstPort + static_cast<int>(random.below(kPorts));
+        if (!listen()) port_ = 0;
+    }
+    if (port_ == 0) fail("the proxy cannot listen on 127.0.0.1 and on a Unix socket");
     acceptor_ = std::thread([this] { accept_all(); });
 }
 
@@ -258,24 +284,60 @@ Proxy::~Proxy() {
     ending_ = true;
     acceptor_.join();
     reap(true);
-    ::close(tcp_);
-    ::close(unix_);
+    deafen();
 }
+
+bool Proxy::listen() {
+    const int on = 1;
+    tcp_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    unix_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const sockaddr_in address = loopback(port_);
+    const sockaddr_un path = unix_address(socket_path());
+    if (tcp_ >= 0 && unix_ >= 0 && ::setsockopt(tcp_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        ::bind(tcp_, any(address), sizeof address) == 0 && ::listen(tcp_, 100) == 0 &&
+        ::bind(unix_, any(path), sizeof path) == 0 && ::listen(unix_, 100) == 0)
+        return true;
+    deafen();
+    return false;
+}
+
+void Proxy::deafen() {
+    for (int* one : {&tcp_, &unix_}) {
+        if (*one >= 0) ::close(*one);
+        *one = -1;
+    }
+    ::unlink(socket_path().c_str());
+}
+
+std::string Proxy::socket_path() const { return directory_ + "/.s.PGSQL." + std::to_string(port_); }
 
 void Proxy::refuse(bool on) {
     refusing_ = on;
-    if (!on) return;
+    if (on) cut_all();
+}
+
+void Proxy::gone(bool on) {
+    const std::lock_guard lock(listening_);
+    if (on) {
+        deafen();
+        cut_all();
+    } else if (tcp_ < 0 && !listen()) {
+        fail("the proxy cannot listen again");
+    }
+}
+
+void Proxy::cut_all() {
     const std::lock_guard lock(mutex_);
     for (Entry& entry : links_) entry.link->cut();
 }
 
 void Proxy::accept_all() {
     while (!ending_) {
-        pollfd listening[] = {{tcp_, POLLIN, 0}, {unix_, POLLIN, 0}};
-        ::poll(listening, 2, kPollMs);
-        for (const pollfd& one : listening) {
-            if (one.revents == 0) continue;
-            const int client = ::accept4(one.fd, nullptr, nullptr, SOCK_CLOEXEC);
+        std::this_thread::sleep_for(kAcceptPause);
+        const std::lock_guard lock(listening_);
+        for (const int listening : {tcp_, unix_}) {
+            if (listening < 0) continue;
+            const int client = ::accept4(listening, nullptr, nullptr, SOCK_CLOEXEC);
             if (client >= 0) start(client);
         }
         reap(false);

@@ -8,7 +8,9 @@
 #include <stdexcept>
 #include <thread>
 
+#include "chaos/pg/misbehave.hpp"
 #include "chaos/pg/random.hpp"
+#include "chaos/pg/timeline.hpp"
 #include "support/process.hpp"
 
 namespace dbos::chaos {
@@ -18,9 +20,13 @@ namespace {
 using std::chrono::milliseconds;
 using test::SideLog;
 
+constexpr auto kDeaf = std::chrono::seconds(12);
+
 struct StepPlan {
     int takes_ms = 0;
     int failures = 0;  // attempts that fail
+    int attempts = 3;  // if one fails
+    double backoff_rate = 2;
 };
 
 StepPlan plan_step(Random& shape) {
@@ -35,38 +41,64 @@ StepPlan plan_step(Random& shape) {
 /// The side of the bodies that must be known outside of the database.
 class Bodies {
    public:
-    explicit Bodies(SideLog side) : side_(std::move(side)) {}
+    Bodies(SideLog side, const Misbehaviour& wrong) : side_(std::move(side)), wrong_(wrong) {}
 
+    std::string workflow(Context& ctx, const std::function<std::string()>& body) {
+        const std::string what = ctx.workflow_id() + " " + std::to_string(getpid()) + " ";
+        write("enter " + what);
+        struct Leave {
+            const Bodies& bodies;
+            const std::string& what;
+            ~Leave() { bodies.write("leave " + what); }
+        } const leave{*this, what};
+        if (!wrong_.is("deaf")) return body();
+        try {
+            return body();
+        } catch (const Interrupt&) {
+            std::this_thread::sleep_for(kDeaf);
+            throw;
+        }
+    }
     std::string step(Context& ctx, const std::string& name, const StepPlan& plan) {
-        return ctx.step(Name::dynamic(name), body(plan), options(plan));
+        int number = 0;
+        const auto value = ctx.step(
+            Name::dynamic(name),
+            [&](StepContext& step) {
+                number = step.step_id();
+                return run(step, plan);
+            },
+            options(plan));
+        if (number > 0 && wrong_.is("body-twice")) {
+            StepContext again(ctx.workflow_id(), number, 1, 1, {});
+            run(again, {});
+        }
+        return value;
     }
     auto async_step(Context& ctx, const std::string& name, const StepPlan& plan) {
-        return ctx.async_step(Name::dynamic(name), body(plan), options(plan));
+        return ctx.async_step(
+            Name::dynamic(name), [this, plan](StepContext& step) { return run(step, plan); }, options(plan));
     }
 
    private:
     static StepOptions options(const StepPlan& plan) {
-        return {.max_attempts = plan.failures > 0 ? 3 : 1, .interval = milliseconds(50)};
+        return {.max_attempts = plan.failures > 0 ? plan.attempts : 1,
+                .interval = milliseconds(50),
+                .backoff_rate = plan.backoff_rate};
     }
-    std::function<std::string(StepContext&)> body(const StepPlan& plan) {
-        return [this, plan](StepContext& step) {
-            const std::string value = std::to_string(getpid()) + "." + std::to_string(++count_);
-            const std::string what = step.workflow_id() + " " + std::to_string(step.step_id()) + " " + value +
-                                     " " + std::to_string(step.attempt()) + " ";
-            write("begin " + what);
-            std::this_thread::sleep_for(milliseconds(plan.takes_ms));
-            if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
-            write("end " + what);
-            return value;
-        };
+    std::string run(StepContext& step, const StepPlan& plan) {
+        const std::string value = std::to_string(getpid()) + "." + std::to_string(++count_);
+        const std::string what = step.workflow_id() + " " + std::to_string(step.step_id()) + " " + value +
+                                 " " + std::to_string(step.attempt()) + " ";
+        write("begin " + what);
+        std::this_thread::sleep_for(milliseconds(plan.takes_ms));
+        if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
+        write("end " + what);
+        return value;
     }
-    void write(const std::string& line) const {
-        const auto now = std::chrono::system_clock::now().time_since_epoch();
-        side_.write(line +
-                    std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(now).count()));
-    }
+    void write(const std::string& line) const { side_.write(line + std::to_string(now_us())); }
 
     const SideLog side_;
+    const Misbehaviour& wrong_;
     std::atomic<std::uint64_t> count_{0};
 };
 
@@ -120,13 +152,18 @@ std::string parent(Bodies& bodies, Context& ctx, std::int64_t seed) {
     return result;
 }
 
+std::string stubborn(Bodies& bodies, Context& ctx, std::int64_t) {
+    return bodies.step(ctx, "step 0", {.failures = 200, .attempts = 201, .backoff_rate = 1}) + ",";
+}
+
 }  // namespace
 
 int work(const std::vector<std::string>& arguments) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    Misbehaviour wrong(arguments.size() > 5 ? arguments[5] : "");
     AppOptions options;
     options.name = kApplication;
-    options.system_database_url = arguments.at(1);
+    options.system_database_url = arguments.at(1) + "&options=-c%20chaos.actor%3D" + std::to_string(getpid());
     options.dbos_system_schema = arguments.at(2);
     options.lease_duration = milliseconds(kLeaseMs);
     options.lease_renewal = milliseconds(kRenewalMs);
@@ -134,26 +171,34 @@ int work(const std::vector<std::string>& arguments) {
         log.write(to_logfmt(record));
     };
     const SideLog side(arguments.at(3));
-    Bodies bodies(side);
+    Bodies bodies(side, wrong);
     App app(options);
     const auto implement = [&](const auto& contract, auto body) {
-        app.implement(contract,
-                      [&bodies, body](Context& ctx, std::int64_t seed) { return body(bodies, ctx, seed); });
+        app.implement(contract, [&bodies, body](Context& ctx, std::int64_t seed) {
+            return bodies.workflow(ctx, [&] { return body(bodies, ctx, seed); });
+        });
     };
     implement(Chain, chain);
     implement(Sleeper, sleeper);
     implement(Fan, fan);
     implement(Parent, parent);
+    implement(Stubborn, stubborn);
+    constexpr std::int64_t kTooMany = 50;
+    const auto limit = [&](const char* how, std::size_t right) {
+        return wrong.is(how) ? kTooMany : static_cast<std::int64_t>(right);
+    };
     app.register_queue({.name = kWide});
-    app.register_queue({.name = kNarrow, .worker_concurrency = 3});
-    app.register_queue({.name = kShared, .concurrency = 4});
+    app.register_queue({.name = kNarrow, .worker_concurrency = limit("wide-narrow", kNarrowLimit)});
+    app.register_queue({.name = kShared, .concurrency = limit("wide-shared", kSharedLimit)});
     try {
         app.launch();
-    } catch (const Error& error) {  // no connection: whoever runs the workers starts another one
+    } catch (const DatabaseError& error) {  // whoever runs the workers starts another one
         SideLog(arguments.at(4)).write(std::string("launch failed: ") + error.what());
-        return kNotLaunched;
+        if (error.transient()) return kNotLaunched;
+        throw;
     }
     side.write("up " + std::to_string(getpid()));
+    wrong.start(options.system_database_url, options.dbos_system_schema, app.executor_id());
     app.wait();
     return 0;
 }

@@ -1,4 +1,4 @@
-// What the workers of a chaos run do: workflows whose course their argument says, and a side log of every step that begins.
+// What the workers of a chaos run do: workflows whose course their argument says, and a side log of every body.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,9 @@ namespace dbos::chaos {
 
 inline constexpr const char* kApplication = "chaos";
 inline constexpr const char* kWide = "wide";      // without limits
-inline constexpr const char* kNarrow = "narrow";  // worker_concurrency 3
-inline constexpr const char* kShared = "shared";  // concurrency 4
+inline constexpr const char* kNarrow = "narrow";  // worker_concurrency kNarrowLimit
+inline constexpr const char* kShared = "shared";  // concurrency kSharedLimit
+inline constexpr std::size_t kNarrowLimit = 3, kSharedLimit = 4;
 inline constexpr int kLeaseMs = 2'000, kRenewalMs = 500;
 inline constexpr int kNotLaunched = 3;  // exit code of a worker that could not reach the database
 
@@ -22,9 +23,14 @@ inline constexpr auto Sleeper =
 inline constexpr auto Fan = workflow<std::string(std::int64_t)>("fan");  // steps at once
 inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");  // queued and direct children
 
-/// The worker process: `arguments` are --worker, URL, schema, side log, log file. Ends with SIGTERM. The side log gets
-/// `up PID` and, for every attempt of a step, `begin WORKFLOW STEP VALUE ATTEMPT MICROSECONDS` before its work and the same with
-/// `end` after it (attempts from 1, time of the system clock); VALUE is what the step returns, new each time.
+inline constexpr auto Stubborn =
+    workflow<std::string(std::int64_t)>("stubborn");  // one step that fails again and again, for ten seconds
+
+/// The worker process: `arguments` are --worker, URL, schema, side log, log file and, if it is to do what the oracles must
+/// find, how (misbehave.hpp). Ends with SIGTERM. The side log gets `up PID`, and with times of the system clock
+/// `enter WORKFLOW PID MICROSECONDS` and `leave …` around every body of a workflow, and for every attempt of a step
+/// `begin WORKFLOW STEP VALUE ATTEMPT MICROSECONDS` before its work and the same with `end` after it (attempts from 1). VALUE is
+/// what the step returns, `PID.` and a number, new each time.
 int work(const std::vector<std::string>& arguments);
 
 }  // namespace dbos::chaos
