@@ -1,5 +1,7 @@
 #include "chaos/pg/callers.hpp"
 
+#include <deque>
+
 #include "chaos/pg/workload.hpp"
 
 namespace dbos::chaos {
@@ -10,6 +12,7 @@ using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 
 constexpr auto kBluntPause = 50ms;
+constexpr std::size_t kWaiting = 10;  // workflows of a thread that may be under way when it starts more
 
 enum Kind : std::uint64_t { parent, sleeper, fan, stubborn, chain, kinds = 12 };  // the rest is chains
 
@@ -40,8 +43,8 @@ void Callers::join() {
 
 void Callers::drive(std::uint64_t thread) {
     Random random(seed_, 100 + thread);
+    std::deque<Handle> handles;
     for (std::uint64_t round = 0; Clock::now() < end_; ++round) {
-        std::vector<Handle> handles;
         const auto count = 1 + random.below(6);
         for (std::uint64_t i = 0; i < count; ++i) {
             const std::string id =
@@ -52,12 +55,13 @@ void Callers::drive(std::uint64_t thread) {
                 known_.wrong("lost", "a call about " + id + " failed: " + error.what());
             }
         }
-        for (auto& handle : handles) wait(handle);
+        for (; handles.size() > kWaiting; handles.pop_front()) wait(handles.front());
     }
+    for (auto& handle : handles) wait(handle);
 }
 
 Callers::Handle Callers::enqueue(Random& random, const std::string& id) {
-    const char* queues[] = {kWide, kWide, kNarrow, kShared};
+    const char* queues[] = {kWide, kWide, kWide, kWide, kNarrow, kShared};
     EnqueueOptions options{.queue_name = queues[random.below(std::size(queues))], .workflow_id = id};
     if (random.one_in(4)) options.deduplication_id = "d-" + id;
     if (random.one_in(6)) options.delay = milliseconds(random.between(1, 1'500));

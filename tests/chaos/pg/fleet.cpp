@@ -108,9 +108,11 @@ void Fleet::judge_end(std::size_t i) {
         return;
     }
     // SIGTERM ends a process that has not come so far as to handle it.
-    if (worker.asked && (code == 0 || (code == -SIGTERM && side_.count("up " + std::to_string(worker.pid)) == 0)))
+    if (worker.asked &&
+        (code == 0 || (code == -SIGTERM && side_.count("up " + std::to_string(worker.pid)) == 0)))
         return;
-    complaint_("worker " + std::to_string(worker.pid) + (worker.asked ? ", asked to end," : "") + " has ended with " +
+    complaint_("worker " + std::to_string(worker.pid) + (worker.asked ? ", asked to end," : "") +
+               " has ended with " +
                (code < 0 ? "signal " + std::to_string(-code) : "exit code " + std::to_string(code)) +
                last_lines(i));
 }

@@ -23,10 +23,7 @@ class Fleet {
     /// Hears of every end that nobody asked for, in words with the last lines of the log.
     using Complaint = std::function<void(const std::string&)>;
     Fleet(Command command, Complaint complaint, const test::SideLog& side, Timeline& timeline)
-        : command_(std::move(command)),
-          complaint_(std::move(complaint)),
-          side_(side),
-          timeline_(timeline) {}
+        : command_(std::move(command)), complaint_(std::move(complaint)), side_(side), timeline_(timeline) {}
 
     void start_all();
     /// While on, a worker may fail to launch for want of a connection.

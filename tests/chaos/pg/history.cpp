@@ -17,8 +17,8 @@ constexpr Micros kSeenOutage = 3 * kSecond / 2;
 constexpr Micros kCancelLimit = 8 * kSecond;
 
 struct Event {
-    std::string kind, subject, actor, verb, old_status, status, old_owner, owner, old_executor, executor, queue,
-        old_outcome, outcome;
+    std::string kind, subject, actor, verb, old_status, status, old_owner, owner, old_executor, executor,
+        queue, old_outcome, outcome;
     int pid = 0;
     std::int64_t expires_at_ms = 0;
     Micros at = 0;  // of the commit
@@ -64,7 +64,8 @@ class History {
         } else if (event.kind == "row") {
             row(event);
         } else if (event.verb == "DELETE") {
-            verdict_.add("lost", "the " + event.kind + " of " + event.subject + " was deleted: " + event.old_outcome);
+            verdict_.add("lost",
+                         "the " + event.kind + " of " + event.subject + " was deleted: " + event.old_outcome);
         } else {
             verdict_.add("changed", "the " + event.kind + " of " + event.subject + " has changed from " +
                                         event.old_outcome + " to " + event.outcome);
@@ -110,7 +111,8 @@ class History {
         if (over && !over_) {
             std::string all;
             for (const auto& id : shared_) all += " " + id;
-            verdict_.add("limits", std::to_string(shared_.size()) + " workflows of the queue shared ran at once at " +
+            verdict_.add("limits", std::to_string(shared_.size()) +
+                                       " workflows of the queue shared ran at once at " +
                                        std::to_string(at_) + ":" + all);
         }
         over_ = over;
@@ -218,8 +220,8 @@ class Bodies {
         const Micros late = at - cancelled->second - timeline_.away(pid, {cancelled->second, at});
         verdict_.slowest_cancel_us = std::max(verdict_.slowest_cancel_us, late);
         if (late > kCancelLimit)
-            verdict_.add("deaf", workflow + " was cancelled, and " + what + " in " + std::to_string(pid) + " " +
-                                     milliseconds(late) + " later (" + std::to_string(at) + ")");
+            verdict_.add("deaf", workflow + " was cancelled, and " + what + " in " + std::to_string(pid) +
+                                     " " + milliseconds(late) + " later (" + std::to_string(at) + ")");
         return true;
     }
 

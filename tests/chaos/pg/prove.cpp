@@ -54,8 +54,8 @@ int prove() {
     failed += expect("--calm --seconds 1 --every-kind", 1, "unreached") ? 0 : 1;
     for (const Proof& proof : proofs()) {
         const bool slow = std::strcmp(proof.finding, "deaf") == 0;  // it takes longer than what is allowed
-        const std::string arguments = std::string("--calm --seconds 4 --drain ") + (slow ? "30" : "8") +
-                                      " --misbehave " + proof.how;
+        const std::string arguments =
+            std::string("--calm --seconds 4 --drain ") + (slow ? "30" : "8") + " --misbehave " + proof.how;
         failed += expect(arguments, 1, proof.finding) ? 0 : 1;
         ++total;
     }

@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr auto kEveryKindFrom = 60s;
-constexpr auto kBetweenRareFaults = 7s;
+constexpr auto kBetweenRareFaults = 10s;
 
 class Run {
    public:
@@ -62,7 +62,7 @@ class Run {
         Callers callers(client_options(), settings_.seed, end, give_up, known_);
         next_rare_ = Clock::now() + kBetweenRareFaults / 2;
         while (Clock::now() < end) {
-            std::this_thread::sleep_for(milliseconds(random_.between(50, 500)));
+            std::this_thread::sleep_for(milliseconds(random_.between(50, 700)));
             if (!settings_.calm) disturb();
             fleet_.revive();
         }
@@ -91,9 +91,12 @@ class Run {
                "&port=" + std::to_string(proxy_.port()) + "&sslmode=disable&gssencmode=disable";
     }
     std::vector<std::string> command(std::size_t i) const {
-        return {"--worker",    url(i % 2 == 0),
-                database_.schema(), side_.path(),
-                directory_ + "/worker" + std::to_string(i) + ".log", settings_.misbehave};
+        return {"--worker",
+                url(i % 2 == 0),
+                database_.schema(),
+                side_.path(),
+                directory_ + "/worker" + std::to_string(i) + ".log",
+                settings_.misbehave};
     }
     ClientOptions client_options() const {
         ClientOptions options;
@@ -137,9 +140,7 @@ class Run {
     milliseconds up_to_two_leases() { return milliseconds(random_.between(100, 2 * kLeaseMs)); }
     milliseconds an_outage() { return milliseconds(random_.between(kLeaseMs / 2, 2 * kLeaseMs)); }
 
-    void kill() {
-        kills_ += fleet_.kill(somebody(), random_.one_in(2) ? 0ms : up_to_two_leases()) ? 1 : 0;
-    }
+    void kill() { kills_ += fleet_.kill(somebody(), random_.one_in(2) ? 0ms : up_to_two_leases()) ? 1 : 0; }
     void stop() { stops_ += fleet_.stop(somebody(), up_to_two_leases()) ? 1 : 0; }
     void terminate() { shutdowns_ += fleet_.terminate(somebody()) ? 1 : 0; }
     void stop_long() {
@@ -153,9 +154,8 @@ class Run {
     void hold_rows() {
         if (holder_.valid() && holder_.wait_for(0s) != std::future_status::ready) return;
         if (holder_.valid()) rows_held_ += holder_.get();
-        holder_ = std::async(std::launch::async, [this, duration = an_outage()] {
-            return server_.hold_rows(duration);
-        });
+        holder_ = std::async(std::launch::async,
+                             [this, duration = an_outage()] { return server_.hold_rows(duration); });
     }
     void refuse() {
         if (unreachable_) return;
