@@ -64,7 +64,8 @@ bool Fleet::start_now(std::size_t i) {
 
 void Fleet::ask_to_end(Worker& worker, int signal) {
     if (worker.stopped) timeline_.stopped(worker.pid, {worker.stopped_since, now_us()});
-    timeline_.lived_until(worker.pid, now_us());
+    const Micros now = now_us();
+    timeline_.lived_until(worker.pid, worker.process->running() ? now : worker.seen_at);
     worker.asked = true;
     worker.asked_at = Clock::now();
     worker.process->kill(signal);

@@ -143,12 +143,9 @@ void Server::restart() const {
     if (::geteuid() == 0)  // the server refuses to run as root
         command = {"setpriv", "--reuid=" + std::to_string(owner.st_uid),
                    "--regid=" + std::to_string(owner.st_gid), "--clear-groups"};
-    for (const char* word : {"restart", "-s", "-w", "-m", "immediate"}) {
-        if (std::strcmp(word, "restart") == 0)
-            command.push_back(environment("DBOS_TEST_POSTGRES_BIN") + "/pg_ctl");
-        command.push_back(word);
-    }
-    command.insert(command.end(), {"-t", "60", "-D", data, "-l", data + "/../server.log"});
+    command.push_back(environment("DBOS_TEST_POSTGRES_BIN") + "/pg_ctl");
+    command.insert(command.end(), {"restart", "-s", "-w", "-m", "immediate", "-t", "60", "-D", data, "-l",
+                                   data + "/../server.log"});
     if (const int code = run(command); code != 0)
         throw std::runtime_error("pg_ctl restart ended with " + std::to_string(code) + "; see " + data +
                                  "/../server.log");
