@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 
 namespace dbos::core {
@@ -26,6 +27,7 @@ void LapseJudge::renewed(seam::Duration sent) {
 }
 
 void LapseJudge::tick_failed() {
+    if (seam::planted(seam::Bug::evidence_survives_failed_tick)) return;
     last_tick_.reset();
     neighbours_.clear();
 }
@@ -36,6 +38,7 @@ void LapseJudge::acquit(const std::string& executor_id, const std::string& incar
 }
 
 bool LapseJudge::evidence_holds(seam::Duration sent, seam::Duration received) const {
+    if (seam::planted(seam::Bug::evidence_survives_gaps)) return true;
     // Until the answer: a tick that hung is a gap like one that failed.
     return last_tick_ && received - *last_tick_ <= options_.tick_gap && renewed_ &&
            sent - *renewed_ <= options_.renewal_gap;
@@ -65,7 +68,8 @@ LapseJudge::Finding LapseJudge::judge(Record& record, const ObservedLease& lease
     }
     const seam::Duration needed =
         std::max<seam::Duration>(options_.lease, std::chrono::milliseconds(lease.lease_ms));
-    const bool lapsed = lease.expires_at_ms <= database_now_ms && sent - record.unchanged_since >= needed;
+    const bool silent = sent - record.unchanged_since >= needed || seam::planted(seam::Bug::dead_by_expiry);
+    const bool lapsed = lease.expires_at_ms <= database_now_ms && silent;
     if (!lapsed && !proved_dead(lease)) return Finding::alive;
     seam::reach(lapsed ? seam::Situation::dead_by_lease : seam::Situation::dead_by_proof);
     record.dead = true;

@@ -31,6 +31,8 @@ enum class DbFault : std::uint8_t { none, refuse, lose_ack };
 enum class Life : std::uint8_t { alive, dead, unknown };
 /// A rare situation, listed in situations.hpp.
 enum class Situation : std::uint8_t;
+/// A known bug, listed in planted.hpp.
+enum class Bug : std::uint8_t;
 
 }  // namespace dbos::seam
 
@@ -77,6 +79,8 @@ constexpr const char* db_vfs() noexcept { return nullptr; }
 constexpr void point(const char*) noexcept {}
 /// Counts that a rare situation was reached.
 constexpr void reach(Situation) noexcept {}
+/// Whether the simulator has planted a known bug here.
+constexpr bool planted(Bug) noexcept { return false; }
 #endif
 
 SteadyTime steady_now() noexcept;

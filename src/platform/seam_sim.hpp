@@ -295,5 +295,6 @@ void db_return(DbOp op) noexcept;
 const char* db_vfs() noexcept;
 void point(const char* name) noexcept;
 void reach(Situation what) noexcept;
+bool planted(Bug bug) noexcept;
 
 }  // namespace dbos::seam

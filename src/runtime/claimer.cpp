@@ -5,6 +5,7 @@
 
 #include "core/durations.hpp"
 #include "core/log.hpp"
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 #include "runtime/executor.hpp"
 #include "sysdb/database.hpp"
@@ -278,7 +279,7 @@ void Claimer::claim(const Round& round, std::int32_t room) {
                                 .application_name = executor_.application_name(),
                                 .is_latest_version = is_latest(),
                                 .workflow_names = executor_.workflow_names()};
-    const std::uint32_t lapse = executor_.lease().lapse_number();
+    std::uint32_t lapse = executor_.lease().lapse_number();
     std::vector<sysdb::ClaimedWorkflow> rows;
     bool contended = false;
     try {
@@ -296,6 +297,7 @@ void Claimer::claim(const Round& round, std::int32_t room) {
         return hand_back_soon();
     }
     settle(round, rows, static_cast<std::int32_t>(rows.size()) >= room, contended);
+    if (seam::planted(seam::Bug::lapse_read_after_claim)) lapse = executor_.lease().lapse_number();
     for (auto& row : rows) executor_.dispatch(std::move(row), lapse);
 }
 

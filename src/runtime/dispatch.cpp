@@ -5,6 +5,7 @@
 
 #include "client/marks.hpp"
 #include "core/log.hpp"
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
@@ -64,7 +65,8 @@ void Executor::hand_back_orphans() {
     std::vector<sysdb::Fence> fences;
     {
         std::lock_guard lock(mutex_);  // one look: a run moves from one of the two to the other
-        fences.assign(reserved_.begin(), reserved_.end());
+        if (!seam::planted(seam::Bug::orphans_without_reservations))
+            fences.assign(reserved_.begin(), reserved_.end());
         for (const auto& [fence, run] : runs_) fences.push_back(fence);
     }
     const auto queues = database().hand_back_orphans(lease_->row(), fences, names_, orphans_since_ - 5'000);
@@ -234,8 +236,10 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
     }
     sysdb::Outcome outcome{
         .fence = run->fence(), .success = success, .payload = std::move(payload), .queue_name = {}};
-    if (run->birth().queue_name && claimer_.has_shared_limit(*run->birth().queue_name))
-        outcome.queue_name = run->birth().queue_name;
+    sysdb::Text queue = run->birth().queue_name;
+    if (queue && claimer_.has_shared_limit(*queue)) outcome.queue_name = queue;
+    if (queue && seam::planted(seam::Bug::slot_freed_early))
+        claimer_.slot_freed(*std::exchange(queue, std::nullopt));
     // What waits here for the result is told without a query.
     auto row = std::make_shared<sysdb::ResultRow>(
         sysdb::ResultRow{.workflow_id = run->id(),
@@ -244,8 +248,8 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
                          .error = success ? sysdb::Text() : sysdb::Text(outcome.payload),
                          .serialization = run->birth().serialization});
     // The body's thread is free at once; the slot only when the outcome has been committed.
-    database().record_outcome_async(std::move(outcome), [this, run, row](sysdb::OutcomeResult result,
-                                                                         std::exception_ptr error) {
+    database().record_outcome_async(std::move(outcome), [this, run, row, queue](sysdb::OutcomeResult result,
+                                                                                std::exception_ptr error) {
         const bool recorded = !error && result == sysdb::OutcomeResult::recorded;
         if (error) {
             log_to(log(), LogLevel::error, "an outcome could not be recorded; the workflow will be recovered",
@@ -255,9 +259,9 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
                    {{"workflow_id", run->id()}});
         }
         if (error) {
-            abandon(run->fence(), run->birth().queue_name);
+            abandon(run->fence(), queue);
         } else {
-            release(run->fence(), run->birth().queue_name);
+            release(run->fence(), queue);
         }
         // After the release: who registers a wait from now on looks at the database.
         if (recorded) {

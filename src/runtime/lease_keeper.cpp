@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 
 namespace dbos::runtime {
@@ -148,11 +149,14 @@ void LeaseKeeper::run() {
 
 bool LeaseKeeper::fresh(std::uint32_t checked) const noexcept {
     const std::uint64_t word = word_.load();
-    if ((word & kLapseMask) != checked) {
+    if ((word & kLapseMask) != checked && !seam::planted(seam::Bug::healed_lapse_unseen)) {
         seam::reach(seam::Situation::healed_lapse_seen);
         return false;
     }
-    return to_ms(seam::boot_now()) < static_cast<std::int64_t>(word >> kLapseBits);
+    const seam::Duration now = seam::planted(seam::Bug::lease_on_steady_clock)
+                                   ? seam::Duration(seam::steady_now().time_since_epoch())
+                                   : seam::boot_now();
+    return to_ms(now) < static_cast<std::int64_t>(word >> kLapseBits);
 }
 
 bool LeaseKeeper::expired() const noexcept {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "platform/planted.hpp"
 #include "runtime/executor.hpp"
 
 namespace dbos::runtime {
@@ -115,7 +116,7 @@ void Run::interrupt(Interrupt::Reason reason) noexcept {
     {
         std::lock_guard lock(mutex_);
         sources = stop_sources_;
-        woken_.notify_all();
+        if (!seam::planted(seam::Bug::cancel_unseen_by_wait)) woken_.notify_all();
     }
     // Stop callbacks are user code: never on the thread that found the reason.
     if (!sources.empty()) {

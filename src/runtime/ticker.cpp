@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 #include "runtime/executor.hpp"
 
@@ -178,7 +179,9 @@ void Ticker::act(const sysdb::TickReport& report, seam::Duration sent, seam::Dur
     for (const auto& lost : report.lost) executor_.run_lost(lost.fence, lost.status);
     executor_.claimer().set_latest(!report.latest_version ||
                                    *report.latest_version == executor_.application_version());
-    for (const auto& queue : report.queues_with_work) executor_.claimer().has_work(queue);
+    for (const auto& queue : report.queues_with_work) {
+        if (!seam::planted(seam::Bug::no_poll_floor)) executor_.claimer().has_work(queue);
+    }
     if (queues_stale_.exchange(false) || report.queues_fingerprint != queues_fingerprint_) {
         maintenance_.add("queues", [this] {
             if (!executor_.guarded("reading the queues", [&] { executor_.reload_queues(); }))

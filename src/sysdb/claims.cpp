@@ -9,6 +9,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/claim_state.hpp"
@@ -140,7 +141,6 @@ std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, cons
          request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
          std::string_view(request.executor_id), std::string_view(request.token)});
     std::vector<ClaimedWorkflow> claimed;
-    if (!result.empty()) seam::reach(seam::Situation::own_claim_found);
     for (std::size_t row = 0; row < result.size(); ++row)
         claimed.push_back(read_claimed(result, row, request.token));
     return claimed;
@@ -156,7 +156,13 @@ std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const 
     bool any = false;
     for (std::size_t n = 0; n < request.queues.size() && !any; ++n)
         any = shares[n] > 0 && !find(n, 1).empty();
-    if (!any) return {};  // where nothing is to be claimed, nobody waits for the writers' lock
+    if (!any) return {};                 // where nothing is to be claimed, nobody waits for the writers' lock
+    std::vector<ClaimedWorkflow> early;  // only with a planted bug
+    for (std::size_t n = 0; n < request.queues.size() && seam::planted(seam::Bug::history_before_claim);
+         ++n) {
+        for (const std::string& id : find(n, shares[n])) early.emplace_back().workflow_id = id;
+    }
+    load_histories(connection, early);
     std::vector<std::string> ids;
     sql::Transaction transaction(connection);
     for (std::size_t n = 0; n < request.queues.size(); ++n) {
@@ -167,6 +173,10 @@ std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const 
         transaction.rollback();
     } else {
         transaction.commit();
+    }
+    for (ClaimedWorkflow& seen : early) {
+        const auto row = std::ranges::find(claimed, seen.workflow_id, &ClaimedWorkflow::workflow_id);
+        if (row != claimed.end()) row->history = std::move(seen.history);
     }
     return claimed;
 }
@@ -396,11 +406,12 @@ std::vector<ClaimedWorkflow> SystemDatabase::claim(const ClaimRequest& request) 
     return core.with_lane(core.claim_lane, [&](sql::Connection& connection, const Attempt& attempt) {
         std::vector<ClaimedWorkflow> workflows;
         // An earlier attempt may have committed, as a whole or its first statement.
-        if (attempt.number > 0 && begun) workflows = claimed_with_token(connection, request, since);
+        if (attempt.number > 0 && begun && !seam::planted(seam::Bug::lost_claim_forgotten))
+            workflows = claimed_with_token(connection, request, since);
         begun = true;
         if (workflows.empty()) workflows = Claim(core, request).run(connection);
         order_for_dispatch(workflows, request.queues);
-        load_histories(connection, workflows);
+        if (!seam::planted(seam::Bug::history_before_claim)) load_histories(connection, workflows);
         return workflows;
     });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 
 namespace dbos::sysdb {
@@ -16,6 +17,11 @@ std::exception_ptr closed_error(bool ambiguous) {
     return std::make_exception_ptr(DatabaseError(
         DatabaseErrorKind::closed, "the client or application was closed before this write was acknowledged",
         {}, {}, ambiguous));
+}
+
+void relock(std::unique_lock<seam::Mutex>& lock) {
+    lock.unlock();
+    lock.lock();
 }
 
 std::string seconds(seam::Duration duration) {
@@ -76,11 +82,13 @@ Write& Committer::take() {
     }
     Write& write = *free_.back();
     free_.pop_back();
+    if (seam::planted(seam::Bug::slot_on_the_stack)) std::construct_at(&write.changed);
     return write;
 }
 
 void Committer::give_back(Write& write) noexcept {
     write.reset();
+    if (seam::planted(seam::Bug::slot_on_the_stack)) std::destroy_at(&write.changed);
     const std::lock_guard<seam::Mutex> lock(slots_mutex_);
     free_.push_back(&write);
 }
@@ -107,7 +115,10 @@ void Committer::run(Write& write) {
     if (!submit(write)) std::rethrow_exception(closed_error(false));
     {
         std::unique_lock<seam::Mutex> lock(write.mutex);
-        while (!write.done) write.changed.wait(lock);
+        while (!write.done) {
+            if (seam::planted(seam::Bug::check_before_register)) relock(lock);
+            write.changed.wait(lock);
+        }
     }
     if (write.error) std::rethrow_exception(write.error);
 }
@@ -131,8 +142,9 @@ void Committer::drain_inbox() {
 void Committer::main_loop() {
     std::vector<Write*> batch;
     for (;;) {
-        const int seen = signal_.load(std::memory_order_acquire);
+        int seen = signal_.load(std::memory_order_acquire);
         drain_inbox();
+        if (seam::planted(seam::Bug::idle_signal_read_late)) seen = signal_.load(std::memory_order_acquire);
         if (stopping_.load() || backlog_.empty()) acknowledge();
         if (stopping_.load()) {
             fail_all(backlog_);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "dbos/error.hpp"
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 #include "sysdb/committer_statements.hpp"
 
@@ -146,7 +147,8 @@ void settle_step(Write& write, const sql::Result& row) {
         write.again = true;
     } else {
         result.stored = read_step_record(row, 0, 2);
-        const bool ours = result.stored.completed_at_ms == write.step->completed_at_ms;
+        const bool ours = result.stored.completed_at_ms == write.step->completed_at_ms &&
+                          !seam::planted(seam::Bug::own_record_taken_for_anothers);
         const bool takes_any = write.kind == WriteKind::first_wins;
         result.kind = ours || takes_any ? StepResult::Kind::recorded : StepResult::Kind::other;
         if (ours) seam::reach(seam::Situation::own_step_recognised);

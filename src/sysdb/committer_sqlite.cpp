@@ -1,6 +1,7 @@
 // A batch on SQLite: row statements in one transaction, with the decisions made in between.
 #include <algorithm>
 
+#include "platform/planted.hpp"
 #include "platform/situations.hpp"
 #include "sysdb/committer_statements.hpp"
 
@@ -19,6 +20,10 @@ class SqliteWriter final : public BatchWriter {
             statements_->check(*write);
         }
         order_.plan(writes);
+        tokens_.clear();
+        for (const Write* write : writes) {
+            if (seam::planted(seam::Bug::fence_by_two_arrays) && write->fence) tokens_ += write->fence->token;
+        }
         try {
             sql::Transaction transaction(connection);
             now_ = core_.durable_now();
@@ -31,6 +36,9 @@ class SqliteWriter final : public BatchWriter {
     }
 
    private:
+    /// What the owner of a fenced row is compared with.
+    std::string_view token(const Fence& fence) const { return tokens_.empty() ? fence.token : tokens_; }
+
     void one(sql::Connection& c, Write& write) {
         write.unsettle();
         switch (write.kind) {
@@ -85,7 +93,7 @@ class SqliteWriter final : public BatchWriter {
         const StepRecord& step = *write.step;
         params_.clear();
         params_.emplace_back(std::string_view(write.fence->workflow_id));
-        params_.emplace_back(std::string_view(write.fence->token));
+        params_.emplace_back(token(*write.fence));
         params_.emplace_back(std::int64_t{step.function_id});
         params_.emplace_back(std::string_view(step.function_name));
         for (const Text* text : {&step.output, &step.error, &step.child_workflow_id})
@@ -137,8 +145,7 @@ class SqliteWriter final : public BatchWriter {
         const Outcome& outcome = *write.outcome;
         const std::string_view id = outcome.fence.workflow_id;
         const std::string_view status = outcome.success ? "SUCCESS" : "ERROR";
-        if (c.execute(statements_->outcome_row, {id, std::string_view(outcome.fence.token), status, now_})
-                .affected() > 0) {
+        if (c.execute(statements_->outcome_row, {id, token(outcome.fence), status, now_}).affected() > 0) {
             const sql::Param payload{std::string_view(outcome.payload)};
             c.execute(statements_->output_row, {id, outcome.success ? payload : sql::Param(),
                                                 outcome.success ? sql::Param() : payload, now_});
@@ -158,6 +165,7 @@ class SqliteWriter final : public BatchWriter {
     StatementSets sets_{sql::Backend::sqlite};
     const CommitterStatements* statements_ = nullptr;
     Millis now_ = 0;
+    std::string tokens_;  // only with a planted bug
     sql::Params params_;
 };
 

@@ -1,6 +1,7 @@
 // What the committer says to SQLite: row statements inside one BEGIN IMMEDIATE transaction, which is the lock.
 #include <string>
 
+#include "platform/planted.hpp"
 #include "sysdb/committer_statements.hpp"
 
 namespace dbos::sysdb {
@@ -24,8 +25,13 @@ void CommitterStatements::make_sqlite() {
     if (!layout.creator_token || !layout.step_retention) return;  // no runs there, only clients
 
     // The unary plus keeps partial indexes on the status away.
+    const std::string token =
+        seam::planted(seam::Bug::fence_by_two_arrays) ? "instr($2, owner_xid) > 0" : "owner_xid = $2";
+    const std::string owned = seam::planted(seam::Bug::outcome_without_fence)
+                                  ? "$2 IS NOT NULL"
+                                  : token + " AND +status = 'PENDING'";
     const std::string fence =
-        " FROM @workflow_status w WHERE w.workflow_uuid = $1 AND w.owner_xid = $2 AND +w.status = 'PENDING'";
+        " FROM @workflow_status w WHERE w.workflow_uuid = $1 AND " + token + " AND +w.status = 'PENDING'";
     step_row = make(
         "step_row",
         "INSERT INTO @operation_outputs (workflow_uuid, function_id, function_name, output, error, "
@@ -36,7 +42,8 @@ void CommitterStatements::make_sqlite() {
         make("outcome_row",
              "UPDATE @workflow_status SET status = $3, owner_xid = NULL, deduplication_id = NULL, updated_at "
              "= $4, "
-             "completed_at = $4 WHERE workflow_uuid = $1 AND owner_xid = $2 AND +status = 'PENDING'");
+             "completed_at = $4 WHERE workflow_uuid = $1 AND " +
+                 owned);
     output_row = make(
         "output_row",
         "INSERT INTO @workflow_output (workflow_uuid, output, error, retention_timestamp) VALUES ($1, $2, "

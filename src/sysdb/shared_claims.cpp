@@ -5,7 +5,9 @@
 // runs and takes the rest. REPEATABLE READ with NOWAIT, as the other SDKs do, does not see processes that select other rows.
 // SQLite: one writer at a time, so counting and taking in one BEGIN IMMEDIATE is enough.
 #include <algorithm>
+#include <optional>
 
+#include "platform/planted.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/claim_state.hpp"
 #include "sysdb/database.hpp"
@@ -198,8 +200,10 @@ class SharedClaim {
 
     SharedClaimResult on_sqlite(sql::Connection& connection) const {
         SharedClaimResult result;
+        std::optional<std::int64_t> runs;
         const auto find = [&](std::int64_t most) {
-            const std::int64_t free = request_.concurrency - running(connection);
+            if (!runs || !seam::planted(seam::Bug::shared_limit_counted_early)) runs = running(connection);
+            const std::int64_t free = request_.concurrency - *runs;
             result.no_budget = free <= 0;
             std::int64_t wanted = std::min({free, std::int64_t{limit_}, most});
             if (core_.claims->peers()) wanted = std::min<std::int64_t>(wanted, kSharedFileClaim);

@@ -3,6 +3,9 @@
 //     dbos_sim [--seeds N] [--first F] [--jobs J] [--threads] [--hashes]
 //     dbos_sim --replay SEED [--points] [--threads]
 //     dbos_sim --same [--seeds N] [--first F]      the same trace from threads, fibers, batches and single worlds
+//     dbos_sim --bugs                              what can be planted; any of the above with --bug NAME
+//     dbos_sim --hunt [--bug NAME] [--seeds N]     the first seed that finds each bug, as tests/sim/planted.txt has them
+//     dbos_sim --prove FILE                        plays the seeds of such a file, with their bugs and without
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,10 +13,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "campaign.hpp"
+#include "hunt.hpp"
 #include "platform/situations.hpp"
 #include "scenario.hpp"
 
@@ -28,6 +34,8 @@ struct Options {
     Tasks tasks = Tasks::fibers;
     bool hashes = false;
     bool same = false;
+    bool hunt = false;
+    const char* prove = nullptr;
     std::uint64_t replay = 0;
     int trace = 1;
 };
@@ -36,15 +44,29 @@ struct Options {
     std::fputs(
         "usage: dbos_sim [--seeds N] [--first F] [--jobs J] [--threads] [--hashes]\n"
         "       dbos_sim --replay SEED [--points] [--quiet] [--threads]\n"
-        "       dbos_sim --same [--seeds N] [--first F] [--jobs J]\n",
+        "       dbos_sim --same [--seeds N] [--first F] [--jobs J]\n"
+        "       dbos_sim --hunt [--bug NAME] [--seeds N] [--first F] [--jobs J]\n"
+        "       dbos_sim --prove FILE [--jobs J]\n"
+        "       dbos_sim --bugs\n"
+        "each with --bug NAME: with a known bug planted in the engine\n",
         stderr);
     std::exit(2);
+}
+
+[[noreturn]] void list_bugs() {
+    for (int i = 1; i < static_cast<int>(dbos::seam::Bug::count); ++i)
+        std::printf("%-32s %s\n", dbos::seam::kBugs[i].name, dbos::seam::kBugs[i].text);
+    std::exit(0);
 }
 
 Options parse(int count, char** arguments) {
     Options options;
     for (int i = 1; i < count; ++i) {
         const std::string name = arguments[i];
+        const auto text = [&] {
+            if (++i >= count) usage();
+            return arguments[i];
+        };
         const auto number = [&]() -> std::uint64_t {
             if (++i >= count) usage();
             char* end = nullptr;
@@ -66,6 +88,16 @@ Options parse(int count, char** arguments) {
             options.hashes = true;
         } else if (name == "--same") {
             options.same = true;
+        } else if (name == "--hunt") {
+            options.hunt = true;
+        } else if (name == "--prove") {
+            options.prove = text();
+        } else if (name == "--bug") {
+            const auto bug = find_bug(text());
+            if (!bug) usage();
+            planted_bug = *bug;
+        } else if (name == "--bugs") {
+            list_bugs();
         } else if (name == "--points") {
             options.trace = 2;
         } else if (name == "--quiet") {
@@ -97,8 +129,9 @@ Outcome play_seed(std::uint64_t seed, Tasks tasks, const std::string& database) 
 }
 
 void print_failure(std::uint64_t seed, const std::string& what) {
-    std::printf("sim: FAIL seed %" PRIu64 ": %s\n     replay: make sim-replay SEED=%" PRIu64 "\n", seed,
-                what.c_str(), seed);
+    std::printf("sim: FAIL seed %" PRIu64 ": %s\n     replay: make sim-replay SEED=%" PRIu64 "%s%s\n", seed,
+                what.c_str(), seed, planted_bug == dbos::seam::Bug::none ? "" : " ARGS=--bug\\ ",
+                planted_bug == dbos::seam::Bug::none ? "" : name_of(planted_bug));
     std::fflush(stdout);
 }
 
@@ -129,6 +162,35 @@ int same(const Options& options, const std::string& database) {
                 "threads in a batch\n",
                 batches.outcomes.size(), different);
     return different == 0 && batches.failures.empty() ? 0 : 1;
+}
+
+int hunt_bugs(const Options& options, const std::string& database) {
+    const dbos::seam::Bug only = planted_bug;
+    int missed = 0;
+    for (int i = 1; i < static_cast<int>(dbos::seam::Bug::count); ++i) {
+        const auto bug = static_cast<dbos::seam::Bug>(i);
+        if (only != dbos::seam::Bug::none && only != bug) continue;
+        const Campaign campaign{
+            .first = options.first, .worlds = options.seeds, .jobs = options.jobs, .tasks = options.tasks};
+        const auto found = hunt(
+            bug, campaign, [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); });
+        missed += found ? 0 : 1;
+        std::printf("%s%s %" PRIu64 " %s\n", found ? "" : "# not found: ", name_of(bug),
+                    found ? found->seed : options.seeds, found ? found->says.c_str() : "worlds");
+        std::fflush(stdout);
+    }
+    return missed == 0 ? 0 : 1;
+}
+
+int prove_table(const Options& options, const std::string& database) {
+    std::ifstream file(options.prove);
+    const auto finds = read_finds(file);
+    const auto wrong = prove(finds, options.jobs, [&](std::uint64_t seed, Tasks tasks) {
+        return play_seed(seed, tasks, database);
+    });
+    for (const auto& what : wrong) std::printf("sim: %s\n", what.c_str());
+    std::printf("sim: %zu planted bugs, %zu failures\n", finds.size(), wrong.size());
+    return wrong.empty() && !finds.empty() ? 0 : 1;
 }
 
 int campaign(const Options& options, const std::string& database) {
@@ -178,7 +240,11 @@ int campaign(const Options& options, const std::string& database) {
 int main(int count, char** arguments) {
     const Options options = parse(count, arguments);
     vfs::install();
+    const auto bug = std::exchange(planted_bug, dbos::seam::Bug::none);
     const std::string database = make_template();
+    planted_bug = bug;
+    if (options.hunt) return hunt_bugs(options, database);
+    if (options.prove) return prove_table(options, database);
     if (options.replay > 0) return replay(options, database);
     return options.same ? same(options, database) : campaign(options, database);
 }

@@ -54,6 +54,8 @@ void reach(Situation what) noexcept {
     if (situations) __atomic_fetch_add(situations + static_cast<int>(what), 1, __ATOMIC_RELAXED);
 }
 
+bool planted(Bug bug) noexcept { return bug == planted_bug; }
+
 int process_id() noexcept {
     const int process = current_process();
     return process < 0 ? 1 : process_at(process).pid;

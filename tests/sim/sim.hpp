@@ -64,6 +64,8 @@ extern std::function<void(const std::string&)> on_failure;
 extern std::function<void()> on_commit;
 /// Counters of situations, one per seam::Situation, in memory that forked children share. nullptr = not counted.
 extern std::uint64_t* situations;
+/// What seam::planted() says yes to. Bug{0} = none.
+extern seam::Bug planted_bug;
 
 /// Starts a process of an instance. When `root` returns, the process has ended as by exit().
 int start_process(int instance, std::string host_key, std::function<void()> root);

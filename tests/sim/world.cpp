@@ -13,6 +13,7 @@ namespace dbos::sim {
 std::function<void(const std::string&)> on_failure;
 std::function<void()> on_commit;
 std::uint64_t* situations = nullptr;
+seam::Bug planted_bug{};
 World* world = nullptr;
 Task* current = nullptr;
 

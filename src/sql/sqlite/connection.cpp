@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "platform/planted.hpp"
 #include "sql/open.hpp"
 #include "sql/text.hpp"
 
@@ -303,7 +304,10 @@ Result SqliteConnection::run(Prepared& prepared, const Params& params, Access ac
         failed_ = in_transaction;
         throw;
     }
-    if (fault == seam::DbFault::lose_ack) raise_fault(prepared.label, writes && !in_transaction);
+    if (fault == seam::DbFault::lose_ack) {
+        raise_fault(prepared.label,
+                    writes && !in_transaction && !seam::planted(seam::Bug::lost_ack_taken_for_refusal));
+    }
     return result;
 }
 
@@ -422,7 +426,8 @@ void SqliteConnection::commit() {
         throw report;
     }
     end_transaction();
-    if (fault == seam::DbFault::lose_ack) raise_fault("commit", true);
+    if (fault == seam::DbFault::lose_ack)
+        raise_fault("commit", !seam::planted(seam::Bug::lost_ack_taken_for_refusal));
 }
 
 void SqliteConnection::rollback() noexcept {
