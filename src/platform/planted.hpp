@@ -8,29 +8,29 @@
 namespace dbos::seam {
 
 // X(name, what the engine then does)
-#define DBOS_PLANTED_BUGS(X)                                                                               \
-    X(none, "nothing wrong")                                                                               \
-    X(fence_by_two_arrays, "a batch tests ids and tokens apart: a stale run's write passes by another's")  \
-    X(outcome_without_fence, "an outcome is written whoever owns the row and whatever it is")              \
-    X(own_record_taken_for_anothers, "a step's record behind a lost acknowledgement is somebody else's")   \
-    X(lost_claim_forgotten, "rows of a claim whose acknowledgement was lost are not looked up")            \
-    X(lost_ack_taken_for_refusal, "a commit without acknowledgement is reported as certainly not done")    \
-    X(history_before_claim, "what is recorded of a claimed workflow is read before the claim")             \
-    X(no_check_before_step, "a step begins without a look at lease and owner")                             \
-    X(healed_lapse_unseen, "a lapse that a renewal has healed does not count")                             \
-    X(lapse_read_after_claim, "a run is born under the lapse number after its claim, not before it")       \
-    X(lease_on_steady_clock, "the lease's age leaves out the sleep of the host")                           \
-    X(dead_by_expiry, "an executor is dead when its lease has expired, whatever its counter does")         \
-    X(evidence_survives_failed_tick, "evidence of death is kept over a tick that failed")                  \
-    X(evidence_survives_gaps, "evidence of death is kept over failed and late ticks and renewals")         \
-    X(sweep_of_the_renewed, "a sweep does not look whether the judged executor has renewed")               \
-    X(shared_limit_counted_early, "a claim under a shared limit counts before it has the writers' lock")   \
-    X(slot_freed_early, "a queue slot is freed when the body ends, not when the outcome is committed")     \
-    X(orphans_without_reservations, "a start that is being committed looks like a row that nobody runs")   \
-    X(idle_signal_read_late, "the committer reads its signal after it has looked at the inbox")            \
-    X(check_before_register, "between the check and the wait for a commit the lock is let go")             \
-    X(slot_on_the_stack, "what the committer notifies dies when its waiter goes on")                       \
-    X(no_poll_floor, "only wake-ups tell of queued work")                                                  \
+#define DBOS_PLANTED_BUGS(X)                                                                              \
+    X(none, "nothing wrong")                                                                              \
+    X(fence_by_two_arrays, "a batch tests ids and tokens apart: a stale run's write passes by another's") \
+    X(outcome_without_fence, "an outcome is written whoever owns the row and whatever it is")             \
+    X(own_record_taken_for_anothers, "a step's record behind a lost acknowledgement is somebody else's")  \
+    X(lost_claim_forgotten, "rows of a claim whose acknowledgement was lost are not looked up")           \
+    X(lost_ack_taken_for_refusal, "a commit without acknowledgement is reported as certainly not done")   \
+    X(history_before_claim, "what is recorded of a claimed workflow is read before the claim")            \
+    X(no_check_before_step, "a step begins without a look at lease and owner")                            \
+    X(healed_lapse_unseen, "a lapse that a renewal has healed does not count")                            \
+    X(lapse_read_after_claim, "a run is born under the lapse number after its claim, not before it")      \
+    X(lease_on_steady_clock, "the lease's age leaves out the sleep of the host")                          \
+    X(dead_by_expiry, "an executor is dead when its lease has expired, whatever its counter does")        \
+    X(evidence_survives_failed_tick, "evidence of death is kept over a tick that failed")                 \
+    X(evidence_survives_gaps, "evidence of death is kept over failed and late ticks and renewals")        \
+    X(sweep_of_the_renewed, "a sweep does not look whether the judged executor has renewed")              \
+    X(shared_limit_counted_early, "a claim under a shared limit counts before it has the writers' lock")  \
+    X(slot_freed_early, "a queue slot is freed when the body ends, not when the outcome is committed")    \
+    X(orphans_without_reservations, "a start that is being committed looks like a row that nobody runs")  \
+    X(idle_signal_read_late, "the committer reads its signal after it has looked at the inbox")           \
+    X(check_before_register, "between the check and the wait for a commit the lock is let go")            \
+    X(slot_on_the_stack, "what the committer notifies dies when its waiter goes on")                      \
+    X(no_poll_floor, "only wake-ups tell of queued work")                                                 \
     X(cancel_unseen_by_wait, "a wait of a body is not ended by its interrupt")
 
 enum class Bug : std::uint8_t {

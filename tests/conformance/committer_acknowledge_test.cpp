@@ -146,23 +146,23 @@ TEST_P(CommitterAcknowledges, at_close) {
 class Told {
    public:
     void operator()(std::size_t n, const std::exception_ptr& error) {
-        ++calls_[n];
+        ++calls[n];
         if (!error) {
-            created_[n] = 1;
+            created[n] = 1;
             return;
         }
         try {
             std::rethrow_exception(error);
         } catch (const DatabaseError& known) {
-            if (known.outcome_unknown()) unknown_[n] = 1;
-            if (known.kind() != DatabaseErrorKind::closed) ++wrong_;
+            if (known.outcome_unknown()) unknown[n] = 1;
+            if (known.kind() != DatabaseErrorKind::closed) ++wrong;
         } catch (...) {
-            ++wrong_;
+            ++wrong;
         }
     }
-    explicit Told(std::size_t count) : calls_(count), created_(count), unknown_(count) {}
-    std::vector<seam::Atomic<int>> calls_, created_, unknown_;
-    seam::Atomic<int> wrong_{0};
+    explicit Told(std::size_t count) : calls(count), created(count), unknown(count) {}
+    std::vector<seam::Atomic<int>> calls, created, unknown;
+    seam::Atomic<int> wrong{0};
 };
 
 TEST_P(CommitterAcknowledges, everybody_once_whenever_it_is_closed) {
@@ -204,11 +204,11 @@ TEST_P(CommitterAcknowledges, everybody_once_whenever_it_is_closed) {
                   {std::string_view(prefix + "%")})) {
             there[std::stoul(id.substr(prefix.size()))] = 1;
         }
-        EXPECT_EQ(told.wrong_.load(), 0);
+        EXPECT_EQ(told.wrong.load(), 0);
         for (std::size_t n = 0; n < kCount; ++n) {
-            ASSERT_EQ(told.calls_[n].load(), 1) << n;
-            if (told.unknown_[n].load() == 0) {
-                ASSERT_EQ(told.created_[n].load(), there[n]) << n;
+            ASSERT_EQ(told.calls[n].load(), 1) << n;
+            if (told.unknown[n].load() == 0) {
+                ASSERT_EQ(told.created[n].load(), there[n]) << n;
             }
         }
     }

@@ -102,11 +102,11 @@ class LaunchRole : public Launch {
     void SetUp() override {
         Launch::SetUp();
         if (IsSkipped()) return;
-        role_ = "role_" + database().schema();
-        open()->script("CREATE ROLE " + role_ + " LOGIN");
+        role = "role" + database().schema();
+        open()->script("CREATE ROLE " + role + " LOGIN");
     }
     void TearDown() override {
-        if (!role_.empty()) open()->script("DROP OWNED BY " + role_ + "; DROP ROLE " + role_);
+        if (!role.empty()) open()->script("DROP OWNED BY " + role + "; DROP ROLE " + role);
         Launch::TearDown();
     }
     void create() {
@@ -117,7 +117,7 @@ class LaunchRole : public Launch {
         dbos::AppOptions options = app_options();
         const std::string url = database().url();
         const auto at = url.find('@');
-        options.system_database_url = "postgresql://" + role_ + url.substr(at);
+        options.system_database_url = "postgresql://" + role + url.substr(at);
         options.retry_connection_errors = false;
         return options;
     }
@@ -136,8 +136,8 @@ class LaunchRole : public Launch {
             database().schema() + "'");
     }
     std::string quoted_schema() { return "\"" + database().schema() + "\""; }
-    void grant(const std::string& what) { open()->script("GRANT " + what + " TO " + role_); }
-    std::string role_;
+    void grant(const std::string& what) { open()->script("GRANT " + what + " TO " + role); }
+    std::string role;
 };
 INSTANTIATE_TEST_SUITE_P(Every, LaunchRole, testing::Values(dbos::sql::Backend::postgres),
                          dbos::test::backend_name);
@@ -152,7 +152,7 @@ TEST_P(LaunchRole, that_may_nothing_is_told_what_to_grant_and_writes_nothing) {
         options.application_version = "v-refused";
         const auto text = refusal(options);
         EXPECT_NE(text.find("GRANT USAGE ON SCHEMA " + quoted_schema()), std::string::npos) << text;
-        EXPECT_NE(text.find(role_), std::string::npos) << text;
+        EXPECT_NE(text.find(role), std::string::npos) << text;
     }
     EXPECT_EQ(rows(), before);
     EXPECT_EQ(tables(), tables_before);
@@ -168,7 +168,7 @@ TEST_P(LaunchRole, that_may_only_enter_the_schema) {
         options.application_version = "v-refused";
         const auto text = refusal(options);
         EXPECT_NE(text.find("GRANT SELECT"), std::string::npos) << text;
-        EXPECT_NE(text.find(role_), std::string::npos) << text;
+        EXPECT_NE(text.find(role), std::string::npos) << text;
     }
     EXPECT_EQ(rows(), before);
 }
@@ -186,7 +186,7 @@ TEST_P(LaunchRole, that_may_only_read) {
         const auto text = refusal(options);
         EXPECT_NE(text.find("GRANT "), std::string::npos) << text;
         EXPECT_NE(text.find("workflow_status"), std::string::npos) << text;
-        EXPECT_NE(text.find(role_), std::string::npos) << text;
+        EXPECT_NE(text.find(role), std::string::npos) << text;
     }
     EXPECT_EQ(rows(), before);
 }
@@ -195,7 +195,7 @@ TEST_P(LaunchRole, that_may_not_write_one_table) {
     create();
     grant("USAGE ON SCHEMA " + quoted_schema());
     grant("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA " + quoted_schema());
-    open()->script("REVOKE INSERT ON " + quoted_schema() + ".operation_outputs FROM " + role_);
+    open()->script("REVOKE INSERT ON " + quoted_schema() + ".operation_outputs FROM " + role);
     const auto before = rows();
     dbos::AppOptions options = role_options();
     options.application_version = "v-refused";
@@ -229,7 +229,7 @@ TEST_P(LaunchRole, that_may_not_create_a_schema) {
     const auto text = refusal(options);
     EXPECT_NE(text.find(options.dbos_system_schema), std::string::npos) << text;
     EXPECT_NE(text.find("may not upgrade it"), std::string::npos) << text;
-    EXPECT_NE(text.find(role_), std::string::npos) << text;
+    EXPECT_NE(text.find(role), std::string::npos) << text;
     EXPECT_EQ(
         scalar("SELECT count(*) FROM pg_namespace WHERE nspname = '" + options.dbos_system_schema + "'"),
         "0");

@@ -58,13 +58,16 @@ std::optional<Find> hunt(seam::Bug bug, Campaign campaign, const Play& play) {
 
 std::vector<std::string> prove(const std::vector<Find>& finds, unsigned jobs, const Play& play) {
     const std::size_t worlds = finds.size() * 2;
-    const auto result = run_campaign(
-        {.first = 0, .worlds = worlds, .jobs = jobs, .batch = 1, .most_failures = static_cast<unsigned>(worlds)},
-        [&](std::uint64_t number, Tasks tasks) {
-            const Find& find = finds[number / 2];
-            if (number % 2 == 0) planted_bug = find.bug;
-            return play(find.seed, tasks);
-        });
+    const auto result = run_campaign({.first = 0,
+                                      .worlds = worlds,
+                                      .jobs = jobs,
+                                      .batch = 1,
+                                      .most_failures = static_cast<unsigned>(worlds)},
+                                     [&](std::uint64_t number, Tasks tasks) {
+                                         const Find& find = finds[number / 2];
+                                         if (number % 2 == 0) planted_bug = find.bug;
+                                         return play(find.seed, tasks);
+                                     });
     std::vector<std::string> wrong;
     for (std::size_t i = 0; i < finds.size(); ++i) {
         const std::string seed = "seed " + std::to_string(finds[i].seed);

@@ -148,8 +148,8 @@ TEST(Contract, a_call_by_name_puts_named_arguments_last) {
 TEST(Name, of_a_literal_is_constant) {
     constexpr dbos::Name name = "charge";
     static_assert(name.text() == "charge");
-    const dbos::Name copy =
-        name;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
+    // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): the copy is what is tested
+    const dbos::Name copy = name;
     EXPECT_EQ(copy.text(), "charge");
 }
 
@@ -157,8 +157,8 @@ TEST(Name, made_at_run_time_owns_its_text) {
     std::string text = "charge-17";
     dbos::Name name = dbos::Name::dynamic(text);
     text = "overwritten";
-    const dbos::Name copy =
-        name;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
+    // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): the copy is what is tested
+    const dbos::Name copy = name;
     const dbos::Name moved = std::move(name);
     EXPECT_EQ(copy.text(), "charge-17");
     EXPECT_EQ(moved.text(), "charge-17");

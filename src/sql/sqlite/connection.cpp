@@ -187,7 +187,8 @@ std::optional<std::uint32_t> SqliteConnection::file_commits() noexcept {
     constexpr std::uint32_t kVersion = 3007000;
     if (wal_index_ == nullptr) {
         sqlite3_file* file = nullptr;
-        if (!wal_ || sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK)
+        if (!wal_ || sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER,
+                                          static_cast<void*>(&file)) != SQLITE_OK)
             return {};
         if (file == nullptr || file->pMethods == nullptr || file->pMethods->iVersion < 2) return {};
         volatile void* region = nullptr;

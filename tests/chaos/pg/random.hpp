@@ -21,7 +21,7 @@ class Random {
     }
     std::uint64_t below(std::uint64_t limit) { return next() % limit; }
     int between(int low, int high) {
-        return low + static_cast<int>(below(static_cast<std::uint64_t>(high - low) + 1));
+        return low + static_cast<int>(next() % (static_cast<std::uint32_t>(high - low) + 1u));
     }
     bool one_in(std::uint64_t n) { return below(n) == 0; }
 
