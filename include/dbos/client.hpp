@@ -7,6 +7,9 @@
 //   dbos::named("fast", true)); Receipt receipt = handle.get_result();
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -22,6 +25,7 @@
 #include "dbos/future.hpp"
 #include "dbos/handle.hpp"
 #include "dbos/options.hpp"
+#include "dbos/stream.hpp"
 #include "dbos/types.hpp"
 #include "dbos/value.hpp"
 #include "dbos/workflow.hpp"
@@ -145,6 +149,117 @@ class DBOS_EXPORT Client {
         return std::move(future);
     }
 
+    /// Sends a message to a workflow, whatever its status. Give an idempotency_key: a repeated call then sends nothing twice.
+    /// Throws NonexistentWorkflow if the destination does not exist, EncodeError.
+    void send(const std::string& destination_id, const Any& message,
+              const std::optional<std::string>& topic = {}, const SendOptions& options = {});
+    Future<void> send_async(const std::string& destination_id, const Any& message,
+                            const std::optional<std::string>& topic = {}, const SendOptions& options = {});
+    /// Sends all messages in one transaction, in this order; none if one of the destinations does not exist.
+    /// Throws UsageError if an idempotency_key stands there twice.
+    void send_bulk(const std::vector<Message>& messages, const SendBulkOptions& options = {});
+    Future<void> send_bulk_async(const std::vector<Message>& messages, const SendBulkOptions& options = {});
+
+    /// The current value of an event of a workflow; waits for it up to `timeout`, then nullopt. 0 = one look. Neither the
+    /// workflow's existence nor its status matters. Throws DecodeError if the value is no T.
+    template <class T = Value>
+    std::optional<T> get_event(const std::string& workflow_id, const std::string& key,
+                               Duration timeout = std::chrono::seconds(60),
+                               const GetEventOptions& options = {}) {
+        return as<T>(event(workflow_id, key, timeout, options));
+    }
+    template <class T = Value>
+    Future<std::optional<T>> get_event_async(const std::string& workflow_id, const std::string& key,
+                                             Duration timeout = std::chrono::seconds(60),
+                                             const GetEventOptions& options = {}) {
+        auto state = std::make_shared<detail::FutureState<std::optional<T>>>(callbacks());
+        event_async(workflow_id, key, timeout, options, state,
+                    [state](detail::OnceFunction<std::optional<Value>()> take, bool failed) {
+                        state->complete([take = std::move(take)]() mutable { return as<T>(take()); }, failed);
+                    });
+        return detail::FutureAccess::make(std::move(state));
+    }
+    /// All current events of a workflow; empty for an unknown id. Throws DecodeError.
+    std::map<std::string, Value> get_all_events(const std::string& workflow_id);
+    Future<std::map<std::string, Value>> get_all_events_async(std::string workflow_id);
+
+    /// The values of a stream, one after another, as they are written, until it is closed or its workflow has ended:
+    ///
+    ///   for (auto& line : client.read_stream<std::string>(id, "log")) …
+    ///
+    /// Nothing is read before the first value is asked for. Reading throws NonexistentWorkflow, StreamTimeout, DecodeError.
+    template <class T = Value>
+    Stream<T> read_stream(const std::string& workflow_id, const std::string& key,
+                          const ReadStreamOptions& options = {}) {
+        return Stream<T>(stream(workflow_id, key, options));
+    }
+    template <class T = Value>
+    AsyncStream<T> read_stream_async(const std::string& workflow_id, const std::string& key,
+                                     const ReadStreamOptions& options = {}) {
+        return AsyncStream<T>(stream(workflow_id, key, options));
+    }
+    /// One value of a stream. Throws StreamTimeout, at once if the stream ends before this offset.
+    template <class T = Value>
+    T read_stream_offset(const std::string& workflow_id, const std::string& key, std::int64_t offset,
+                         const ReadStreamOffsetOptions& options = {}) {
+        return from_value<T>(stream_value(workflow_id, key, offset, options));
+    }
+    template <class T = Value>
+    Future<T> read_stream_offset_async(const std::string& workflow_id, const std::string& key,
+                                       std::int64_t offset, const ReadStreamOffsetOptions& options = {}) {
+        return stream_value_async(workflow_id, key, offset, options).then([](const Value& value) {
+            return from_value<T>(value);
+        });
+    }
+
+    /// Waits until one of these workflows has ended, however, and returns its handle; which one of several, is not said.
+    /// Ids that do not exist never end. Throws UsageError (no handles, or one twice), Timeout.
+    template <class R>
+    WorkflowHandle<R> wait_first(const std::vector<WorkflowHandle<R>>& handles,
+                                 const WaitWorkflowsOptions& options = {}) {
+        return handles.at(wait_first_of(ids_of(handles), options));
+    }
+    template <class R>
+    Future<WorkflowHandle<R>> wait_first_async(std::vector<WorkflowHandle<R>> handles,
+                                               const WaitWorkflowsOptions& options = {}) {
+        auto state = std::make_shared<detail::FutureState<WorkflowHandle<R>>>(callbacks());
+        const std::vector<std::string> ids = ids_of(handles);
+        wait_many_async(ids, true, options, state,
+                        [state, handles = std::move(handles)](detail::OnceFunction<std::size_t()> take,
+                                                              bool failed) mutable {
+                            state->complete(
+                                [take = std::move(take), handles = std::move(handles)]() mutable {
+                                    return handles.at(take());
+                                },
+                                failed);
+                        });
+        return detail::FutureAccess::make(std::move(state));
+    }
+    /// Waits until all of them have ended; returns them as given. Throws NonexistentWorkflow if one was deleted, Timeout.
+    template <class R>
+    std::vector<WorkflowHandle<R>> wait_all(std::vector<WorkflowHandle<R>> handles,
+                                            const WaitWorkflowsOptions& options = {}) {
+        wait_for_all(ids_of(handles), options);
+        return handles;
+    }
+    template <class R>
+    Future<std::vector<WorkflowHandle<R>>> wait_all_async(std::vector<WorkflowHandle<R>> handles,
+                                                          const WaitWorkflowsOptions& options = {}) {
+        auto state = std::make_shared<detail::FutureState<std::vector<WorkflowHandle<R>>>>(callbacks());
+        const std::vector<std::string> ids = ids_of(handles);
+        wait_many_async(ids, false, options, state,
+                        [state, handles = std::move(handles)](detail::OnceFunction<std::size_t()> take,
+                                                              bool failed) mutable {
+                            state->complete(
+                                [take = std::move(take), handles = std::move(handles)]() mutable {
+                                    take();
+                                    return std::move(handles);
+                                },
+                                failed);
+                        });
+        return detail::FutureAccess::make(std::move(state));
+    }
+
     /// The workflows that match, by creation time. Payloads that cannot be decoded are shown as their text,
     /// with a warning in the log. Throws QueryTimeout.
     std::vector<WorkflowStatus> list_workflows(const ListWorkflowsOptions& options = {});
@@ -178,6 +293,37 @@ class DBOS_EXPORT Client {
     void retrieve_async(const detail::CallTarget& target, const std::string& workflow_id,
                         detail::HandleDone done);
     const std::shared_ptr<detail::CallbackQueue>& callbacks() const noexcept;
+    std::optional<Value> event(const std::string& workflow_id, const std::string& key, Duration timeout,
+                               const GetEventOptions& options);
+    void event_async(
+        const std::string& workflow_id, const std::string& key, Duration timeout,
+        const GetEventOptions& options, const std::shared_ptr<detail::FutureCore>& future,
+        detail::OnceFunction<void(detail::OnceFunction<std::optional<Value>()> take, bool failed)> done);
+    std::shared_ptr<detail::StreamSource> stream(const std::string& workflow_id, const std::string& key,
+                                                 const ReadStreamOptions& options);
+    Value stream_value(const std::string& workflow_id, const std::string& key, std::int64_t offset,
+                       const ReadStreamOffsetOptions& options);
+    Future<Value> stream_value_async(const std::string& workflow_id, const std::string& key,
+                                     std::int64_t offset, const ReadStreamOffsetOptions& options);
+    std::size_t wait_first_of(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options);
+    void wait_for_all(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options);
+    void wait_many_async(
+        const std::vector<std::string>& ids, bool first, const WaitWorkflowsOptions& options,
+        const std::shared_ptr<detail::FutureCore>& future,
+        detail::OnceFunction<void(detail::OnceFunction<std::size_t()> take, bool failed)> done);
+
+    template <class R>
+    static std::vector<std::string> ids_of(const std::vector<WorkflowHandle<R>>& handles) {
+        std::vector<std::string> ids;
+        ids.reserve(handles.size());
+        for (const auto& handle : handles) ids.push_back(handle.workflow_id());
+        return ids;
+    }
+    template <class T>
+    static std::optional<T> as(std::optional<Value> value) {
+        if (!value) return std::nullopt;
+        return from_value<T>(*value);
+    }
 
     template <class Result>
     static Result refused();  // never defined: the static_assert before it has spoken

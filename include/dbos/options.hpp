@@ -173,6 +173,68 @@ struct ListStepsOptions {
     std::optional<std::int64_t> offset = {};
 };
 
+/// Options of send.
+struct SendOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// A second message of this key to this destination is dropped, even if the first was received long ago.
+    std::string idempotency_key = {};
+    /// A copy goes to every workflow that was forked from the destination, or from its forks. (py: dbos/_sys_db.py send)
+    bool send_to_forks = false;
+    /// Format of the message. Default: that of the client.
+    std::shared_ptr<const Serializer> serializer = {};
+};
+
+/// One message of send_bulk.
+struct Message {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    std::string destination_id = {};
+    Any message = {};
+    std::string topic = {};
+    /// As in SendOptions; no key may stand twice in one call.
+    std::string idempotency_key = {};
+};
+
+/// Options of send_bulk, for all its messages.
+struct SendBulkOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    bool send_to_forks = false;
+    std::shared_ptr<const Serializer> serializer = {};
+};
+
+/// Options of get_event.
+struct GetEventOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// As in GetResultOptions.
+    Duration polling_interval = std::chrono::seconds(1);
+};
+
+/// Options of read_stream.
+struct ReadStreamOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Of the first value to read. 0 or more.
+    std::int64_t offset = 0;
+    /// As in GetResultOptions.
+    Duration polling_interval = std::chrono::seconds(1);
+    /// For each value; then StreamTimeout. Default: none. 0 = one look.
+    std::optional<Duration> timeout = {};
+};
+
+/// Options of read_stream_offset.
+struct ReadStreamOffsetOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    Duration polling_interval = std::chrono::seconds(1);
+    std::optional<Duration> timeout = {};
+};
+
+/// Options of wait_first and wait_all.
+struct WaitWorkflowsOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// As in GetResultOptions.
+    Duration polling_interval = std::chrono::seconds(1);
+    /// Throws Timeout after it. Default: none. 0 = one look.
+    std::optional<Duration> timeout = {};
+};
+
 /// Runs a callback of a Future somewhere else than on the client's callback thread. Must not run it inline.
 using CallbackExecutor = std::function<void(std::function<void()>)>;
 

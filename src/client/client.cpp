@@ -145,6 +145,129 @@ Future<std::vector<StepInfo>> Client::list_workflow_steps_async(std::string work
         [core = impl_->core, id = std::move(workflow_id), options] { return core->steps(id, options); });
 }
 
+namespace {
+
+Message single(const std::string& destination_id, const Any& message, const std::optional<std::string>& topic,
+               const SendOptions& options) {
+    return {.destination_id = destination_id,
+            .message = message,
+            .topic = topic.value_or(""),
+            .idempotency_key = options.idempotency_key};
+}
+
+}  // namespace
+
+void Client::send(const std::string& destination_id, const Any& message,
+                  const std::optional<std::string>& topic, const SendOptions& options) {
+    impl_->core->check_thread("send", true, true);
+    const Message one[] = {single(destination_id, message, topic, options)};
+    impl_->core->send(impl_->core->prepare_messages(one, options.serializer.get()), options.send_to_forks);
+}
+
+Future<void> Client::send_async(const std::string& destination_id, const Any& message,
+                                const std::optional<std::string>& topic, const SendOptions& options) {
+    impl_->core->check_thread("send_async", true, false);
+    const Message one[] = {single(destination_id, message, topic, options)};
+    return impl_->core->in_background<void>(
+        [core = impl_->core, rows = impl_->core->prepare_messages(one, options.serializer.get()),
+         to_forks = options.send_to_forks] { core->send(rows, to_forks); });
+}
+
+void Client::send_bulk(const std::vector<Message>& messages, const SendBulkOptions& options) {
+    impl_->core->check_thread("send_bulk", true, true);
+    impl_->core->send(impl_->core->prepare_messages(messages, options.serializer.get()),
+                      options.send_to_forks);
+}
+
+Future<void> Client::send_bulk_async(const std::vector<Message>& messages, const SendBulkOptions& options) {
+    impl_->core->check_thread("send_bulk_async", true, false);
+    return impl_->core->in_background<void>(
+        [core = impl_->core, rows = impl_->core->prepare_messages(messages, options.serializer.get()),
+         to_forks = options.send_to_forks] { core->send(rows, to_forks); });
+}
+
+std::optional<Value> Client::event(const std::string& workflow_id, const std::string& key, Duration timeout,
+                                   const GetEventOptions& options) {
+    impl_->core->check_thread("get_event", true, true);
+    return impl_->core->event(workflow_id, key, timeout, options);
+}
+
+void Client::event_async(
+    const std::string& workflow_id, const std::string& key, Duration timeout, const GetEventOptions& options,
+    const std::shared_ptr<detail::FutureCore>& future,
+    detail::OnceFunction<void(detail::OnceFunction<std::optional<Value>()> take, bool failed)> done) {
+    impl_->core->check_thread("get_event_async", true, false);
+    impl_->core->event_async(workflow_id, key, timeout, options, future, std::move(done));
+}
+
+std::map<std::string, Value> Client::get_all_events(const std::string& workflow_id) {
+    impl_->core->check_thread("get_all_events", false, true);
+    return impl_->core->events(workflow_id);
+}
+
+Future<std::map<std::string, Value>> Client::get_all_events_async(std::string workflow_id) {
+    core::check_workflow_id(workflow_id);
+    return impl_->core->in_background<std::map<std::string, Value>>(
+        [core = impl_->core, id = std::move(workflow_id)] { return core->events(id); });
+}
+
+std::shared_ptr<detail::StreamSource> Client::stream(const std::string& workflow_id, const std::string& key,
+                                                     const ReadStreamOptions& options) {
+    return impl_->core->stream(workflow_id, key, options);
+}
+
+namespace {
+
+ReadStreamOptions at_offset(std::int64_t offset, const ReadStreamOffsetOptions& options) {
+    return {.offset = offset, .polling_interval = options.polling_interval, .timeout = options.timeout};
+}
+
+Value value_or_timeout(std::optional<Value> value, const std::string& workflow_id, const std::string& key,
+                       const ReadStreamOffsetOptions& options) {
+    if (!value) throw StreamTimeout(workflow_id, key, options.timeout ? options.timeout->count() : 0);
+    return std::move(*value);
+}
+
+}  // namespace
+
+Value Client::stream_value(const std::string& workflow_id, const std::string& key, std::int64_t offset,
+                           const ReadStreamOffsetOptions& options) {
+    const auto source = stream(workflow_id, key, at_offset(offset, options));
+    return value_or_timeout(source->next(), workflow_id, key, options);
+}
+
+Future<Value> Client::stream_value_async(const std::string& workflow_id, const std::string& key,
+                                         std::int64_t offset, const ReadStreamOffsetOptions& options) {
+    auto state = std::make_shared<detail::FutureState<Value>>(callbacks());
+    stream(workflow_id, key, at_offset(offset, options))
+        ->next_async(state, [=](detail::OnceFunction<std::optional<Value>()> take, bool failed) {
+            state->complete(
+                [=, take = std::move(take)]() mutable {
+                    return value_or_timeout(take(), workflow_id, key, options);
+                },
+                failed);
+        });
+    return detail::FutureAccess::make(std::move(state));
+}
+
+std::size_t Client::wait_first_of(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options) {
+    impl_->core->check_thread("wait_first", true, true);
+    return impl_->core->wait_first(ids, options);
+}
+
+void Client::wait_for_all(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options) {
+    impl_->core->check_thread("wait_all", true, true);
+    impl_->core->wait_all(ids, options);
+}
+
+void Client::wait_many_async(
+    const std::vector<std::string>& ids, bool first, const WaitWorkflowsOptions& options,
+    const std::shared_ptr<detail::FutureCore>& future,
+    detail::OnceFunction<void(detail::OnceFunction<std::size_t()> take, bool failed)> done) {
+    impl_->core->check_thread(first ? "wait_first_async" : "wait_all_async", true, false);
+    impl_->core->wait_many_async(ids, first, options, future, std::move(done));
+}
+
 void Client::cancel_workflow(const std::string& workflow_id) {
     impl_->core->check_thread("cancel_workflow", true, true);
     impl_->core->cancel(workflow_id);

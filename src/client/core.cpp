@@ -93,18 +93,6 @@ class ClientHandle final : public detail::HandleState {
     const bool seen_;
 };
 
-/// Runs a call; a database that was closed meanwhile is the client's close.
-template <class F>
-auto guarded(const Core& core, F&& call) {
-    core.check_open();
-    try {
-        return call();
-    } catch (const DatabaseError& error) {
-        if (error.kind() == DatabaseErrorKind::closed) throw ClientClosed();
-        throw;
-    }
-}
-
 }  // namespace
 
 void rethrow_for_user(std::exception_ptr error) {

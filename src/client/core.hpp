@@ -2,7 +2,10 @@
 // asynchronous calls. Handles and Futures hold it; after close() it holds no thread and no connection.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include "client/workers.hpp"
 #include "core/options.hpp"
 #include "dbos/client.hpp"
+#include "dbos/error.hpp"
 #include "sysdb/system_database.hpp"
 #include "value/uuid.hpp"
 
@@ -80,6 +84,33 @@ class Core : public std::enable_shared_from_this<Core> {
     std::vector<WorkflowStatus> list(const ListWorkflowsOptions& options);
     std::vector<StepInfo> steps(const std::string& workflow_id, const ListStepsOptions& options);
 
+    // --- messages, events and streams (messages.cpp, streams.cpp)
+
+    /// Checks and encodes; ids and instants are made here, once.
+    std::vector<sysdb::NewMessage> prepare_messages(std::span<const Message> messages,
+                                                    const Serializer* serializer);
+    void send(std::span<const sysdb::NewMessage> messages, bool to_forks);
+    std::optional<Value> event(const std::string& workflow_id, const std::string& key, Duration timeout,
+                               const GetEventOptions& options);
+    using EventDone =
+        detail::OnceFunction<void(detail::OnceFunction<std::optional<Value>()> take, bool failed)>;
+    void event_async(const std::string& workflow_id, const std::string& key, Duration timeout,
+                     const GetEventOptions& options, const std::shared_ptr<detail::FutureCore>& future,
+                     EventDone done);
+    std::map<std::string, Value> events(const std::string& workflow_id);
+    std::shared_ptr<detail::StreamSource> stream(std::string workflow_id, std::string key,
+                                                 const ReadStreamOptions& options);
+
+    // --- waiting for several workflows (wait_many.cpp)
+
+    /// The index of one that has ended.
+    std::size_t wait_first(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options);
+    void wait_all(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options);
+    using ManyDone = detail::OnceFunction<void(detail::OnceFunction<std::size_t()> take, bool failed)>;
+    /// `first` = wait_first, else wait_all (whose number means nothing).
+    void wait_many_async(const std::vector<std::string>& ids, bool first, const WaitWorkflowsOptions& options,
+                         const std::shared_ptr<detail::FutureCore>& future, ManyDone done);
+
     // --- managing
 
     void cancel(const std::string& workflow_id);
@@ -93,6 +124,9 @@ class Core : public std::enable_shared_from_this<Core> {
         workers_.post([state, work = std::move(work)]() mutable { detail::settle(state, work); });
         return detail::FutureAccess::make(std::move(state));
     }
+
+    /// Runs `task`, which must not throw, on a worker thread.
+    void post(detail::OnceFunction<void()> task) { workers_.post(std::move(task)); }
 
     /// Whether this is a process that was forked off the one that made this object.
     bool forked() const noexcept { return seam::process_id() != process_; }
@@ -130,6 +164,18 @@ class Core : public std::enable_shared_from_this<Core> {
     Workers workers_;
     seam::Atomic<bool> closed_{false};
 };
+
+/// Runs a call; a database that was closed meanwhile is the client's close.
+template <class F>
+auto guarded(const Core& core, F&& call) {
+    core.check_open();
+    try {
+        return call();
+    } catch (const DatabaseError& error) {
+        if (error.kind() == DatabaseErrorKind::closed) throw ClientClosed();
+        throw;
+    }
+}
 
 /// The error of a call as a user sees it: kind `closed` becomes ClientClosed. Rethrows.
 [[noreturn]] void rethrow_for_user(std::exception_ptr error);

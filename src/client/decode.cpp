@@ -57,12 +57,16 @@ Value Formats::result(const sysdb::ResultRow& row, std::span<const ErrorType> er
         raise_workflow(failure, errors, row.workflow_id);
     }
     if (!row.output) return {};
-    if (format == nullptr) {
-        throw DecodeError("result of workflow \"" + row.workflow_id + '"', "a format that this program knows",
-                          '"' + row.serialization.value_or("") + '"', "unknown_format",
-                          row.serialization.value_or(""));
+    return value(*row.output, row.serialization, "result of workflow \"" + row.workflow_id + '"');
+}
+
+Value Formats::value(const std::string& text, const sysdb::Text& format, const std::string& where) const {
+    const Serializer* serializer = find(format);
+    if (serializer == nullptr) {
+        throw DecodeError(where, "a format that this program knows", '"' + format.value_or("") + '"',
+                          "unknown_format", format.value_or(""));
     }
-    return format->decode(*row.output);
+    return serializer->decode(text);
 }
 
 Value Formats::safe_value(const std::string& text, const sysdb::Text& format, Trouble& trouble) const {

@@ -25,6 +25,8 @@ class Formats {
 
     /// The result of a workflow that has ended, or throws what it ended with. `errors` = those of its contract.
     Value result(const sysdb::ResultRow& row, std::span<const ErrorType> errors) const;
+    /// A stored value. Throws DecodeError, whose `where` names it ("event \"x\" of …").
+    Value value(const std::string& text, const sysdb::Text& format, const std::string& where) const;
     /// Never fails on payloads: what cannot be decoded is shown as its text, with one warning a call.
     WorkflowStatus status(sysdb::ListedWorkflow row) const;
     std::vector<WorkflowStatus> statuses(std::vector<sysdb::ListedWorkflow> rows) const;

@@ -1,9 +1,10 @@
-// The waiter hub: one thread and one connection serve all waits for results of a client or application.
+// The waiter hub: one thread and one connection serve all waits of a client or application: for results, for the mere end of a
+// workflow, for events and for values of streams.
 //
 // Order everywhere: register, check, then wait; a wake-up that arrives during a check forces another one. Wake-ups (own
 // commits, NOTIFY, the wake file) make the common case immediate; each wait is looked at once in its polling interval in any
-// case. A check asks for ids and statuses of at most 2 000 waits; payloads follow in statements of their own. Nothing is
-// decoded here.
+// case. A check asks for ids and statuses of at most 2 000 waits, in one statement a kind; payloads follow in statements of
+// their own. Values of streams are read by who asked for them. Nothing is decoded here.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +49,11 @@ class WaiterHub {
     /// DatabaseError, ConfigError. On the hub's thread (or on that of add() and close() after a close): must only hand over.
     using Done = detail::OnceFunction<void(sysdb::ResultRow row, std::exception_ptr error)>;
     using WaitId = std::uint64_t;
+    /// The same; nullopt = no such event in time.
+    using EventDone =
+        detail::OnceFunction<void(std::optional<sysdb::EventRow> event, std::exception_ptr error)>;
+    /// The same; false = nothing at this position in time, true = a value, or the workflow has ended.
+    using StreamDone = detail::OnceFunction<void(bool ready, std::exception_ptr error)>;
 
     /// Opens nothing and starts nothing before the first wait. `database` must outlive the hub.
     WaiterHub(sysdb::SystemDatabase& database, HubOptions options);
@@ -57,10 +63,18 @@ class WaiterHub {
     WaiterHub& operator=(const WaiterHub&) = delete;
 
     WaitId add(std::string workflow_id, const WaitOptions& options, Done done);
+    /// Waits for the end alone: the row that `done` is told has an id and a status.
+    WaitId add_end(std::string workflow_id, const WaitOptions& options, Done done);
+    /// Whether the workflow exists is not asked.
+    WaitId add_event(sysdb::EventKey key, const WaitOptions& options, EventDone done);
+    /// NonexistentWorkflow at once if there is no such workflow.
+    WaitId add_stream(sysdb::StreamPosition position, const WaitOptions& options, StreamDone done);
     /// The wait's Done is destroyed without a call, unless it is being called already.
     void withdraw(WaitId id) noexcept;
     /// Blocks the calling thread on a slot of its own; throws what Done would be told.
     sysdb::ResultRow wait(const std::string& workflow_id, const WaitOptions& options);
+    std::optional<sysdb::EventRow> wait_event(const sysdb::EventKey& key, const WaitOptions& options);
+    bool wait_stream(const sysdb::StreamPosition& position, const WaitOptions& options);
     /// This process has committed the end of the workflow. Cheap if nobody waits for it. Any thread.
     void notify_ended(const std::string& workflow_id) noexcept;
 
@@ -81,9 +95,20 @@ class WaiterHub {
     Stats stats() const;
 
    private:
+    enum class Kind : std::uint8_t { result, end, event, stream };
+    /// What a wait is told: what its kind needs of it.
+    struct Answer {
+        sysdb::ResultRow row = {};
+        std::optional<sysdb::EventRow> event = {};
+        bool ready = false;
+    };
+    using Told = detail::OnceFunction<void(Answer answer, std::exception_ptr error)>;
     struct Wait {
+        Kind kind = Kind::result;
         std::string workflow_id;
-        Done done;
+        std::string key;  // event, stream
+        std::int64_t offset = 0;
+        Told done;
         seam::Duration interval{};
         seam::Duration back_off = std::chrono::seconds(1);
         std::optional<seam::SteadyTime> deadline;
@@ -95,27 +120,45 @@ class WaiterHub {
         bool woken = false;  // due because of a wake-up
     };
     struct Finished {
-        Done done;
-        sysdb::ResultRow row;
+        Told done;
+        Answer answer;
         std::exception_ptr error;
+    };
+    /// What one check looks at.
+    struct Due {
+        std::vector<WaitId> waits;
+        std::set<std::string> ids;  // results and ends
+        std::set<sysdb::EventKey> events;
+        std::set<sysdb::StreamPosition> streams;
+        bool by_wake = false;
     };
     using Lock = std::unique_lock<seam::Mutex>;
 
+    WaitId add_wait(Wait wait, const WaitOptions& options);
     void run() noexcept;
     void idle(Lock& lock);
-    void check(Lock& lock);
-    std::vector<std::string> collect(seam::SteadyTime now, bool& by_wake);
-    void ask(const std::vector<std::string>& ids, bool& productive);
-    void read_payloads(const std::vector<std::string>& ids, bool& productive);
     void connect();
     void disconnect(Lock& lock) noexcept;
+
+    // hub_checks.cpp
+    void check(Lock& lock);
+    Due collect(seam::SteadyTime now);
+    void ask(const Due& due, bool& productive);
+    void ask_results(const std::vector<std::string>& ids, bool& productive);
+    void read_payloads(const std::vector<std::string>& ids, bool& productive);
+    void ask_events(const std::vector<sysdb::EventKey>& keys, bool& productive);
+    void read_events(const std::vector<sysdb::EventKey>& keys, bool& productive);
+    void ask_streams(const std::vector<sysdb::StreamPosition>& positions, bool& productive);
     void apply_statuses(const std::vector<std::string>& ids,
                         const std::map<std::string, std::string>& statuses);
     void apply_row(const sysdb::ResultRow& row, std::vector<Finished>& finished);
-    void check_failed(Lock& lock, const std::vector<std::string>& ids, std::exception_ptr error,
-                      bool transient, bool connection);
-    void finish_ids(const std::vector<std::string>& ids, bool only_overdue, std::exception_ptr error,
-                    std::vector<Finished>& finished);
+    /// Ends those of these waits that had their last look.
+    void end_overdue(const std::vector<WaitId>& waits);
+    void check_failed(Lock& lock, const std::vector<WaitId>& waits, std::exception_ptr error, bool transient,
+                      bool connection);
+    void fail(const std::vector<WaitId>& waits, bool only_overdue, const std::exception_ptr& error,
+              std::vector<Finished>& finished);
+
     void woken(const sysdb::Wakeups::Event& event) noexcept;
     void make_due(WaitId id, Wait& wait, seam::SteadyTime due);
     Wait take(std::map<WaitId, Wait>::iterator position);
@@ -128,6 +171,7 @@ class WaiterHub {
     std::map<WaitId, Wait> waits_;
     std::map<std::string, std::set<WaitId>> by_id_;
     std::multimap<std::uint32_t, std::string> by_hash_;
+    std::map<std::string, std::set<WaitId>> by_payload_;  // channel and payload of events and streams
     std::set<std::pair<seam::SteadyTime, WaitId>> due_;
     WaitId next_id_ = 1;
     bool closed_ = false;

@@ -162,6 +162,38 @@ void check_get_result(const GetResultOptions& options) {
     if (options.timeout) check_not_negative("timeout", *options.timeout);
 }
 
+void check_send(std::string_view destination_id, std::string_view topic, std::string_view idempotency_key) {
+    if (blank(destination_id)) usage("destination_id", "the id of a workflow", quoted(destination_id));
+    check_text("destination_id", destination_id);
+    check_text("topic", topic);
+    check_text("idempotency_key", idempotency_key);
+    check_bytes("idempotency_key and destination_id", idempotency_key.size() + destination_id.size());
+    check_bytes("topic and destination_id", topic.size() + destination_id.size());
+}
+
+void check_event(std::string_view workflow_id, std::string_view key, Duration timeout,
+                 const GetEventOptions& options) {
+    check_workflow_id(workflow_id);
+    check_text("key", key);
+    check_bytes("workflow_id and key", workflow_id.size() + key.size());
+    if (std::isnan(timeout.count())) usage("timeout", "a duration", seconds(timeout));
+    check_positive("polling_interval", options.polling_interval);
+}
+
+void check_stream(std::string_view workflow_id, std::string_view key, const ReadStreamOptions& options) {
+    check_workflow_id(workflow_id);
+    check_text("key", key);
+    check_bytes("workflow_id and key", workflow_id.size() + key.size());
+    if (options.offset < 0) usage("offset", "0 or more", std::to_string(options.offset));
+    check_positive("polling_interval", options.polling_interval);
+    if (options.timeout) check_not_negative("timeout", *options.timeout);
+}
+
+void check_wait(const WaitWorkflowsOptions& options) {
+    check_positive("polling_interval", options.polling_interval);
+    if (options.timeout) check_not_negative("timeout", *options.timeout);
+}
+
 void check_list(const ListWorkflowsOptions& options) {
     check_limit("limit", options.limit);
     check_limit("offset", options.offset);

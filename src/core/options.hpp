@@ -17,6 +17,12 @@ inline constexpr std::string_view kReservedQueuePrefix = "_dbos_";
 /// `name` is the workflow's name: that of the contract, or options.workflow_name.
 void check_start(const EnqueueOptions& options, std::string_view name, StartKind kind);
 void check_get_result(const GetResultOptions& options);
+/// Of a message: its destination, topic and idempotency key.
+void check_send(std::string_view destination_id, std::string_view topic, std::string_view idempotency_key);
+void check_event(std::string_view workflow_id, std::string_view key, Duration timeout,
+                 const GetEventOptions& options);
+void check_stream(std::string_view workflow_id, std::string_view key, const ReadStreamOptions& options);
+void check_wait(const WaitWorkflowsOptions& options);
 void check_list(const ListWorkflowsOptions& options);
 void check_steps(const ListStepsOptions& options);
 void check_step(const StepOptions& options, std::string_view step_name);

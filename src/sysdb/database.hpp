@@ -8,6 +8,7 @@
 // depend on the layout ask core_->layout(connection) inside, because 42703 and 42P01 probe again and repeat once.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -66,6 +67,10 @@ struct SystemDatabase::Core {
         true};  // sweeps, due delays, deadlines: thousands of rows, and no tick waits for them
     Lane lease_lane{false};
     const std::shared_ptr<ClaimState> claims = make_claim_state();
+
+    /// Last instants given to messages, by a hash of the destination; two destinations may share one.
+    seam::Mutex message_mutex;
+    std::array<Millis, 1024> message_instants{};
 
     /// Throws UsageError in a forked child.
     void check_process() const;

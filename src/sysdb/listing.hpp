@@ -100,4 +100,12 @@ std::vector<std::pair<std::string, std::int64_t>> wait_sizes(SystemDatabase::Cor
 std::vector<ResultRow> wait_results(SystemDatabase::Core& core, sql::Connection& connection,
                                     std::span<const std::string> ids);
 
+/// Which of these events exist, with the bytes of their values.
+std::vector<std::pair<EventKey, std::int64_t>> wait_event_sizes(sql::Connection& connection,
+                                                                std::span<const EventKey> keys);
+/// The values of these events, as far as they exist.
+std::vector<EventRow> wait_events(sql::Connection& connection, std::span<const EventKey> keys);
+/// Order as given.
+std::vector<StreamState> wait_streams(sql::Connection& connection, std::span<const StreamPosition> positions);
+
 }  // namespace dbos::sysdb

@@ -255,4 +255,54 @@ struct ResultRow {
     Text serialization = {};
 };
 
+/// Topic column of a message without a topic (all SDKs).
+inline constexpr const char* kNullTopic = "__null__topic__";
+
+/// A message to a workflow, as one row of notifications.
+struct NewMessage {
+    std::string destination;
+    std::string topic = kNullTopic;
+    std::string message;
+    std::string serialization;
+    std::string id;        // message_uuid; a row of this id is left as it is
+    std::string fork_key;  // a descendant's copy has the id `<fork_key>::<descendant>`
+    Millis created_at_ms = 0;
+};
+
+/// What a wait for an event asks for.
+struct EventKey {
+    std::string workflow_id;
+    std::string key;
+    friend auto operator<=>(const EventKey&, const EventKey&) = default;
+};
+
+/// The current value of an event.
+struct EventRow {
+    EventKey at;
+    std::string value;
+    Text serialization;
+};
+
+/// What a wait for a value of a stream asks for.
+struct StreamPosition {
+    std::string workflow_id;
+    std::string key;
+    std::int64_t offset = 0;
+    friend auto operator<=>(const StreamPosition&, const StreamPosition&) = default;
+};
+
+/// Whether a wait at a position of a stream is over.
+enum class StreamState : std::uint8_t { no_workflow, nothing_yet, value_or_end };
+
+struct StreamValue {
+    std::string value;
+    Text serialization;
+};
+
+/// Consecutive values of a stream from an offset on.
+struct StreamPage {
+    Text status;  // of the workflow; NULL = there is none
+    std::vector<StreamValue> values;
+};
+
 }  // namespace dbos::sysdb

@@ -6,7 +6,8 @@
 // caller, before.
 //
 // Thread-safe. Implemented in one file per noun: database.cpp, workflows.cpp, steps.cpp, committer*.cpp, queues.cpp,
-// claims.cpp, shared_claims.cpp, claim_state.cpp, leases.cpp, recovery.cpp, tick.cpp, versions.cpp, listing.cpp.
+// claims.cpp, shared_claims.cpp, claim_state.cpp, leases.cpp, recovery.cpp, tick.cpp, versions.cpp, listing.cpp, messages.cpp,
+// events.cpp, streams.cpp.
 #pragma once
 
 #include <exception>
@@ -132,6 +133,20 @@ class SystemDatabase {
     std::vector<ListedWorkflow> list_workflows(const ListQuery& query);
     /// The steps of a workflow by number; none for an unknown id. application_name is not read.
     std::vector<StepRecord> list_steps(const StepQuery& query);
+
+    // --- messages (messages.cpp)
+    /// Instants for messages to this destination: strictly increasing in this process, at most 1 s ahead of the durable clock,
+    /// because receivers take messages in this order (safety 52).
+    Millis message_instant(const std::string& destination);
+    /// Inserts all messages in one transaction; ids that exist are left as they are. `to_forks`: a copy goes to every
+    /// descendant by fork as well. Throws NonexistentWorkflow with the destinations that do not exist; nothing is written then.
+    void send(std::span<const NewMessage> messages, bool to_forks);
+
+    // --- events and streams (events.cpp, streams.cpp)
+    /// All current events of a workflow by key.
+    std::vector<EventRow> events(const std::string& workflow_id);
+    /// Up to 100 values and, but for the first one, 1 MiB, and the status of the workflow in the same snapshot.
+    StreamPage read_stream(const StreamPosition& from);
 
     // --- queues (claims.cpp, shared_claims.cpp, queues.cpp)
     /// Claims ENQUEUED rows of queues without a shared limit, in (priority, created_at) order per queue, at most
