@@ -84,9 +84,9 @@ class Cron {
     std::uint64_t month_days_ = 0;
     bool last_month_day_ = false;
     std::uint64_t months_ = 0;
-    std::uint64_t weekdays_ = 0;                      // bits 0-6
-    std::array<std::uint8_t, 7> nth_weekdays_ = {};   // bits 1-5 = n-th, bit 6 = last
-    std::optional<std::bitset<kYears>> years_ = {};   // none = any year
+    std::uint64_t weekdays_ = 0;                     // bits 0-6
+    std::array<std::uint8_t, 7> nth_weekdays_ = {};  // bits 1-5 = n-th, bit 6 = last
+    std::optional<std::bitset<kYears>> years_ = {};  // none = any year
     Days days_ = Days::both;
 };
 

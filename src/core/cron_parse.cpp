@@ -34,7 +34,7 @@ constexpr Field kWeekday{"day of week", 0, 7, kWeekdays, "0-7 (0 and 7 are Sunda
 constexpr Field kYear{"year", 1970, 2099, {}, "1970-2099"};
 
 constexpr std::pair<std::string_view, std::string_view> kAliases[] = {
-    {"@hourly", "0 * * * *"},  {"@daily", "0 0 * * *"},   {"@midnight", "0 0 * * *"}, {"@weekly", "0 0 * * 0"},
+    {"@hourly", "0 * * * *"},  {"@daily", "0 0 * * *"},  {"@midnight", "0 0 * * *"}, {"@weekly", "0 0 * * 0"},
     {"@monthly", "0 0 1 * *"}, {"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -128,12 +128,16 @@ class CronParser {
 
     void check_count(std::span<const std::string_view> fields) const {
         if (!fields.empty() && fields[0].starts_with('@')) {
-            refuse("got a word that is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually "
-                   "(written without blanks around it)");
+            refuse(
+                "got a word that is none of @hourly, @daily, @midnight, @weekly, @monthly, @yearly, "
+                "@annually "
+                "(written without blanks around it)");
         }
         if (fields.size() == 7 && !options_.years) {
-            refuse("got 7 fields, expected 5 (minute hour day-of-month month day-of-week) or 6 (second first); a "
-                   "year is known to Python applications only");
+            refuse(
+                "got 7 fields, expected 5 (minute hour day-of-month month day-of-week) or 6 (second first); "
+                "a "
+                "year is known to Python applications only");
         }
         if (fields.size() < 5 || fields.size() > 7) {
             refuse("got " + std::to_string(fields.size()) +
@@ -156,8 +160,9 @@ class CronParser {
         star_ = false;
         if (text == "?" && (field.name == kMonthDay.name || field.name == kWeekday.name)) text = "*";
         if (text[0] == 'r' || text[0] == 'h') {
-            refuse(field, text, std::string(field.expected) +
-                                    "; random and hashed values (R, H) would differ from process to process");
+            refuse(field, text,
+                   std::string(field.expected) +
+                       "; random and hashed values (R, H) would differ from process to process");
         }
         for (const std::string_view item : split(text, ',')) {
             if (item.empty()) refuse(field, text, "no empty item between its commas");
@@ -189,7 +194,8 @@ class CronParser {
     }
 
     /// What the part before the slash covers. An end before the begin means a wrapped range.
-    std::pair<int, int> range(const Field& field, std::string_view item, std::string_view text, bool step) const {
+    std::pair<int, int> range(const Field& field, std::string_view item, std::string_view text,
+                              bool step) const {
         if (text == "*") return {field.least, field.most};
         const std::vector<std::string_view> ends = split(text, '-');
         if (ends.size() > 2) refuse(field, item, "one dash between two values");
@@ -201,8 +207,9 @@ class CronParser {
         } else {
             end = value(field, item, ends[1]);
         }
-        if (field.name == kWeekday.name && end == 0) end = 7;
-        if (begin > end && !options_.wrapped_ranges) refuse(field, item, "a range that does not run backwards");
+        if (field.name == kWeekday.name && end == 0 && begin != 0) end = 7;  // fri-sun; sun-sun is one day
+        if (begin > end && !options_.wrapped_ranges)
+            refuse(field, item, "a range that does not run backwards");
         return {begin, end};
     }
 
@@ -263,9 +270,11 @@ class CronParser {
     }
 
     /// A day field that lists every value counts as `*` only if the other one is written with a `*` (py: _croniter.py).
-    void join_days(std::string_view month_day, bool any_month_day, std::string_view weekday, bool any_weekday) {
+    void join_days(std::string_view month_day, bool any_month_day, std::string_view weekday,
+                   bool any_weekday) {
         constexpr std::uint64_t kAllMonthDays = 0xFFFFFFFEU;
-        if (cron_.month_days_ == kAllMonthDays && weekday.find('*') != std::string_view::npos) any_month_day = true;
+        if (cron_.month_days_ == kAllMonthDays && weekday.find('*') != std::string_view::npos)
+            any_month_day = true;
         if (cron_.weekdays_ == 0x7FU && month_day.find('*') != std::string_view::npos) any_weekday = true;
         if (options_.day_rule == DayRule::both) {
             cron_.days_ = Cron::Days::both;
@@ -285,6 +294,8 @@ class CronParser {
     bool plain_weekdays_ = false;
 };
 
-Cron Cron::parse(std::string_view text, const CronOptions& options) { return CronParser(text, options).parse(); }
+Cron Cron::parse(std::string_view text, const CronOptions& options) {
+    return CronParser(text, options).parse();
+}
 
 }  // namespace dbos::core

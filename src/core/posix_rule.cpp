@@ -48,7 +48,7 @@ class PosixRule::Reader {
         return at_ > begin && result >= least && result <= most;
     }
     /// [+-]h[h[h]][:mm[:ss]]
-    bool time(int most_hours, std::int32_t& seconds) {
+    bool clock(int most_hours, std::int32_t& seconds) {
         const bool negative = accept('-');
         if (!negative) accept('+');
         int part = 0;
@@ -81,7 +81,7 @@ class PosixRule::Reader {
             if (!number(0, 365, change.day)) return false;
         }
         change.time = 2 * 3600;
-        return !accept('/') || time(167, change.time);
+        return !accept('/') || clock(167, change.time);
     }
 
    private:
@@ -92,14 +92,14 @@ class PosixRule::Reader {
 std::optional<PosixRule> PosixRule::parse(std::string_view text) {
     Reader reader(text);
     PosixRule rule;
-    if (!reader.name() || !reader.time(24, rule.standard_)) return std::nullopt;
+    if (!reader.name() || !reader.clock(24, rule.standard_)) return std::nullopt;
     rule.standard_ = -rule.standard_;  // POSIX counts west of Greenwich
     if (reader.done()) return rule;
     if (!reader.name()) return std::nullopt;
     rule.changes_ = true;
     rule.daylight_ = rule.standard_ + 3600;
     if (!reader.done() && !reader.sees(',')) {
-        if (!reader.time(24, rule.daylight_)) return std::nullopt;
+        if (!reader.clock(24, rule.daylight_)) return std::nullopt;
         rule.daylight_ = -rule.daylight_;
     }
     if (!reader.change(rule.to_daylight_) || !reader.change(rule.to_standard_) || !reader.done()) {

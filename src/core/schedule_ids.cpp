@@ -64,7 +64,8 @@ std::string fraction(std::int64_t nanos, std::size_t digits) {
 
 }  // namespace
 
-std::string tick_id(ScheduleDialect dialect, std::string_view schedule_name, Instant tick, const TimeZone& zone) {
+std::string tick_id(ScheduleDialect dialect, std::string_view schedule_name, Instant tick,
+                    const TimeZone& zone) {
     return id_of(schedule_name, tick_text(dialect, tick, zone));
 }
 
@@ -94,7 +95,10 @@ std::string trigger_id(ScheduleDialect dialect, std::string_view schedule_name, 
             break;
         }
         case ScheduleDialect::java: {
-            const std::size_t digits = nanos == 0 ? 0 : nanos % 1'000'000 == 0 ? 3 : nanos % 1000 == 0 ? 6 : 9;
+            const std::size_t digits = nanos == 0               ? 0
+                                       : nanos % 1'000'000 == 0 ? 3
+                                       : nanos % 1000 == 0      ? 6
+                                                                : 9;
             text = utc + fraction(nanos, digits) + 'Z';
             break;
         }
@@ -102,7 +106,8 @@ std::string trigger_id(ScheduleDialect dialect, std::string_view schedule_name, 
     return id_of(schedule_name, "trigger-" + text);
 }
 
-std::vector<std::string> possible_tick_ids(std::string_view schedule_name, Instant tick, const TimeZone& zone) {
+std::vector<std::string> possible_tick_ids(std::string_view schedule_name, Instant tick,
+                                           const TimeZone& zone) {
     std::vector<std::string> ids;
     const auto add = [&](std::string id) {
         if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(std::move(id));

@@ -28,7 +28,8 @@ using Moment = std::chrono::sys_time<std::chrono::nanoseconds>;
 ///     typescript  sched-n-2026-03-08T16:00:00.000Z     always UTC (ts: scheduler, Date.toISOString)
 ///     go          sched-n-2026-03-08T16:00:00Z         Z where the offset is 0 (go: time.RFC3339)
 ///     java        sched-n-2026-03-08T12:00-04:00       seconds only if not 0 (java: OffsetDateTime.toString)
-std::string tick_id(ScheduleDialect dialect, std::string_view schedule_name, Instant tick, const TimeZone& zone);
+std::string tick_id(ScheduleDialect dialect, std::string_view schedule_name, Instant tick,
+                    const TimeZone& zone);
 
 /// The id of a tick of a backfill: as tick_id, but java adds the zone (`2026-03-08T12:00-04:00[America/New_York]`), so that its
 /// live ids and its backfill do not match. For go `zone` is that of the start argument.
@@ -47,6 +48,7 @@ std::string trigger_id(ScheduleDialect dialect, std::string_view schedule_name, 
 /// Every id under which some SDK may have run this tick already: all dialects, live and backfill, in the schedule's zone and in
 /// UTC. The Python one comes first, none comes twice. A process checks them before it fires. A go or java process in a third zone
 /// is not foreseen.
-std::vector<std::string> possible_tick_ids(std::string_view schedule_name, Instant tick, const TimeZone& zone);
+std::vector<std::string> possible_tick_ids(std::string_view schedule_name, Instant tick,
+                                           const TimeZone& zone);
 
 }  // namespace dbos::core

@@ -14,10 +14,10 @@ namespace dbos::core {
 
 struct TimeZone::Data {
     std::string name;
-    std::vector<std::int64_t> changes;   // ascending
-    std::vector<std::int32_t> offsets;   // offsets[i] holds from changes[i] on
-    std::int32_t first_offset = 0;       // before the first change
-    std::optional<PosixRule> rule;       // from the last change on; none: the last offset for ever
+    std::vector<std::int64_t> changes;  // ascending
+    std::vector<std::int32_t> offsets;  // offsets[i] holds from changes[i] on
+    std::int32_t first_offset = 0;      // before the first change
+    std::optional<PosixRule> rule;      // from the last change on; none: the last offset for ever
 };
 
 namespace {
@@ -100,8 +100,8 @@ Instant instant_of(std::int64_t seconds) { return Instant(std::chrono::seconds(s
 
 /// Names of UTC itself, which are the same everywhere.
 bool names_utc(std::string_view name) {
-    constexpr std::array<std::string_view, 8> kNames = {
-        "UTC", "Etc/UTC", "UCT", "Etc/UCT", "Zulu", "Etc/Zulu", "Universal", "Etc/Universal"};
+    constexpr std::array<std::string_view, 8> kNames = {"UTC",  "Etc/UTC",  "UCT",       "Etc/UCT",
+                                                        "Zulu", "Etc/Zulu", "Universal", "Etc/Universal"};
     return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -153,7 +153,8 @@ std::shared_ptr<TimeZone::Data> TimeZone::read_tzif(std::string name, std::strin
     data->name = std::move(name);
     Bytes reader(data->name, bytes);
     const Header old = read_header(data->name, reader);
-    if (old.version < 2) damaged(data->name, "it is of version 1, which ends in 2037; expected version 2 or later");
+    if (old.version < 2)
+        damaged(data->name, "it is of version 1, which ends in 2037; expected version 2 or later");
     reader.take(old.size(4));  // the same again in 32 bits
     const Header header = read_header(data->name, reader);
     if (header.types == 0 || header.types > 256) damaged(data->name, "it has no offsets");
@@ -161,7 +162,8 @@ std::shared_ptr<TimeZone::Data> TimeZone::read_tzif(std::string name, std::strin
     data->changes.reserve(header.changes);
     for (std::size_t i = 0; i < header.changes; ++i) {
         data->changes.push_back(reader.number(8));
-        if (i > 0 && data->changes[i] <= data->changes[i - 1]) damaged(data->name, "its changes are not in order");
+        if (i > 0 && data->changes[i] <= data->changes[i - 1])
+            damaged(data->name, "its changes are not in order");
     }
     const std::string_view which = reader.take(header.changes);
     std::vector<std::int32_t> types;
@@ -185,7 +187,8 @@ std::shared_ptr<TimeZone::Data> TimeZone::read_tzif(std::string name, std::strin
 
 TimeZone::Span TimeZone::span_at(Instant instant) const {
     if (!data_) return {Instant::min(), Instant::max(), std::chrono::seconds(0)};
-    const std::int64_t at = std::clamp<std::int64_t>(instant.time_since_epoch().count(), -kFarthest, kFarthest);
+    const std::int64_t at =
+        std::clamp<std::int64_t>(instant.time_since_epoch().count(), -kFarthest, kFarthest);
     const auto& changes = data_->changes;
     const auto next = std::upper_bound(changes.begin(), changes.end(), at);
     Span span{Instant::min(), Instant::max(), std::chrono::seconds(data_->first_offset)};
@@ -214,10 +217,11 @@ TimeZone load_time_zone(const std::string& name, const ZoneReader& read) {
     }
     const std::optional<std::string> bytes = read(name);
     if (!bytes) {
-        throw UsageError("time zone: got \"" + name +
-                         "\", which is not in the zone database of this machine; expected a name of the IANA "
-                         "database, such as \"Europe/Berlin\" (mind capital letters), or install the package "
-                         "tzdata (tzdata-legacy for old names), or set TZDIR to a folder of compiled zone files");
+        throw UsageError(
+            "time zone: got \"" + name +
+            "\", which is not in the zone database of this machine; expected a name of the IANA "
+            "database, such as \"Europe/Berlin\" (mind capital letters), or install the package "
+            "tzdata (tzdata-legacy for old names), or set TZDIR to a folder of compiled zone files");
     }
     return TimeZone::from_tzif(name, *bytes);
 }

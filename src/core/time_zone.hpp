@@ -34,8 +34,8 @@ class TimeZone {
 
     /// A stretch of time with one offset. Neighbouring spans may have the same one.
     struct Span {
-        Instant begin;  // Instant::min() = since ever
-        Instant end;    // exclusive; Instant::max() = for ever
+        Instant begin;                   // Instant::min() = since ever
+        Instant end;                     // exclusive; Instant::max() = for ever
         std::chrono::seconds offset{0};  // east of UTC
     };
     /// The span that holds an instant. Beyond about 23 000 years from now: that of the nearest instant within.

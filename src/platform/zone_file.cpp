@@ -18,7 +18,7 @@ std::optional<std::string> read_regular_file(const std::string& path) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return std::nullopt;
     std::optional<std::string> text;
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
         text.emplace();
         char buffer[8192];

@@ -5,6 +5,9 @@
 #include <set>
 
 #include "campaign.hpp"
+#include "core/time_zone.hpp"
+#include "dbos/error.hpp"
+#include "platform/zone_file.hpp"
 
 namespace {
 
@@ -25,6 +28,14 @@ CampaignResult explore(std::uint64_t worlds, const std::function<void()>& scenar
 }
 std::string reason(const CampaignResult& result) {
     return result.failures.empty() ? std::string() : result.failures.begin()->second;
+}
+
+TEST(Primitives, zones_come_from_memory) {
+    const auto zone = core::load_time_zone("America/New_York", seam::read_zone_file);
+    EXPECT_EQ(zone.offset_at(core::Instant(1'772'953'199s)), -5h);  // 2026-03-08T06:59:59Z
+    EXPECT_EQ(zone.offset_at(core::Instant(1'772'953'200s)), -4h);
+    EXPECT_EQ(core::load_time_zone("Europe/Berlin", seam::read_zone_file).offset_at(core::Instant(0s)), 1h);
+    EXPECT_THROW(core::load_time_zone("Asia/Tokyo", seam::read_zone_file), UsageError);
 }
 
 TEST(Primitives, a_lost_update_is_found) {

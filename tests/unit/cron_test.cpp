@@ -14,7 +14,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Cron::Millis at(const char* text) { return Cron::Millis(std::chrono::milliseconds(parse_epoch_ms(text).value())); }
+Cron::Millis at(const char* text) {
+    return Cron::Millis(std::chrono::milliseconds(parse_epoch_ms(text).value()));
+}
 
 std::string written(std::optional<Instant> instant) {
     if (!instant) return "never";
@@ -33,7 +35,8 @@ std::string refusal(const char* text, const CronOptions& options = {}) {
     return "accepted";
 }
 
-std::string next(const char* text, const char* base, const TimeZone& zone = {}, const CronOptions& options = {}) {
+std::string next(const char* text, const char* base, const TimeZone& zone = {},
+                 const CronOptions& options = {}) {
     return written(Cron::parse(text, options).next_after(at(base), zone));
 }
 
@@ -45,7 +48,8 @@ std::vector<std::string> all(CronRange range) {
 
 TEST(Cron, RefusalsNameTheFieldWhatItGotAndWhatWasExpected) {
     EXPECT_EQ(refusal("0 0 * * 8"),
-              "cron \"0 0 * * 8\": day of week: got \"8\", expected 0-7 (0 and 7 are Sunday), sun … sat, d#n, Ld or ?");
+              "cron \"0 0 * * 8\": day of week: got \"8\", expected 0-7 (0 and 7 are Sunday), sun … sat, "
+              "d#n, Ld or ?");
     EXPECT_EQ(refusal("61 0 0 * * *"), "cron \"61 0 0 * * *\": second: got \"61\", expected 0-59");
     EXPECT_EQ(refusal("0 0 1 Foo *"), "cron \"0 0 1 Foo *\": month: got \"foo\", expected 1-12 or jan … dec");
     EXPECT_EQ(refusal("20-10 * * * *"),
@@ -64,8 +68,10 @@ TEST(Cron, HostileTextsAreRefusedShortly) {
     const std::string zeros(100'000, '9');
     EXPECT_LT(refusal((zeros + " * * * *").c_str()).size(), 500U);
     EXPECT_LT(refusal(("*/" + zeros + "x * * * *").c_str()).size(), 500U);
-    EXPECT_EQ(refusal(("*/" + zeros + " * * * *").c_str()), "accepted");  // a step beyond the field: its first value
-    EXPECT_EQ(refusal("0 0\n1\x01 * *"), "cron \"0 0?1? * *\": day of month: got \"1?\", expected 1-31, L or ?");
+    EXPECT_EQ(refusal(("*/" + zeros + " * * * *").c_str()),
+              "accepted");  // a step beyond the field: its first value
+    EXPECT_EQ(refusal("0 0\n1\x01 * *"),
+              "cron \"0 0?1? * *\": day of month: got \"1?\", expected 1-31, L or ?");
     EXPECT_NE(refusal("0 0 \xC3\xA4 * *"), "accepted");
 }
 
@@ -120,7 +126,8 @@ TEST(Cron, SkippedWallTimesNeverFireAndRepeatedOnesFireTwice) {
         return all(CronRange(Cron::parse(text), new_york(), at(begin), at(end)));
     };
     using List = std::vector<std::string>;
-    EXPECT_EQ(range("30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-09T12:00:00Z"), List{"2026-03-09T06:30:00Z"});
+    EXPECT_EQ(range("30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-09T12:00:00Z"),
+              List{"2026-03-09T06:30:00Z"});
     EXPECT_EQ(range("0 1-3 * * *", "2026-03-08T05:00:00Z", "2026-03-08T12:00:00Z"),
               (List{"2026-03-08T06:00:00Z", "2026-03-08T07:00:00Z"}));
     EXPECT_EQ(range("30 1 * * *", "2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"),
@@ -150,18 +157,29 @@ TEST(Cron, NewestTicksCostWhatTheyGive) {
     EXPECT_TRUE(newest.more);
     EXPECT_EQ(written(newest.ticks.back()), "2025-12-31T23:59:59Z");
     EXPECT_EQ(newest.ticks.back() - newest.ticks.front(), 999s);
-    EXPECT_TRUE(newest_ticks(every_second, new_york(), at("2026-01-02T00:00:00Z"), at("2026-01-01T00:00:00Z"), 9)
-                    .ticks.empty());
+    EXPECT_TRUE(
+        newest_ticks(every_second, new_york(), at("2026-01-02T00:00:00Z"), at("2026-01-01T00:00:00Z"), 9)
+            .ticks.empty());
 }
 
 TEST(Cron, TheOwnersDayRule) {
     // 13 February 2026 is a Friday.
     EXPECT_EQ(next("0 0 13 * fri", "2026-02-01T00:00:00Z"), "2026-02-06T00:00:00Z");
-    EXPECT_EQ(next("0 0 13 * fri", "2026-02-01T00:00:00Z", {}, {.day_rule = DayRule::both}), "2026-02-13T00:00:00Z");
+    EXPECT_EQ(next("0 0 13 * fri", "2026-02-01T00:00:00Z", {}, {.day_rule = DayRule::both}),
+              "2026-02-13T00:00:00Z");
     EXPECT_EQ(next("0 0 1-31 * mon", "2026-01-01T00:00:00Z"), "2026-01-02T00:00:00Z");
     EXPECT_EQ(next("0 0 1-31 * */2", "2026-01-01T00:00:00Z"), "2026-01-03T00:00:00Z");
     EXPECT_EQ(next("0 0 20 * fri#2", "2026-02-01T00:00:00Z"), "2026-02-13T00:00:00Z");
     EXPECT_EQ(next("0 0 20 * fri#2", "2026-02-01T00:00:00Z", {}, {.day_rule = DayRule::both}), "never");
+}
+
+TEST(Cron, SundayIsTheSeventhDayAtTheEndOfARange) {
+    const char* monday = "2026-01-05T00:00:00Z";
+    EXPECT_EQ(next("0 0 * * sat-0", monday), "2026-01-10T00:00:00Z");
+    EXPECT_EQ(next("0 0 0 * * 7", monday), "2026-01-11T00:00:00Z");
+    for (const char* text : {"0 0 * * sun-sun", "0 0 * * 0-0", "0 0 * * 7-7", "0 0 * * 7-0", "0 0 * * 7/2"}) {
+        EXPECT_EQ(next(text, monday), "2026-01-11T00:00:00Z") << text;
+    }
 }
 
 TEST(Cron, WrappedRangesCountOnOverTheEnd) {
@@ -169,7 +187,8 @@ TEST(Cron, WrappedRangesCountOnOverTheEnd) {
     EXPECT_EQ(next("0 22-2 * * *", "2026-01-01T23:30:00Z", {}, wrap), "2026-01-02T00:00:00Z");
     EXPECT_EQ(next("0 22-2 * * *", "2026-01-02T02:00:00Z", {}, wrap), "2026-01-02T22:00:00Z");
     EXPECT_EQ(next("0 0 1 nov-feb/2 *", "2026-01-15T00:00:00Z", {}, wrap), "2026-11-01T00:00:00Z");
-    EXPECT_EQ(next("0 0 * * sat-mon", "2026-01-06T00:00:00Z", {}, wrap), "2026-01-10T00:00:00Z");  // a Saturday
+    EXPECT_EQ(next("0 0 * * sat-mon", "2026-01-06T00:00:00Z", {}, wrap),
+              "2026-01-10T00:00:00Z");  // a Saturday
 }
 
 }  // namespace

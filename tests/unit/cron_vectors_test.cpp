@@ -24,7 +24,8 @@ using Instants = std::vector<std::string>;
 std::vector<Value> load_vectors() {
     const char* directory = std::getenv("DBOS_VECTORS");
     const std::string path =
-        std::string(directory != nullptr && *directory != '\0' ? directory : DBOS_TEST_VECTORS) + "/cron.json";
+        std::string(directory != nullptr && *directory != '\0' ? directory : DBOS_TEST_VECTORS) +
+        "/cron.json";
     std::ifstream stream(path, std::ios::binary);
     EXPECT_TRUE(stream.good()) << "cannot read " << path;
     return parse_json(std::string{std::istreambuf_iterator<char>(stream), {}}).at("vectors").as_array();
@@ -144,7 +145,8 @@ TEST(CronVectors, BackwardsTheSameInstantsInReverse) {
         EXPECT_EQ(newest.ticks, forwards) << label(vector);
         EXPECT_FALSE(newest.more) << label(vector);
         if (forwards.size() > 1) {
-            EXPECT_TRUE(newest_ticks(cron, zone, base_of(vector), end, forwards.size() - 1).more) << label(vector);
+            EXPECT_TRUE(newest_ticks(cron, zone, base_of(vector), end, forwards.size() - 1).more)
+                << label(vector);
         }
     }
 }

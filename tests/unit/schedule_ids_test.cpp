@@ -23,17 +23,23 @@ TimeZone new_york() { return TimeZone::from_rule("America/New_York", "EST5EDT,M3
 TimeZone london() { return TimeZone::from_rule("Europe/London", "GMT0BST,M3.5.0/1,M10.5.0"); }
 
 TEST(ScheduleIds, Python) {
-    EXPECT_EQ(tick_id(kPython, "nightly", at("2026-03-07T00:05:00Z"), {}), "sched-nightly-2026-03-07T00:05:00+00:00");
-    EXPECT_EQ(tick_id(kPython, "n", at("2026-03-08T16:00:00Z"), new_york()), "sched-n-2026-03-08T12:00:00-04:00");
-    EXPECT_EQ(tick_id(kPython, "n", at("2026-03-01T05:00:00Z"), new_york()), "sched-n-2026-03-01T00:00:00-05:00");
+    EXPECT_EQ(tick_id(kPython, "nightly", at("2026-03-07T00:05:00Z"), {}),
+              "sched-nightly-2026-03-07T00:05:00+00:00");
+    EXPECT_EQ(tick_id(kPython, "n", at("2026-03-08T16:00:00Z"), new_york()),
+              "sched-n-2026-03-08T12:00:00-04:00");
+    EXPECT_EQ(tick_id(kPython, "n", at("2026-03-01T05:00:00Z"), new_york()),
+              "sched-n-2026-03-01T00:00:00-05:00");
     EXPECT_EQ(backfill_id(kPython, "n", at("2026-03-01T05:00:07Z"), {}), "sched-n-2026-03-01T05:00:07+00:00");
-    EXPECT_EQ(tick_id(kPython, "n", at("2026-03-01T00:00:00Z"), TimeZone::from_rule("A/B", "<+0545>-5:45:30")),
-              "sched-n-2026-03-01T05:45:30+05:45:30");
+    EXPECT_EQ(
+        tick_id(kPython, "n", at("2026-03-01T00:00:00Z"), TimeZone::from_rule("A/B", "<+0545>-5:45:30")),
+        "sched-n-2026-03-01T05:45:30+05:45:30");
 }
 
 TEST(ScheduleIds, Typescript) {
-    EXPECT_EQ(tick_id(kTypescript, "n", at("2026-03-08T16:00:00Z"), new_york()), "sched-n-2026-03-08T16:00:00.000Z");
-    EXPECT_EQ(backfill_id(kTypescript, "n", at("2026-03-01T05:00:00Z"), {}), "sched-n-2026-03-01T05:00:00.000Z");
+    EXPECT_EQ(tick_id(kTypescript, "n", at("2026-03-08T16:00:00Z"), new_york()),
+              "sched-n-2026-03-08T16:00:00.000Z");
+    EXPECT_EQ(backfill_id(kTypescript, "n", at("2026-03-01T05:00:00Z"), {}),
+              "sched-n-2026-03-01T05:00:00.000Z");
 }
 
 TEST(ScheduleIds, Go) {
@@ -67,7 +73,8 @@ TEST(ScheduleIds, Triggers) {
     EXPECT_EQ(trigger_id(kTypescript, "n", whole + 123456us), "sched-n-trigger-2026-03-01T05:00:00.123Z");
     EXPECT_EQ(trigger_id(kTypescript, "n", whole), "sched-n-trigger-2026-03-01T05:00:00.000Z");
     EXPECT_EQ(trigger_id(kGo, "n", whole + 123456789ns), "sched-n-trigger-2026-03-01T05:00:00.123456789Z");
-    EXPECT_EQ(trigger_id(kGo, "n", whole + 120ms, new_york()), "sched-n-trigger-2026-03-01T00:00:00.12-05:00");
+    EXPECT_EQ(trigger_id(kGo, "n", whole + 120ms, new_york()),
+              "sched-n-trigger-2026-03-01T00:00:00.12-05:00");
     EXPECT_EQ(trigger_id(kGo, "n", whole), "sched-n-trigger-2026-03-01T05:00:00Z");
     EXPECT_EQ(trigger_id(kJava, "n", whole + 123456us), "sched-n-trigger-2026-03-01T05:00:00.123456Z");
     EXPECT_EQ(trigger_id(kJava, "n", whole + 120ms), "sched-n-trigger-2026-03-01T05:00:00.120Z");
@@ -79,9 +86,10 @@ TEST(ScheduleIds, Triggers) {
 TEST(ScheduleIds, EveryIdThatMayHaveRun) {
     const auto ids = possible_tick_ids("n", at("2026-03-08T16:00:00Z"), new_york());
     EXPECT_EQ(ids.front(), "sched-n-2026-03-08T12:00:00-04:00");
-    for (const char* id : {"sched-n-2026-03-08T16:00:00.000Z", "sched-n-2026-03-08T16:00:00Z",
-                           "sched-n-2026-03-08T12:00-04:00", "sched-n-2026-03-08T12:00-04:00[America/New_York]",
-                           "sched-n-2026-03-08T16:00Z", "sched-n-2026-03-08T16:00:00+00:00"}) {
+    for (const char* id :
+         {"sched-n-2026-03-08T16:00:00.000Z", "sched-n-2026-03-08T16:00:00Z",
+          "sched-n-2026-03-08T12:00-04:00", "sched-n-2026-03-08T12:00-04:00[America/New_York]",
+          "sched-n-2026-03-08T16:00Z", "sched-n-2026-03-08T16:00:00+00:00"}) {
         EXPECT_EQ(std::count(ids.begin(), ids.end(), id), 1) << id;
     }
     EXPECT_EQ(possible_tick_ids("n", at("2026-03-08T16:00:00Z"), {}).size(), 5U);

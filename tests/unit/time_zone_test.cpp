@@ -28,7 +28,7 @@ std::string big_endian(std::uint64_t value, std::size_t bytes) {
 struct File {
     char version = '2';
     std::vector<std::int64_t> changes = {};
-    std::string which = {};                     // one byte a change
+    std::string which = {};  // one byte a change
     std::vector<std::int32_t> offsets = {0};
     std::size_t leaps = 0;
     std::string footer = "\nUTC0\n";
@@ -83,8 +83,9 @@ TEST(TimeZone, UnknownAndImpossibleNamesAreErrorsAndNeverUtc) {
     };
     EXPECT_NE(message("Mars/Phobos").find("\"Mars/Phobos\""), std::string::npos) << message("Mars/Phobos");
     EXPECT_NE(message("Mars/Phobos").find("tzdata"), std::string::npos);
-    for (const char* name : {"../../../etc/passwd", "/etc/localtime", "Europe/", "Europe//Berlin", "Europe", "a b",
-                             "localtime", "posixrules", "Europe/Berlin\n", "tzdata.zi", "zone.tab", " "}) {
+    for (const char* name :
+         {"../../../etc/passwd", "/etc/localtime", "Europe/", "Europe//Berlin", "Europe", "a b", "localtime",
+          "posixrules", "Europe/Berlin\n", "tzdata.zi", "zone.tab", " "}) {
         EXPECT_EQ(message(name).rfind("time zone: got \"", 0), 0U) << name << ": " << message(name);
     }
     EXPECT_NE(message(std::string(5000, 'a')), "accepted");
@@ -99,7 +100,7 @@ TEST(TimeZone, OffsetsOfTheInstalledDatabase) {
     EXPECT_EQ(offset(berlin, "2026-10-25T00:59:59Z"), 7200);
     EXPECT_EQ(offset(berlin, "2026-10-25T01:00:00Z"), 3600);
     EXPECT_EQ(offset(berlin, "1850-01-01T00:00:00Z"), 53 * 60 + 28);  // local mean time
-    const TimeZone apia = load("Pacific/Apia");  // 30 December 2011 was left out
+    const TimeZone apia = load("Pacific/Apia");                       // 30 December 2011 was left out
     EXPECT_EQ(offset(apia, "2011-12-30T09:59:59Z"), -10 * 3600);
     EXPECT_EQ(offset(apia, "2011-12-30T10:00:00Z"), 14 * 3600);
     const TimeZone dublin = load("Europe/Dublin");  // its rule calls winter the daylight time
@@ -122,8 +123,8 @@ TEST(TimeZone, TheRuleAtTheEndOfTheFileHoldsForFarYears) {
 }
 
 TEST(TimeZone, SpansCoverTimeWithoutGaps) {
-    for (const char* name : {"America/New_York", "Africa/Casablanca", "Antarctica/Troll", "Asia/Gaza", "Asia/Tokyo",
-                             "America/Nuuk", "Pacific/Apia", "Europe/Dublin"}) {
+    for (const char* name : {"America/New_York", "Africa/Casablanca", "Antarctica/Troll", "Asia/Gaza",
+                             "Asia/Tokyo", "America/Nuuk", "Pacific/Apia", "Europe/Dublin"}) {
         const TimeZone zone = load(name);
         EXPECT_EQ(zone.span_at(Instant::min()).begin, Instant::min());
         Instant now = at("1800-01-01T00:00:00Z");
@@ -132,7 +133,8 @@ TEST(TimeZone, SpansCoverTimeWithoutGaps) {
             const TimeZone::Span span = zone.span_at(now);
             ASSERT_LE(span.begin, now) << name;
             ASSERT_GT(span.end, now) << name;
-            ASSERT_EQ(zone.span_at(std::max(span.begin, at("1800-01-01T00:00:00Z"))).offset, span.offset) << name;
+            ASSERT_EQ(zone.span_at(std::max(span.begin, at("1800-01-01T00:00:00Z"))).offset, span.offset)
+                << name;
             if (span.end == Instant::max()) break;
             ASSERT_EQ(zone.span_at(span.end - seconds(1)).offset, span.offset) << name;
             ASSERT_EQ(zone.span_at(span.end).begin, span.end) << name;
@@ -152,18 +154,20 @@ TEST(TimeZone, RulesInEveryForm) {
     EXPECT_EQ(rule("IST-1GMT0,M10.5.0,M3.5.0/1", "2026-12-01T00:00:00Z"), 0);
     EXPECT_EQ(rule("<-02>2<-01>,M3.5.0/-1,M10.5.0/0", "2026-03-29T00:59:59Z"), -7200);
     EXPECT_EQ(rule("<-02>2<-01>,M3.5.0/-1,M10.5.0/0", "2026-03-29T01:00:00Z"), -3600);
-    EXPECT_EQ(rule("EET-2EEST,M3.4.4/50,M10.4.4/50", "2026-03-28T00:00:00Z"), 10800);  // 50 h after a Thursday
+    EXPECT_EQ(rule("EET-2EEST,M3.4.4/50,M10.4.4/50", "2026-03-28T00:00:00Z"),
+              10800);  // 50 h after a Thursday
     EXPECT_EQ(rule("EET-2EEST,M3.4.4/50,M10.4.4/50", "2026-03-27T23:59:59Z"), 7200);
-    EXPECT_EQ(rule("AAA0BBB,J60/0,J300/0", "2028-03-01T00:00:00Z"), 3600);   // J60 = 1 March, leap year or not
+    EXPECT_EQ(rule("AAA0BBB,J60/0,J300/0", "2028-03-01T00:00:00Z"), 3600);  // J60 = 1 March, leap year or not
     EXPECT_EQ(rule("AAA0BBB,J60/0,J300/0", "2028-02-29T23:59:59Z"), 0);
     EXPECT_EQ(rule("AAA0BBB,J60/0,J300/0", "2027-03-01T00:00:00Z"), 3600);
-    EXPECT_EQ(rule("AAA0BBB,59/0,300/0", "2028-02-29T00:00:00Z"), 3600);     // 59 = the sixtieth day
+    EXPECT_EQ(rule("AAA0BBB,59/0,300/0", "2028-02-29T00:00:00Z"), 3600);         // 59 = the sixtieth day
     EXPECT_EQ(rule("XXX3EDT4,0/0,J365/23", "2026-01-01T03:00:00Z"), -4 * 3600);  // daylight time all year
     EXPECT_EQ(rule("XXX3EDT4,0/0,J365/23", "2026-01-01T02:59:59Z"), -4 * 3600);
     EXPECT_EQ(rule("NZST-12NZDT,M9.5.0,M4.1.0/3", "2026-01-01T00:00:00Z"), 13 * 3600);
-    for (const char* text : {"", "UTC", "EST5EDT", "E5", "EST5EDT,M3.2.0", "EST5EDT,M13.2.0,M11.1.0", "<+05>-5 ",
-                             "EST5EDT,M3.2.7,M11.1.0", "EST5EDT,M3.0.0,M11.1.0", "EST5EDT,J0,J365", "EST25",
-                             "EST5EDT,M3.2.0/168,M11.1.0", "EST5:60", "<EST5", "EST5EDT,366,1", "EST5EDT,,"}) {
+    for (const char* text :
+         {"", "UTC", "EST5EDT", "E5", "EST5EDT,M3.2.0", "EST5EDT,M13.2.0,M11.1.0", "<+05>-5 ",
+          "EST5EDT,M3.2.7,M11.1.0", "EST5EDT,M3.0.0,M11.1.0", "EST5EDT,J0,J365", "EST25",
+          "EST5EDT,M3.2.0/168,M11.1.0", "EST5:60", "<EST5", "EST5EDT,366,1", "EST5EDT,,"}) {
         EXPECT_THROW(TimeZone::from_rule("Test/Rule", text), ConfigError) << text;
     }
 }
@@ -214,7 +218,8 @@ TEST(TimeZone, EveryCutOfAFileIsRefused) {
     const std::optional<std::string> bytes = seam::read_zone_file("Europe/Berlin");
     ASSERT_TRUE(bytes);
     for (std::size_t size = 0; size < bytes->size(); ++size) {
-        EXPECT_THROW(TimeZone::from_tzif("Europe/Berlin", std::string_view(*bytes).substr(0, size)), ConfigError)
+        EXPECT_THROW(TimeZone::from_tzif("Europe/Berlin", std::string_view(*bytes).substr(0, size)),
+                     ConfigError)
             << size;
     }
 }
