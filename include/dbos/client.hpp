@@ -32,6 +32,10 @@
 
 namespace dbos {
 
+namespace client {
+struct PreparedStart;  // src/client/core.hpp
+}
+
 namespace detail {
 
 struct ClientAccess;
@@ -50,6 +54,36 @@ CallTarget call_target(const Workflow<R(A...), E...>& contract) noexcept {
 }
 
 }  // namespace detail
+
+/// One call of enqueue_bulk; made by enqueue_request().
+class EnqueueRequest {
+   public:
+    EnqueueRequest(const detail::CallTarget& target, EnqueueOptions options, Arguments arguments)
+        : target_(target), options_(std::move(options)), arguments_(std::move(arguments)) {}
+
+   private:
+    friend class Client;
+    detail::CallTarget target_;  // names of a contract, which is a constant
+    EnqueueOptions options_;
+    Arguments arguments_;
+};
+
+/// A call for enqueue_bulk, by contract or by name, with the arguments of enqueue. Encodes them at once.
+template <class R, class... A, class... E>
+EnqueueRequest enqueue_request(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
+                               detail::argument_t<A>... args) {
+    return {detail::call_target(contract), std::move(options), detail::encode_arguments(contract, args...)};
+}
+template <class R, class... A, class... E, class... U>
+    requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
+EnqueueRequest enqueue_request(const Workflow<R(A...), E...>&, EnqueueOptions options, U&&...) {
+    detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
+    return {{}, std::move(options), {}};
+}
+template <class... U>
+EnqueueRequest enqueue_request(EnqueueOptions options, U&&... args) {
+    return {{}, std::move(options), to_arguments(args...)};
+}
 
 /// A client of a system database. It creates and migrates nothing, and works with databases of every SDK.
 ///
@@ -121,6 +155,21 @@ class DBOS_EXPORT Client {
         auto [future, done] = detail::handle_future<R>(callbacks());
         start_async({}, std::move(options), to_arguments(args...), std::move(done));
         return std::move(future);
+    }
+
+    /// Puts up to 5 000 workflows in their queues in one transaction; handles in the order of the calls. Every option of
+    /// enqueue may be used; an id that exists gives its handle. Throws BulkRefused, which names every call that enqueue would
+    /// refuse; nothing is written then.
+    template <class R = Value>
+    std::vector<WorkflowHandle<R>> enqueue_bulk(std::vector<EnqueueRequest> requests) {
+        return handles<R>(bulk(std::move(requests)));
+    }
+    template <class R = Value>
+    Future<std::vector<WorkflowHandle<R>>> enqueue_bulk_async(std::vector<EnqueueRequest> requests) {
+        return bulk_async(std::move(requests))
+            .then([](const std::vector<std::shared_ptr<detail::HandleState>>& states) {
+                return handles<R>(states);
+            });
     }
 
     /// The handle of a workflow that exists. Throws NonexistentWorkflow.
@@ -288,6 +337,18 @@ class DBOS_EXPORT Client {
                                                Arguments&& arguments);
     void start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
                      detail::HandleDone done);
+    std::vector<client::PreparedStart> prepared(std::vector<EnqueueRequest>&& requests);
+    std::vector<std::shared_ptr<detail::HandleState>> bulk(std::vector<EnqueueRequest>&& requests);
+    Future<std::vector<std::shared_ptr<detail::HandleState>>> bulk_async(
+        std::vector<EnqueueRequest>&& requests);
+    template <class R>
+    static std::vector<WorkflowHandle<R>> handles(
+        const std::vector<std::shared_ptr<detail::HandleState>>& states) {
+        std::vector<WorkflowHandle<R>> typed;
+        typed.reserve(states.size());
+        for (const auto& state : states) typed.push_back(detail::HandleAccess::make<R>(state));
+        return typed;
+    }
     std::shared_ptr<detail::HandleState> retrieve(const detail::CallTarget& target,
                                                   const std::string& workflow_id);
     void retrieve_async(const detail::CallTarget& target, const std::string& workflow_id,

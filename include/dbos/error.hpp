@@ -4,7 +4,9 @@
 // The classes hold plain values; copies are independent. Thread-safe as any const object.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -313,6 +315,22 @@ class DBOS_EXPORT ClientClosed : public Error {
     explicit ClientClosed(
         const std::string& message = "the client is closed: make the call before destroy()");
     ~ClientClosed() override;
+};
+
+/// Some calls of enqueue_bulk were refused; nothing was written.
+class DBOS_EXPORT BulkRefused : public Error {
+   public:
+    struct Refusal {
+        std::size_t index;         // in the call
+        std::exception_ptr error;  // what enqueue would have thrown
+    };
+    explicit BulkRefused(std::vector<Refusal> refusals);
+    ~BulkRefused() override;
+    /// By index.
+    const std::vector<Refusal>& refusals() const noexcept { return refusals_; }
+
+   private:
+    std::vector<Refusal> refusals_;
 };
 
 /// A write was sent, its acknowledgement was lost, and it cannot be told whether it was committed.

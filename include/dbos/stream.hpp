@@ -98,16 +98,15 @@ class AsyncStream {
     /// The next value; nullopt = the stream is over. Throws UsageError while the value before is being waited for.
     Future<std::optional<T>> next() {
         auto state = std::make_shared<detail::FutureState<std::optional<T>>>(source_->callbacks());
-        source_->next_async(
-            state, [state](detail::OnceFunction<std::optional<Value>()> take, bool failed) {
-                state->complete(
-                    [take = std::move(take)]() mutable -> std::optional<T> {
-                        std::optional<Value> value = take();
-                        if (!value) return std::nullopt;
-                        return from_value<T>(*value);
-                    },
-                    failed);
-            });
+        source_->next_async(state, [state](detail::OnceFunction<std::optional<Value>()> take, bool failed) {
+            state->complete(
+                [take = std::move(take)]() mutable -> std::optional<T> {
+                    std::optional<Value> value = take();
+                    if (!value) return std::nullopt;
+                    return from_value<T>(*value);
+                },
+                failed);
+        });
         return detail::FutureAccess::make(std::move(state));
     }
 

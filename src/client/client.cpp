@@ -91,6 +91,50 @@ void Client::start_async(const detail::CallTarget& target, EnqueueOptions&& opti
     impl_->core->enqueue_async(target, std::move(options), std::move(arguments), std::move(done));
 }
 
+namespace {
+
+constexpr std::size_t kMostRequests = 5000;
+
+void check_number(std::size_t requests) {
+    if (requests > kMostRequests) {
+        throw UsageError("enqueue_bulk: expected at most " + std::to_string(kMostRequests) +
+                         " workflows, got " + std::to_string(requests) + "; call it several times");
+    }
+}
+
+}  // namespace
+
+std::vector<std::shared_ptr<detail::HandleState>> Client::bulk(std::vector<EnqueueRequest>&& requests) {
+    impl_->core->check_thread("enqueue_bulk", true, true);
+    return impl_->core->enqueue_bulk(prepared(std::move(requests)));
+}
+
+Future<std::vector<std::shared_ptr<detail::HandleState>>> Client::bulk_async(
+    std::vector<EnqueueRequest>&& requests) {
+    impl_->core->check_thread("enqueue_bulk_async", true, false);
+    auto starts = std::make_shared<std::vector<client::PreparedStart>>(prepared(std::move(requests)));
+    return impl_->core->in_background<std::vector<std::shared_ptr<detail::HandleState>>>(
+        [core = impl_->core, starts] { return core->enqueue_bulk(*starts); });
+}
+
+std::vector<client::PreparedStart> Client::prepared(std::vector<EnqueueRequest>&& requests) {
+    check_number(requests.size());
+    std::vector<client::PreparedStart> starts;
+    std::vector<BulkRefused::Refusal> refusals;
+    starts.reserve(requests.size());
+    for (std::size_t n = 0; n < requests.size(); ++n) {
+        EnqueueRequest& request = requests[n];
+        try {
+            starts.push_back(impl_->core->prepare(request.target_, std::move(request.options_),
+                                                  std::move(request.arguments_), core::StartKind::enqueue));
+        } catch (const Error&) {
+            refusals.push_back({n, std::current_exception()});
+        }
+    }
+    if (!refusals.empty()) throw BulkRefused(std::move(refusals));
+    return starts;
+}
+
 std::shared_ptr<detail::HandleState> Client::retrieve(const detail::CallTarget& target,
                                                       const std::string& workflow_id) {
     impl_->core->check_thread("retrieve_workflow", false, true);

@@ -244,6 +244,44 @@ std::shared_ptr<detail::HandleState> Core::enqueue(const detail::CallTarget& tar
     });
 }
 
+std::vector<std::shared_ptr<detail::HandleState>> Core::enqueue_bulk(
+    const std::vector<PreparedStart>& starts) {
+    check_open();
+    std::vector<sysdb::NewWorkflow> rows;
+    rows.reserve(starts.size());
+    for (const PreparedStart& start : starts) rows.push_back(start.row);
+    std::vector<std::string> ids;
+    std::vector<BulkRefused::Refusal> refusals;
+    bool let_go = false;
+    const auto accept = [&](std::span<const sysdb::StartResult> results) {
+        ids.clear();
+        refusals.clear();
+        let_go = false;
+        for (std::size_t n = 0; n < results.size(); ++n) {
+            try {
+                // The holder has just let go: once more, all of it.
+                let_go = let_go || (results[n].kind == sysdb::StartResult::Kind::deduplicated &&
+                                    results[n].holder.empty());
+                ids.push_back(settle(starts[n], results[n]));
+            } catch (const Error&) {
+                refusals.push_back({n, std::current_exception()});
+            }
+        }
+        return refusals.empty();
+    };
+    guarded(*this, [&] {
+        do {
+            database_->start_workflows(rows, accept);
+        } while (let_go);
+        return 0;
+    });
+    if (!refusals.empty()) throw BulkRefused(std::move(refusals));
+    std::vector<std::shared_ptr<detail::HandleState>> handles;
+    handles.reserve(ids.size());
+    for (std::string& id : ids) handles.push_back(handle(std::move(id), true));
+    return handles;
+}
+
 void Core::enqueue_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
                          detail::HandleDone done) {
     check_open();

@@ -69,6 +69,8 @@ class Core : public std::enable_shared_from_this<Core> {
     void enqueue_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,
                        detail::HandleDone done);
 
+    std::vector<std::shared_ptr<detail::HandleState>> enqueue_bulk(const std::vector<PreparedStart>& starts);
+
     // --- watching
 
     /// A handle on an id; `seen` = its row is known to have existed.

@@ -127,7 +127,8 @@ void WaiterHub::ask_results(const std::vector<std::string>& ids, bool& productiv
                 const auto position = waits_.find(wait);
                 payload = payload || position->second.kind == Kind::result;
                 if (position->second.kind == Kind::end)
-                    finished.push_back({take(position).done, {.row = {.workflow_id = id, .status = status}}, {}});
+                    finished.push_back(
+                        {take(position).done, {.row = {.workflow_id = id, .status = status}}, {}});
             }
             if (payload) ended.push_back(id);
         }
@@ -264,9 +265,10 @@ void WaiterHub::ask_streams(const std::vector<sysdb::StreamPosition>& positions,
             const sysdb::StreamPosition& at = positions[n];
             const auto group = by_id_.find(at.workflow_id);
             if (states[n] == sysdb::StreamState::nothing_yet || group == by_id_.end()) continue;
-            const std::exception_ptr error = states[n] == sysdb::StreamState::no_workflow
-                                                 ? std::make_exception_ptr(NonexistentWorkflow(at.workflow_id))
-                                                 : nullptr;
+            const std::exception_ptr error =
+                states[n] == sysdb::StreamState::no_workflow
+                    ? std::make_exception_ptr(NonexistentWorkflow(at.workflow_id))
+                    : nullptr;
             const std::set<WaitId> waits = group->second;
             for (const WaitId id : waits) {
                 const auto position = waits_.find(id);
@@ -289,7 +291,8 @@ void WaiterHub::end_overdue(const std::vector<WaitId>& waits) {
             if (position == waits_.end()) continue;
             const Wait& wait = position->second;
             if (wait.kind != Kind::event && wait.kind != Kind::stream) continue;
-            if (wait.deadline && wait.asked >= *wait.deadline) finished.push_back({take(position).done, {}, {}});
+            if (wait.deadline && wait.asked >= *wait.deadline)
+                finished.push_back({take(position).done, {}, {}});
         }
     }
     finish(finished);

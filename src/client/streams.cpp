@@ -102,9 +102,9 @@ class ClientStream final : public detail::StreamSource, public std::enable_share
         buffer_.pop_front();
         // Bare from Go and older TypeScript, else as a text of its format.
         if (stored.value == kEnd) return end();
-        Value value = core_->formats().value(
-            stored.value, stored.serialization,
-            "stream \"" + at_.key + "\" of workflow \"" + at_.workflow_id + '"');
+        Value value =
+            core_->formats().value(stored.value, stored.serialization,
+                                   "stream \"" + at_.key + "\" of workflow \"" + at_.workflow_id + '"');
         if (value.kind() == Kind::string && value.as_string() == kEnd) return end();
         return value;
     }
@@ -132,11 +132,9 @@ class ClientStream final : public detail::StreamSource, public std::enable_share
     void wait(const std::shared_ptr<detail::FutureCore>& future, NextDone done) {
         const auto self = shared_from_this();
         const auto id = core_->hub().add_stream(
-            at_, wait_,
-            [self, future, done = std::move(done)](bool there, std::exception_ptr error) mutable {
+            at_, wait_, [self, future, done = std::move(done)](bool there, std::exception_ptr error) mutable {
                 if (error) return self->give_up(std::move(error), std::move(done));
-                if (!there)
-                    return self->give_up(std::make_exception_ptr(self->timeout()), std::move(done));
+                if (!there) return self->give_up(std::make_exception_ptr(self->timeout()), std::move(done));
                 self->core_->post([self, future, done = std::move(done)]() mutable {
                     self->look(future, std::move(done));
                 });

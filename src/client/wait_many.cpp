@@ -13,7 +13,8 @@ WaitOptions wait_options(const WaitWorkflowsOptions& options) {
     core::check_wait(options);
     WaitOptions wait;
     wait.polling_interval = core::to_nanos(options.polling_interval);
-    if (options.timeout && !std::isinf(options.timeout->count())) wait.timeout = core::to_nanos(*options.timeout);
+    if (options.timeout && !std::isinf(options.timeout->count()))
+        wait.timeout = core::to_nanos(*options.timeout);
     return wait;
 }
 
@@ -27,11 +28,11 @@ class Ends : public std::enable_shared_from_this<Ends> {
     void begin(const std::vector<std::string>& ids, const WaitOptions& options) {
         left_ = ids.size();
         for (std::size_t which = 0; which < ids.size(); ++which) {
-            const auto id = hub_.add_end(ids[which], options,
-                                         [self = shared_from_this(), which](const sysdb::ResultRow&,
-                                                                            const std::exception_ptr& error) {
-                                             self->ended(which, error);
-                                         });
+            const auto id = hub_.add_end(
+                ids[which], options,
+                [self = shared_from_this(), which](const sysdb::ResultRow&, const std::exception_ptr& error) {
+                    self->ended(which, error);
+                });
             const std::lock_guard<seam::Mutex> lock(mutex_);
             waits_.push_back(id);
         }
@@ -145,7 +146,8 @@ void Core::wait_all(const std::vector<std::string>& ids, const WaitWorkflowsOpti
     if (!ids.empty()) block(*this, distinct(ids), false, wait);
 }
 
-void Core::wait_many_async(const std::vector<std::string>& ids, bool first, const WaitWorkflowsOptions& options,
+void Core::wait_many_async(const std::vector<std::string>& ids, bool first,
+                           const WaitWorkflowsOptions& options,
                            const std::shared_ptr<detail::FutureCore>& future, ManyDone done) {
     if (first) check_first(ids);
     const WaitOptions wait = wait_options(options);

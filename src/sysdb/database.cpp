@@ -4,6 +4,7 @@
 #include <string>
 
 #include "sysdb/committer.hpp"
+#include "sysdb/committer_statements.hpp"
 
 namespace dbos::sysdb {
 namespace {
@@ -307,6 +308,12 @@ std::string wake_payload(const std::string& schema, std::vector<std::uint32_t>& 
     const std::string first = joined(queues, kMostHashes / 2);
     return schema + " q:" + first +
            " w:" + joined(workflows, kMostHashes - std::min(queues.size(), kMostHashes / 2));
+}
+
+const CommitterStatements& SystemDatabase::Core::start_statements(const Layout& layout) {
+    const std::lock_guard<seam::Mutex> lock(starts_mutex_);
+    if (!starts_) starts_ = std::make_unique<StatementSets>(backend);
+    return starts_->of(layout);
 }
 
 seam::WakeFile* SystemDatabase::Core::wake_file() {

@@ -21,6 +21,8 @@
 namespace dbos::sysdb {
 
 class Committer;
+class CommitterStatements;
+class StatementSets;
 class WakeListener;
 class ClaimState;  // cursors and the like of the claims; thread-safe (claim_state.hpp)
 std::shared_ptr<ClaimState> make_claim_state();
@@ -87,6 +89,8 @@ struct SystemDatabase::Core {
     Millis durable_now() noexcept;
     /// Asks the database for its time.
     void measure_clock(sql::Connection& connection);
+    /// The texts of starts outside of the committer; they live as long as this object.
+    const CommitterStatements& start_statements(const Layout& layout);
     /// The side file of a database file of SQLite, made at first use; null elsewhere.
     seam::WakeFile* wake_file();
     /// Tells who waits, here and elsewhere, that these workflows have ended. After the commit; on PostgreSQL in a statement
@@ -137,6 +141,9 @@ struct SystemDatabase::Core {
         }
     }
     sql::Connection& lane_connection(Lane& lane);
+
+    seam::Mutex starts_mutex_;
+    std::unique_ptr<StatementSets> starts_;
 
     seam::Mutex wake_mutex_;
     std::weak_ptr<WakeListener> wake_listener_;

@@ -8,12 +8,14 @@ namespace {
 constexpr sql::Statement kSizes{
     "event_sizes",
     "SELECT a.id, a.k, e.size FROM unnest($1::text[], $2::text[]) AS a(id, k) CROSS JOIN LATERAL ("
-    "SELECT octet_length(w.value) AS size FROM @workflow_events w WHERE w.workflow_uuid = a.id AND w.key = a.k"
+    "SELECT octet_length(w.value) AS size FROM @workflow_events w WHERE w.workflow_uuid = a.id AND w.key = "
+    "a.k"
     " OFFSET 0) e",
     sql::Access::read};
 constexpr sql::Statement kValues{
     "event_values",
-    "SELECT a.id, a.k, e.value, e.serialization FROM unnest($1::text[], $2::text[]) AS a(id, k) CROSS JOIN LATERAL ("
+    "SELECT a.id, a.k, e.value, e.serialization FROM unnest($1::text[], $2::text[]) AS a(id, k) CROSS JOIN "
+    "LATERAL ("
     "SELECT w.value, w.serialization FROM @workflow_events w WHERE w.workflow_uuid = a.id AND w.key = a.k"
     " OFFSET 0) e",
     sql::Access::read};
@@ -23,10 +25,10 @@ constexpr sql::Statement kSize{
 constexpr sql::Statement kValue{
     "event_value", "SELECT value, serialization FROM workflow_events WHERE workflow_uuid = $1 AND key = $2",
     sql::Access::read};
-constexpr sql::Statement kAll{
-    "events",
-    "SELECT w.key, w.value, w.serialization FROM @workflow_events w WHERE w.workflow_uuid = $1 ORDER BY w.key",
-    sql::Access::read};
+constexpr sql::Statement kAll{"events",
+                              "SELECT w.key, w.value, w.serialization FROM @workflow_events w WHERE "
+                              "w.workflow_uuid = $1 ORDER BY w.key",
+                              sql::Access::read};
 
 sql::Params arrays(std::span<const EventKey> keys) {
     sql::TextArray ids, names;

@@ -19,13 +19,14 @@ struct Dialects {
 
 constexpr sql::Statement kInsertAll{
     "send",
-    "INSERT INTO @notifications (destination_uuid, topic, message, serialization, message_uuid, created_at_epoch_ms)"
+    "INSERT INTO @notifications (destination_uuid, topic, message, serialization, message_uuid, "
+    "created_at_epoch_ms)"
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
     " ON CONFLICT (message_uuid) DO NOTHING"};
-constexpr sql::Statement kInsertOne{
-    "send",
-    "INSERT INTO notifications (destination_uuid, topic, message, serialization, message_uuid, created_at_epoch_ms)"
-    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (message_uuid) DO NOTHING"};
+constexpr sql::Statement kInsertOne{"send",
+                                    "INSERT INTO notifications (destination_uuid, topic, message, "
+                                    "serialization, message_uuid, created_at_epoch_ms)"
+                                    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (message_uuid) DO NOTHING"};
 
 constexpr Dialects kForksOf{
     {"forks_of", "SELECT w.workflow_uuid FROM @workflow_status w WHERE w.forked_from = ANY($1::text[])",
@@ -88,8 +89,7 @@ void insert(sql::Connection& connection, std::span<const NewMessage> messages) {
     std::set<std::string> destinations;
     for (const NewMessage& m : messages) destinations.insert(m.destination);
     const std::string missing = core.with_connection([&](sql::Connection& connection) {
-        const sql::Result rows =
-            connection.execute(kMissing.on(connection.backend()), {views(destinations)});
+        const sql::Result rows = connection.execute(kMissing.on(connection.backend()), {views(destinations)});
         std::string text;
         for (std::size_t row = 0; row < rows.size(); ++row)
             text += (text.empty() ? "" : ", ") + rows.at(row, 0).string();

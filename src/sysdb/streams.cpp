@@ -12,11 +12,13 @@ struct Dialects {
 };
 
 // The sum of the sizes before a value bounds the page; the first value comes whatever its size.
-#define DBOS_STREAM_PAGE(status_table, streams_table, length)                                                    \
-    "SELECT ws.status, p.at, p.value, p.serialization FROM " status_table " ws LEFT JOIN ("                      \
-    "SELECT s.\"offset\" AS at, s.value, s.serialization,"                                                       \
-    " sum(" length "(s.value)) OVER (ORDER BY s.\"offset\") - " length "(s.value) AS before FROM " streams_table \
-    " s WHERE s.workflow_uuid = $1 AND s.key = $2 AND s.\"offset\" >= $3 AND s.\"offset\" < $3 + 100"            \
+#define DBOS_STREAM_PAGE(status_table, streams_table, length)                                         \
+    "SELECT ws.status, p.at, p.value, p.serialization FROM " status_table                             \
+    " ws LEFT JOIN ("                                                                                 \
+    "SELECT s.\"offset\" AS at, s.value, s.serialization,"                                            \
+    " sum(" length "(s.value)) OVER (ORDER BY s.\"offset\") - " length                                \
+    "(s.value) AS before FROM " streams_table                                                         \
+    " s WHERE s.workflow_uuid = $1 AND s.key = $2 AND s.\"offset\" >= $3 AND s.\"offset\" < $3 + 100" \
     ") p ON p.before < 1048576 WHERE ws.workflow_uuid = $1 ORDER BY p.at"
 
 constexpr Dialects kPage{
@@ -26,9 +28,11 @@ constexpr Dialects kPage{
 
 constexpr sql::Statement kStates{
     "stream_states",
-    "SELECT a.n, w.status, w.there FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS a(id, k, o, n)"
+    "SELECT a.n, w.status, w.there FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS "
+    "a(id, k, o, n)"
     " CROSS JOIN LATERAL (SELECT ws.status, EXISTS (SELECT 1 FROM @streams s WHERE s.workflow_uuid = a.id"
-    "  AND s.key = a.k AND s.\"offset\" = a.o) AS there FROM @workflow_status ws WHERE ws.workflow_uuid = a.id OFFSET 0) w",
+    "  AND s.key = a.k AND s.\"offset\" = a.o) AS there FROM @workflow_status ws WHERE ws.workflow_uuid = "
+    "a.id OFFSET 0) w",
     sql::Access::read};
 constexpr sql::Statement kState{
     "stream_state",

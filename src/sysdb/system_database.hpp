@@ -104,6 +104,10 @@ class SystemDatabase {
     // --- writes through the committer (committer*.cpp, workflows.cpp, steps.cpp)
     StartResult start_workflow(const NewWorkflow& workflow);
     void start_workflow_async(NewWorkflow workflow, Completion<StartResult> done);
+    /// All in one transaction (starts.cpp), which is committed if `accept` says so of the results; else nothing is written.
+    /// Results in the order of the rows. Rows are ENQUEUED or DELAYED. `accept` is called again when the call is repeated.
+    std::vector<StartResult> start_workflows(std::span<const NewWorkflow> rows,
+                                             const std::function<bool(std::span<const StartResult>)>& accept);
     StepResult record_step(const Fence& fence, const StepRecord& step,
                            OnConflict on_conflict = OnConflict::report);
     void record_step_async(Fence fence, StepRecord step, OnConflict on_conflict, Completion<StepResult> done);

@@ -186,6 +186,30 @@ Timeout::~Timeout() = default;
 ClientClosed::ClientClosed(const std::string& message) : Error(message) {}
 ClientClosed::~ClientClosed() = default;
 
+namespace {
+
+std::string refusals_text(const std::vector<BulkRefused::Refusal>& refusals) {
+    constexpr std::size_t kShown = 10;
+    std::string text = std::to_string(refusals.size()) +
+                       (refusals.size() == 1 ? " call was refused" : " calls were refused") +
+                       ", and nothing was written:";
+    for (std::size_t n = 0; n < refusals.size() && n < kShown; ++n) {
+        text += (n ? "; [" : " [") + std::to_string(refusals[n].index) + "] ";
+        try {
+            std::rethrow_exception(refusals[n].error);
+        } catch (const std::exception& error) {
+            text += error.what();
+        }
+    }
+    return refusals.size() > kShown ? text + "; …" : text;
+}
+
+}  // namespace
+
+BulkRefused::BulkRefused(std::vector<Refusal> refusals)
+    : Error(refusals_text(refusals)), refusals_(std::move(refusals)) {}
+BulkRefused::~BulkRefused() = default;
+
 OutcomeUnknown::OutcomeUnknown(const std::string& message, std::string workflow_id)
     : Error(message, 0, std::move(workflow_id)) {}
 OutcomeUnknown::~OutcomeUnknown() = default;

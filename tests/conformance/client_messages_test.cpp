@@ -95,10 +95,12 @@ TEST_P(ClientMessages, bulk_keeps_its_order_and_refuses_a_key_that_stands_twice)
     EXPECT_EQ(notification("count(*)"), "21");
     // Receivers take them by this instant.
     EXPECT_EQ(notification("count(DISTINCT created_at_epoch_ms)", "destination_uuid = 'w'"), "20");
-    EXPECT_EQ(query_text("SELECT count(*) FROM @notifications a JOIN @notifications b ON a.destination_uuid = 'w' AND "
-                         "b.destination_uuid = 'w' AND a.created_at_epoch_ms < b.created_at_epoch_ms AND "
-                         "CAST(a.message AS INTEGER) > CAST(b.message AS INTEGER)"),
-              "0");
+    EXPECT_EQ(
+        query_text(
+            "SELECT count(*) FROM @notifications a JOIN @notifications b ON a.destination_uuid = 'w' AND "
+            "b.destination_uuid = 'w' AND a.created_at_epoch_ms < b.created_at_epoch_ms AND "
+            "CAST(a.message AS INTEGER) > CAST(b.message AS INTEGER)"),
+        "0");
     messages.push_back({.destination_id = "w", .message = "twice", .idempotency_key = "k"});
     EXPECT_THAT(refusal([&] { client().send_bulk(messages); }), HasSubstr("\"k\" twice"));
     EXPECT_EQ(notification("count(*)"), "21");
@@ -133,14 +135,11 @@ TEST_P(ClientMessages, bad_input_is_refused_before_anything_is_written) {
 
 TEST_P(ClientMessages, an_event_is_read_in_any_state_and_null_is_a_value) {
     insert_workflow("w", "ERROR");
-    insert("workflow_events", {{"workflow_uuid", "w"},
-                               {"key", "price"},
-                               {"value", "42"},
-                               {"serialization", "portable_json"}});
-    insert("workflow_events", {{"workflow_uuid", "w"},
-                               {"key", "nothing"},
-                               {"value", "null"},
-                               {"serialization", "portable_json"}});
+    insert("workflow_events",
+           {{"workflow_uuid", "w"}, {"key", "price"}, {"value", "42"}, {"serialization", "portable_json"}});
+    insert(
+        "workflow_events",
+        {{"workflow_uuid", "w"}, {"key", "nothing"}, {"value", "null"}, {"serialization", "portable_json"}});
     insert("workflow_events",
            {{"workflow_uuid", "w"}, {"key", "odd"}, {"value", "<x>"}, {"serialization", "some_format"}});
     EXPECT_EQ(client().get_event<int>("w", "price"), 42);

@@ -17,13 +17,15 @@ class ClientStreams : public dbos::test::ClientTest {
    public:
     void write(const std::string& id, const std::string& key, int offset, const std::string& value,
                const std::string& format = "portable_json") {
-        insert("streams", {{"workflow_uuid", id},
-                           {"key", key},
-                           {"value", value},
-                           {"\"offset\"", offset},
-                           {"serialization", format.empty() ? dbos::test::Cell(nullptr) : dbos::test::Cell(format)}});
+        insert("streams",
+               {{"workflow_uuid", id},
+                {"key", key},
+                {"value", value},
+                {"\"offset\"", offset},
+                {"serialization", format.empty() ? dbos::test::Cell(nullptr) : dbos::test::Cell(format)}});
     }
-    std::vector<int> read(const std::string& id, const std::string& key, dbos::ReadStreamOptions options = {}) {
+    std::vector<int> read(const std::string& id, const std::string& key,
+                          dbos::ReadStreamOptions options = {}) {
         std::vector<int> values;
         for (const int& value : client().read_stream<int>(id, key, options)) values.push_back(value);
         return values;

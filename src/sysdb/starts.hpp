@@ -1,0 +1,22 @@
+// Starts beside the committer: many in one transaction, and in a transaction of the caller's.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sysdb/database.hpp"
+#include "sysdb/records.hpp"
+
+namespace dbos::sysdb {
+
+/// Inserts the rows in the open transaction of `connection`, and says of each what became of it: of an id or a
+/// deduplication id that stands twice, the first is created. Rows of one partition get instants in their order.
+/// `savepoints`: the transaction may have some, so that a row is not told by its transaction.
+std::vector<StartResult> start_in(SystemDatabase::Core& core, sql::Connection& connection, const Layout& layout,
+                                  std::span<const NewWorkflow> rows, bool savepoints);
+
+/// The queues that got rows to run at once.
+std::vector<std::string> queues_of(std::span<const NewWorkflow> rows, std::span<const StartResult> results);
+
+}  // namespace dbos::sysdb
