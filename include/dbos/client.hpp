@@ -30,15 +30,20 @@
 #include "dbos/value.hpp"
 #include "dbos/workflow.hpp"
 
+struct pg_conn;  // libpq's PGconn
+struct sqlite3;
+
 namespace dbos {
 
 namespace client {
+class Core;            // src/client/core.hpp
 struct PreparedStart;  // src/client/core.hpp
-}
+}  // namespace client
 
 namespace detail {
 
 struct ClientAccess;
+class DebouncerBase;
 
 /// What a call says about the workflow beside its options.
 struct CallTarget {
@@ -84,6 +89,28 @@ template <class... U>
 EnqueueRequest enqueue_request(EnqueueOptions options, U&&... args) {
     return {{}, std::move(options), to_arguments(args...)};
 }
+
+/// A connection of the caller's with an open transaction, for the `_in_transaction` calls: converts from a `PGconn*` or a
+/// `sqlite3*`. The calls add rows to that transaction, and are done or undone with it; they neither begin, end nor repeat
+/// anything. On PostgreSQL they replace the unnamed prepared statement.
+class CallerTransaction {
+   public:
+    /// `notify`: workers hear of the workflow when the transaction commits. Without, they find it within a second; the commit of
+    /// a transaction that notifies waits for all others that do, and cannot be prepared (PREPARE TRANSACTION).
+    CallerTransaction(pg_conn* connection, bool notify = false) noexcept
+        : postgres_(connection), notify_(notify) {}
+    CallerTransaction(sqlite3* connection) noexcept : sqlite_(connection), is_sqlite_(true) {}
+    bool is_sqlite() const noexcept { return is_sqlite_; }
+    pg_conn* postgres() const noexcept { return postgres_; }
+    sqlite3* sqlite() const noexcept { return sqlite_; }
+    bool notify() const noexcept { return notify_; }
+
+   private:
+    pg_conn* postgres_ = nullptr;
+    sqlite3* sqlite_ = nullptr;
+    bool is_sqlite_ = false;
+    bool notify_ = false;
+};
 
 /// A client of a system database. It creates and migrates nothing, and works with databases of every SDK.
 ///
@@ -172,6 +199,35 @@ class DBOS_EXPORT Client {
             });
     }
 
+    /// enqueue in the caller's own transaction: the workflow exists if and when it commits. A refusal (QueueDeduplicated,
+    /// ConflictingWorkflow, WorkflowIdInUse) leaves the transaction usable. Throws UsageError if the connection cannot be used:
+    /// no transaction, a failed one, pipeline mode, another client_encoding than UTF8. DatabaseError is the caller's to handle.
+    template <class R, class... A, class... E>
+    WorkflowHandle<R> enqueue_in_transaction(const CallerTransaction& transaction,
+                                             const Workflow<R(A...), E...>& contract, EnqueueOptions options,
+                                             detail::argument_t<A>... args) {
+        return detail::HandleAccess::make<R>(
+            start_in(transaction, detail::call_target(contract), std::move(options),
+                     detail::encode_arguments(contract, args...)),
+            contract.error_types());
+    }
+    template <class R, class... A, class... E, class... U>
+        requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
+    WorkflowHandle<R> enqueue_in_transaction(const CallerTransaction&, const Workflow<R(A...), E...>&,
+                                             const EnqueueOptions&, U&&...) {
+        detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
+        return refused<WorkflowHandle<R>>();
+    }
+    template <class R = Value, class... U>
+    WorkflowHandle<R> enqueue_in_transaction(const CallerTransaction& transaction, EnqueueOptions options,
+                                             U&&... args) {
+        return detail::HandleAccess::make<R>(
+            start_in(transaction, {}, std::move(options), to_arguments(args...)));
+    }
+    /// Tells the workers of a queue at once that it has work; for after the commit of an enqueue_in_transaction.
+    void wake(const std::string& queue_name);
+    Future<void> wake_async(std::string queue_name);
+
     /// The handle of a workflow that exists. Throws NonexistentWorkflow.
     template <class R = Value>
     WorkflowHandle<R> retrieve_workflow(const std::string& workflow_id) {
@@ -208,6 +264,14 @@ class DBOS_EXPORT Client {
     /// Throws UsageError if an idempotency_key stands there twice.
     void send_bulk(const std::vector<Message>& messages, const SendBulkOptions& options = {});
     Future<void> send_bulk_async(const std::vector<Message>& messages, const SendBulkOptions& options = {});
+
+    /// send and send_bulk in the caller's own transaction, also to a workflow that it has just enqueued. Receivers are woken by
+    /// its commit. NonexistentWorkflow leaves the transaction usable; UsageError as for enqueue_in_transaction.
+    void send_in_transaction(const CallerTransaction& transaction, const std::string& destination_id,
+                             const Any& message, const std::optional<std::string>& topic = {},
+                             const SendOptions& options = {});
+    void send_bulk_in_transaction(const CallerTransaction& transaction, const std::vector<Message>& messages,
+                                  const SendBulkOptions& options = {});
 
     /// The current value of an event of a workflow; waits for it up to `timeout`, then nullopt. 0 = one look. Neither the
     /// workflow's existence nor its status matters. Throws DecodeError if the value is no T.
@@ -330,6 +394,7 @@ class DBOS_EXPORT Client {
 
    private:
     friend struct detail::ClientAccess;
+    friend class detail::DebouncerBase;
     struct Impl;
     explicit Client(std::unique_ptr<Impl> impl);
 
@@ -349,6 +414,9 @@ class DBOS_EXPORT Client {
         for (const auto& state : states) typed.push_back(detail::HandleAccess::make<R>(state));
         return typed;
     }
+    std::shared_ptr<detail::HandleState> start_in(const CallerTransaction& transaction,
+                                                  const detail::CallTarget& target, EnqueueOptions&& options,
+                                                  Arguments&& arguments);
     std::shared_ptr<detail::HandleState> retrieve(const detail::CallTarget& target,
                                                   const std::string& workflow_id);
     void retrieve_async(const detail::CallTarget& target, const std::string& workflow_id,

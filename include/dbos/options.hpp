@@ -235,6 +235,29 @@ struct WaitWorkflowsOptions {
     std::optional<Duration> timeout = {};
 };
 
+/// How the key of a debouncer becomes a deduplication id: as in the SDK whose own debouncers it is to share bursts with.
+enum class DebounceStyle : std::uint8_t {
+    python,      ///< `<workflow>-<key>`; Go's is the same
+    typescript,  ///< `<class>.<workflow>-<key>`, `.<workflow>-<key>` without a class
+};
+
+/// Options of a Debouncer.
+struct DebouncerOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// The start is put off no longer than this after the first call of a burst. Default: for as long as calls come.
+    std::optional<Duration> debounce_timeout = {};
+    /// Where the workflow waits. Default: the queue of the workflow options, else the internal queue.
+    std::string queue = {};
+    /// Application that runs the workflow. Default: that of the workflow options, else of the client.
+    std::string application_name = {};
+    /// Of a debouncer by contract: what enqueue would be told. Not deduplication_id, delay, priority, queue_partition_key,
+    /// return_existing or reject.
+    EnqueueOptions workflow_options = {};
+    DebounceStyle style = DebounceStyle::python;
+    /// Instead of what `style` makes of the key.
+    std::string deduplication_id = {};
+};
+
 /// Runs a callback of a Future somewhere else than on the client's callback thread. Must not run it inline.
 using CallbackExecutor = std::function<void(std::function<void()>)>;
 

@@ -3,6 +3,7 @@
 #include "client/core.hpp"
 #include "core/log.hpp"
 #include "core/options.hpp"
+#include "dbos/debouncer.hpp"
 #include "dbos/error.hpp"
 #include "sysdb/database.hpp"
 
@@ -135,6 +136,24 @@ std::vector<client::PreparedStart> Client::prepared(std::vector<EnqueueRequest>&
     return starts;
 }
 
+std::shared_ptr<detail::HandleState> Client::start_in(const CallerTransaction& transaction,
+                                                      const detail::CallTarget& target,
+                                                      EnqueueOptions&& options, Arguments&& arguments) {
+    impl_->core->check_thread("enqueue_in_transaction", true, true);
+    return impl_->core->enqueue_in(transaction, target, std::move(options), std::move(arguments));
+}
+
+void Client::wake(const std::string& queue_name) {
+    impl_->core->check_thread("wake", true, true);
+    impl_->core->wake(queue_name);
+}
+
+Future<void> Client::wake_async(std::string queue_name) {
+    impl_->core->check_thread("wake_async", true, false);
+    return impl_->core->in_background<void>(
+        [core = impl_->core, queue = std::move(queue_name)] { core->wake(queue); });
+}
+
 std::shared_ptr<detail::HandleState> Client::retrieve(const detail::CallTarget& target,
                                                       const std::string& workflow_id) {
     impl_->core->check_thread("retrieve_workflow", false, true);
@@ -228,6 +247,22 @@ Future<void> Client::send_bulk_async(const std::vector<Message>& messages, const
     return impl_->core->in_background<void>(
         [core = impl_->core, rows = impl_->core->prepare_messages(messages, options.serializer.get()),
          to_forks = options.send_to_forks] { core->send(rows, to_forks); });
+}
+
+void Client::send_in_transaction(const CallerTransaction& transaction, const std::string& destination_id,
+                                 const Any& message, const std::optional<std::string>& topic,
+                                 const SendOptions& options) {
+    impl_->core->check_thread("send_in_transaction", true, true);
+    const Message one[] = {single(destination_id, message, topic, options)};
+    impl_->core->send_in(transaction, impl_->core->prepare_messages(one, options.serializer.get()),
+                         options.send_to_forks);
+}
+
+void Client::send_bulk_in_transaction(const CallerTransaction& transaction,
+                                      const std::vector<Message>& messages, const SendBulkOptions& options) {
+    impl_->core->check_thread("send_bulk_in_transaction", true, true);
+    impl_->core->send_in(transaction, impl_->core->prepare_messages(messages, options.serializer.get()),
+                         options.send_to_forks);
 }
 
 std::optional<Value> Client::event(const std::string& workflow_id, const std::string& key, Duration timeout,
@@ -325,6 +360,31 @@ Future<void> Client::cancel_workflow_async(std::string workflow_id) {
 
 const std::shared_ptr<detail::CallbackQueue>& Client::callbacks() const noexcept {
     return impl_->core->callbacks();
+}
+
+detail::DebouncerBase::DebouncerBase(Client& client, const CallTarget& target, DebouncerOptions options)
+    : core_(client.impl_->core), target_(target), options_(std::move(options)) {
+    // What every call would be refused for is refused at once.
+    core_->prepare_debounce(target_, options_, "key", Duration(0), {});
+}
+
+std::shared_ptr<detail::HandleState> detail::DebouncerBase::call(const std::string& key, Duration period,
+                                                                 Arguments&& arguments) {
+    core_->check_thread("debounce", true, true);
+    return core_->debounce(core_->prepare_debounce(target_, options_, key, period, std::move(arguments)));
+}
+
+void detail::DebouncerBase::call_async(const std::string& key, Duration period, Arguments&& arguments,
+                                       HandleDone done) {
+    core_->check_thread("debounce_async", true, false);
+    core_->check_open();
+    core_->debounce_async(std::make_shared<const sysdb::DebounceCall>(
+                              core_->prepare_debounce(target_, options_, key, period, std::move(arguments))),
+                          std::move(done));
+}
+
+const std::shared_ptr<detail::CallbackQueue>& detail::DebouncerBase::callbacks() const noexcept {
+    return core_->callbacks();
 }
 
 struct detail::ClientAccess {

@@ -71,6 +71,20 @@ class Core : public std::enable_shared_from_this<Core> {
 
     std::vector<std::shared_ptr<detail::HandleState>> enqueue_bulk(const std::vector<PreparedStart>& starts);
 
+    // --- debouncing (debounce.cpp)
+    sysdb::DebounceCall prepare_debounce(const detail::CallTarget& target, const DebouncerOptions& options,
+                                         const std::string& key, Duration period, Arguments&& arguments);
+    std::shared_ptr<detail::HandleState> debounce(const sysdb::DebounceCall& call);
+    void debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detail::HandleDone done);
+
+    // --- in a transaction of the caller's (in_transaction.cpp)
+    std::shared_ptr<detail::HandleState> enqueue_in(const CallerTransaction& transaction,
+                                                    const detail::CallTarget& target,
+                                                    EnqueueOptions&& options, Arguments&& arguments);
+    void send_in(const CallerTransaction& transaction, std::span<const sysdb::NewMessage> messages,
+                 bool to_forks);
+    void wake(const std::string& queue);
+
     // --- watching
 
     /// A handle on an id; `seen` = its row is known to have existed.
@@ -155,6 +169,13 @@ class Core : public std::enable_shared_from_this<Core> {
    private:
     void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
 
+    /// The workflow that a debounce has led to; null = the key is let go soon.
+    std::shared_ptr<detail::HandleState> debounced(const sysdb::DebounceCall& call,
+                                                   const sysdb::DebounceResult& result);
+    /// The borrowed connection, and the layout of its database.
+    std::unique_ptr<sql::Connection> borrow(const CallerTransaction& transaction);
+    sysdb::Layout layout_of(const CallerTransaction& transaction, sql::Connection& connection);
+
     const int process_ = seam::process_id();
     const CoreOptions options_;
     const Formats formats_;
@@ -165,6 +186,8 @@ class Core : public std::enable_shared_from_this<Core> {
     WaiterHub hub_;
     Workers workers_;
     seam::Atomic<bool> closed_{false};
+    seam::Mutex layouts_mutex_;
+    std::map<std::string, sysdb::Layout> layouts_;  // of databases that callers' connections lead to
 };
 
 /// Runs a call; a database that was closed meanwhile is the client's close.

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "sysdb/database.hpp"
+#include "sysdb/in_transaction.hpp"
 
 namespace dbos::sysdb {
 namespace {
@@ -84,19 +85,30 @@ void insert(sql::Connection& connection, std::span<const NewMessage> messages) {
     connection.execute(kInsertAll, {destinations, topics, texts, formats, ids, instants});
 }
 
-/// What `send` throws for a foreign key that was violated.
-[[noreturn]] void refuse(SystemDatabase::Core& core, std::span<const NewMessage> messages) {
+/// Those of the destinations that do not exist, as a text.
+std::string missing(sql::Connection& connection, std::span<const NewMessage> messages) {
     std::set<std::string> destinations;
     for (const NewMessage& m : messages) destinations.insert(m.destination);
-    const std::string missing = core.with_connection([&](sql::Connection& connection) {
-        const sql::Result rows = connection.execute(kMissing.on(connection.backend()), {views(destinations)});
-        std::string text;
-        for (std::size_t row = 0; row < rows.size(); ++row)
-            text += (text.empty() ? "" : ", ") + rows.at(row, 0).string();
-        return text;
-    });
-    // It may have come into being meanwhile: then say what the insert has found.
-    throw NonexistentWorkflow(missing.empty() ? *destinations.begin() : missing);
+    const sql::Result rows = connection.execute(kMissing.on(connection.backend()), {views(destinations)});
+    std::string text;
+    for (std::size_t row = 0; row < rows.size(); ++row)
+        text += (text.empty() ? "" : ", ") + rows.at(row, 0).string();
+    return text;
+}
+
+void insert_with_copies(sql::Connection& connection, std::span<const NewMessage> messages, bool to_forks) {
+    std::vector<NewMessage> copies;
+    if (to_forks) {
+        for (const NewMessage& message : messages) {
+            for (const std::string& fork : descendants(connection, message.destination)) {
+                NewMessage& copy = copies.emplace_back(message);
+                copy.destination = fork;
+                copy.id = message.fork_key + "::" + fork;
+            }
+        }
+    }
+    insert(connection, messages);
+    if (!copies.empty()) insert(connection, copies);
 }
 
 }  // namespace
@@ -118,27 +130,27 @@ void SystemDatabase::send(std::span<const NewMessage> messages, bool to_forks) {
                 return;
             }
             sql::Transaction transaction(connection);
-            std::vector<NewMessage> copies;
-            if (to_forks) {
-                for (const NewMessage& message : messages) {
-                    for (const std::string& fork : descendants(connection, message.destination)) {
-                        NewMessage& copy = copies.emplace_back(message);
-                        copy.destination = fork;
-                        copy.id = message.fork_key + "::" + fork;
-                    }
-                }
-            }
-            insert(connection, messages);
-            insert(connection, copies);
+            insert_with_copies(connection, messages, to_forks);
             transaction.commit();
         });
     } catch (const DatabaseError& error) {
         if (error.kind() != DatabaseErrorKind::foreign_key) throw;
-        refuse(*core_, messages);
+        const std::string unknown = core_->with_connection(
+            [&](sql::Connection& connection) { return missing(connection, messages); });
+        // It may have come into being meanwhile: then say what the insert has found.
+        throw NonexistentWorkflow(unknown.empty() ? messages.front().destination : unknown);
     }
     if (core_->options.notify) {
         if (seam::WakeFile* file = core_->wake_file()) file->signal();
     }
+}
+
+void send_in(sql::Connection& connection, std::span<const NewMessage> messages, bool to_forks) {
+    if (messages.empty()) return;
+    // Asked first: a foreign key that is violated spoils the transaction, and on a raw handle of SQLite none is enforced.
+    if (const std::string unknown = missing(connection, messages); !unknown.empty())
+        throw NonexistentWorkflow(unknown);
+    insert_with_copies(connection, messages, to_forks);
 }
 
 }  // namespace dbos::sysdb

@@ -305,4 +305,24 @@ struct StreamPage {
     std::vector<StreamValue> values;
 };
 
+/// One call of a debouncer.
+struct DebounceCall {
+    NewWorkflow row;  // as it is created if no other is waiting: DELAYED, with queue and deduplication id
+    std::optional<Millis>
+        deadline_ms;             // of the first call of a burst: no later one can put the start off beyond it
+    bool compare_class = false;  // TypeScript's debouncers tell classes apart
+};
+
+struct DebounceResult {
+    enum class Kind : std::uint8_t {
+        bounced,   // `workflow_id` waits on, with the new arguments
+        started,   // `start` says what became of the new row
+        held,      // by `workflow_id`, which is not a debounced workflow of this name and application
+        starting,  // `workflow_id` has left its delay: the key is free when it lets go
+    };
+    Kind kind = Kind::bounced;
+    std::string workflow_id;
+    StartResult start;
+};
+
 }  // namespace dbos::sysdb

@@ -1,4 +1,4 @@
-#include "sysdb/starts.hpp"
+#include "sysdb/in_transaction.hpp"
 
 #include <algorithm>
 #include <map>
@@ -18,7 +18,8 @@ constexpr Millis kFurthestAhead = 1000;
 
 class Starts {
    public:
-    Starts(const CommitterStatements& statements, sql::Connection& connection, std::span<const NewWorkflow> rows)
+    Starts(const CommitterStatements& statements, sql::Connection& connection,
+           std::span<const NewWorkflow> rows)
         : statements_(statements), connection_(connection), writes_(rows.size()) {
         std::map<std::pair<std::string, std::string>, std::int64_t> partitions;
         for (std::size_t n = 0; n < rows.size(); ++n) {
@@ -41,8 +42,8 @@ class Starts {
             if (connection_.execute(statements_.start_row, params).affected() == 0) continue;
             created(statements_, write);
             if (!statements_.layout.payload_tables) continue;
-            const sql::Params payload{std::string_view(workflow.workflow_id), std::string_view(workflow.inputs),
-                                      at};
+            const sql::Params payload{std::string_view(workflow.workflow_id),
+                                      std::string_view(workflow.inputs), at};
             if (connection_.execute(statements_.input_row, payload).affected() == 0) {
                 // A workflow of this id was deleted by an older SDK, which leaves steps and payloads behind.
                 const sql::Params id{std::string_view(workflow.workflow_id)};
@@ -113,7 +114,8 @@ class Starts {
             if (!write.resolved) {
                 settle_start(statements_, write, results[at], results[at + 1]);
                 at += 2;
-                if (!write.resolved) write.start_result.kind = StartResult::Kind::deduplicated;  // it has let go
+                if (!write.resolved)
+                    write.start_result.kind = StartResult::Kind::deduplicated;  // it has let go
             }
             told.push_back(std::move(write.start_result));
         }
@@ -128,8 +130,8 @@ class Starts {
 
 }  // namespace
 
-std::vector<StartResult> start_in(SystemDatabase::Core& core, sql::Connection& connection, const Layout& layout,
-                                  std::span<const NewWorkflow> rows, bool savepoints) {
+std::vector<StartResult> start_in(SystemDatabase::Core& core, sql::Connection& connection,
+                                  const Layout& layout, std::span<const NewWorkflow> rows, bool savepoints) {
     const CommitterStatements& statements = core.start_statements(layout);
     Starts starts(statements, connection, rows);
     if (connection.backend() == sql::Backend::sqlite) {
@@ -145,10 +147,23 @@ std::vector<StartResult> start_in(SystemDatabase::Core& core, sql::Connection& c
 std::vector<std::string> queues_of(std::span<const NewWorkflow> rows, std::span<const StartResult> results) {
     std::set<std::string> queues;
     for (std::size_t n = 0; n < rows.size(); ++n) {
-        if (results[n].kind == StartResult::Kind::created && rows[n].status == "ENQUEUED" && rows[n].queue_name)
+        if (results[n].kind == StartResult::Kind::created && rows[n].status == "ENQUEUED" &&
+            rows[n].queue_name)
             queues.insert(*rows[n].queue_name);
     }
     return {queues.begin(), queues.end()};
+}
+
+void notify_queues_in(SystemDatabase::Core& core, sql::Connection& connection,
+                      std::span<const std::string> queues) {
+    notify_in_transaction(core, connection, {.queues = queues});
+}
+
+void SystemDatabase::wake(const std::string& queue) {
+    const std::string queues[] = {queue};
+    core_->with_connection(
+        [&](sql::Connection& connection) { notify_in_transaction(*core_, connection, {.queues = queues}); });
+    tell_after_commit(*core_, {.queues = queues});
 }
 
 std::vector<StartResult> SystemDatabase::start_workflows(

@@ -108,6 +108,8 @@ class SystemDatabase {
     /// Results in the order of the rows. Rows are ENQUEUED or DELAYED. `accept` is called again when the call is repeated.
     std::vector<StartResult> start_workflows(std::span<const NewWorkflow> rows,
                                              const std::function<bool(std::span<const StartResult>)>& accept);
+    /// Tells whoever serves the queue that it has work: after a start in a transaction of the caller's.
+    void wake(const std::string& queue);
     StepResult record_step(const Fence& fence, const StepRecord& step,
                            OnConflict on_conflict = OnConflict::report);
     void record_step_async(Fence fence, StepRecord step, OnConflict on_conflict, Completion<StepResult> done);
@@ -151,6 +153,11 @@ class SystemDatabase {
     std::vector<EventRow> events(const std::string& workflow_id);
     /// Up to 100 values and, but for the first one, 1 MiB, and the status of the workflow in the same snapshot.
     StreamPage read_stream(const StreamPosition& from);
+
+    // --- debouncing (debounce.cpp)
+    /// Puts off the workflow that waits under this key and gives it the new arguments, or creates one. Throws OutcomeUnknown if a
+    /// put-off may have been committed, ConfigError if the database is from before debouncing.
+    DebounceResult debounce(const DebounceCall& call);
 
     // --- queues (claims.cpp, shared_claims.cpp, queues.cpp)
     /// Claims ENQUEUED rows of queues without a shared limit, in (priority, created_at) order per queue, at most

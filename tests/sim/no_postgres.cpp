@@ -1,5 +1,6 @@
 // What the PostgreSQL driver would be: simulated worlds are on SQLite.
 #include "dbos/error.hpp"
+#include "sql/borrowed.hpp"
 #include "sql/open.hpp"
 
 namespace dbos::sql {
@@ -14,6 +15,9 @@ std::unique_ptr<Connection> make_unconnected(const OpenOptions&) { refuse(); }
 void connect(Connection&, const OpenOptions&) { refuse(); }
 bool create_database_if_missing(const Url&) { refuse(); }
 }  // namespace postgres
+
+std::unique_ptr<Connection> borrow(pg_conn*, const std::string&) { refuse(); }
+std::string identity(pg_conn*) { refuse(); }
 
 struct Listener::Impl {};
 Listener::Listener(OpenOptions, std::vector<std::string>, Handler) { refuse(); }

@@ -1,10 +1,10 @@
 #include "sql/postgres/connection.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 #include "sql/open.hpp"
+#include "sql/postgres/rows.hpp"
 #include "sql/text.hpp"
 
 namespace dbos::sql::postgres {
@@ -13,38 +13,6 @@ namespace {
 
 constexpr std::size_t kCachedTexts = 64;
 constexpr std::size_t kLabelInName = 40;  // names are cut at 63 bytes by the server
-
-class PostgresRows final : public Result::Rows {
-   public:
-    explicit PostgresRows(ResultPtr result) : result_(std::move(result)) {}
-    std::size_t rows() const noexcept override { return static_cast<std::size_t>(PQntuples(result_.get())); }
-    std::size_t columns() const noexcept override {
-        return static_cast<std::size_t>(PQnfields(result_.get()));
-    }
-    Cell cell(std::size_t row, std::size_t column) const override {
-        const int r = static_cast<int>(row);
-        const int c = static_cast<int>(column);
-        if (PQgetisnull(result_.get(), r, c) != 0) return {};
-        return Cell(
-            {PQgetvalue(result_.get(), r, c), static_cast<std::size_t>(PQgetlength(result_.get(), r, c))});
-    }
-    std::string_view column_name(std::size_t column) const override {
-        const char* name = PQfname(result_.get(), static_cast<int>(column));
-        return name != nullptr ? name : "";
-    }
-
-   private:
-    ResultPtr result_;
-};
-
-Result result_of(ResultPtr result) {
-    if (PQresultStatus(result.get()) == PGRES_TUPLES_OK)
-        return {std::make_unique<PostgresRows>(std::move(result)), 0};
-    std::int64_t affected = 0;
-    const char* const count = PQcmdTuples(result.get());
-    std::from_chars(count, count + std::strlen(count), affected);
-    return {nullptr, affected};
-}
 
 /// FNV-1a, 64 bits.
 std::uint64_t hash_of(std::string_view bytes, std::uint64_t hash) {

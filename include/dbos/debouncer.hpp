@@ -1,0 +1,127 @@
+// dbos::Debouncer: of many calls close together, one workflow with the last arguments.
+//
+//   dbos::Debouncer debouncer(client, ProcessInput, {.queue = "inputs"});
+//   auto handle = debouncer.debounce(user_id, 60s, input);   // 60 s after the last call, with its input
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "dbos/client.hpp"
+
+namespace dbos {
+
+namespace detail {
+
+/// What a Debouncer without a contract takes and returns.
+struct ByName {};
+
+/// The untyped part.
+class DBOS_EXPORT DebouncerBase {
+   protected:
+    /// Throws UsageError for options that a debounced workflow cannot have.
+    DebouncerBase(Client& client, const CallTarget& target, DebouncerOptions options);
+    std::shared_ptr<HandleState> call(const std::string& key, Duration period, Arguments&& arguments);
+    void call_async(const std::string& key, Duration period, Arguments&& arguments, HandleDone done);
+    const std::shared_ptr<CallbackQueue>& callbacks() const noexcept;
+
+   private:
+    std::shared_ptr<client::Core> core_;
+    CallTarget target_;
+    DebouncerOptions options_;
+};
+
+/// A Client, or what has one (an App).
+template <class Owner>
+concept has_client = requires(Owner& owner) {
+    { owner.client() } -> std::same_as<Client&>;
+};
+
+}  // namespace detail
+
+/// Puts off the start of a workflow until calls of one key have ceased for a while; it then runs once, with the arguments of the
+/// last call. A call after its start begins a new burst, with another workflow.
+///
+/// Works with every runtime that starts DELAYED workflows (DBOS SDKs from about March 2026). Thread-safe; usable for as long as
+/// its client. Errors: those of enqueue; QueueDeduplicated if a workflow that is not debounced holds the key; OutcomeUnknown
+/// if the connection was lost while a workflow was put off.
+template <class Signature = detail::ByName>
+class Debouncer;
+
+/// By name: `options.workflow_name` says which.
+template <>
+class Debouncer<detail::ByName> : detail::DebouncerBase {
+   public:
+    Debouncer(Client& client, EnqueueOptions workflow_options, DebouncerOptions options = {})
+        : DebouncerBase(client, {}, with(std::move(options), std::move(workflow_options))) {}
+    template <detail::has_client Owner>
+    Debouncer(Owner& owner, EnqueueOptions workflow_options, DebouncerOptions options = {})
+        : Debouncer(owner.client(), std::move(workflow_options), std::move(options)) {}
+
+    /// The workflow that will run, or has just been put off. `period` from now, 0 = as soon as it is looked at.
+    template <class R = Value, class... U>
+    WorkflowHandle<R> debounce(const std::string& debounce_key, Duration debounce_period, U&&... args) {
+        return detail::HandleAccess::make<R>(call(debounce_key, debounce_period, to_arguments(args...)));
+    }
+    template <class R = Value, class... U>
+    Future<WorkflowHandle<R>> debounce_async(const std::string& debounce_key, Duration debounce_period,
+                                             U&&... args) {
+        auto [future, done] = detail::handle_future<R>(callbacks());
+        call_async(debounce_key, debounce_period, to_arguments(args...), std::move(done));
+        return std::move(future);
+    }
+
+   private:
+    static DebouncerOptions with(DebouncerOptions&& options, EnqueueOptions&& workflow_options) {
+        options.workflow_options = std::move(workflow_options);
+        return std::move(options);
+    }
+};
+
+/// By contract, which must outlive it (contracts are constants).
+template <class R, class... A>
+class Debouncer<R(A...)> : detail::DebouncerBase {
+   public:
+    template <class... E>
+    Debouncer(Client& client, const Workflow<R(A...), E...>& contract, DebouncerOptions options = {})
+        : DebouncerBase(client, detail::call_target(contract), std::move(options)),
+          errors_(contract.error_types()),
+          encode_([](const void* of, detail::argument_t<A>&... args) {
+              return detail::encode_arguments(*static_cast<const Workflow<R(A...), E...>*>(of), args...);
+          }),
+          contract_(&contract) {}
+    template <detail::has_client Owner, class... E>
+    Debouncer(Owner& owner, const Workflow<R(A...), E...>& contract, DebouncerOptions options = {})
+        : Debouncer(owner.client(), contract, std::move(options)) {}
+
+    WorkflowHandle<R> debounce(const std::string& debounce_key, Duration debounce_period,
+                               detail::argument_t<A>... args) {
+        return detail::HandleAccess::make<R>(call(debounce_key, debounce_period, encode_(contract_, args...)),
+                                             errors_);
+    }
+    Future<WorkflowHandle<R>> debounce_async(const std::string& debounce_key, Duration debounce_period,
+                                             detail::argument_t<A>... args) {
+        auto [future, done] = detail::handle_future<R>(callbacks(), errors_);
+        call_async(debounce_key, debounce_period, encode_(contract_, args...), std::move(done));
+        return std::move(future);
+    }
+
+   private:
+    std::span<const ErrorType> errors_;
+    Arguments (*encode_)(const void* contract, detail::argument_t<A>&... args);
+    const void* contract_;
+};
+
+template <class R, class... A, class... E>
+Debouncer(Client&, const Workflow<R(A...), E...>&, DebouncerOptions = {}) -> Debouncer<R(A...)>;
+template <detail::has_client Owner, class R, class... A, class... E>
+Debouncer(Owner&, const Workflow<R(A...), E...>&, DebouncerOptions = {}) -> Debouncer<R(A...)>;
+Debouncer(Client&, EnqueueOptions, DebouncerOptions = {}) -> Debouncer<detail::ByName>;
+
+/// The name of the Python SDK, for a debouncer by name.
+using DebouncerClient = Debouncer<detail::ByName>;
+
+}  // namespace dbos

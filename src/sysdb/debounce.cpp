@@ -1,0 +1,143 @@
+// Debouncing by delay (client-operations.md 11): the workflow itself waits DELAYED, and each call puts it off.
+#include "sysdb/committer_statements.hpp"
+#include "sysdb/database.hpp"
+#include "sysdb/in_transaction.hpp"
+
+namespace dbos::sysdb {
+namespace {
+
+/// A text and its parameters.
+struct Built {
+    std::string text;
+    sql::Params params;
+    std::string add(sql::Param value, const char* type = "TEXT") {
+        params.push_back(std::move(value));
+        return "CAST($" + std::to_string(params.size()) + " AS " + type + ")";
+    }
+};
+
+class Debounce {
+   public:
+    Debounce(SystemDatabase::Core& core, sql::Connection& connection, const Layout& layout,
+             const DebounceCall& call)
+        : core_(core),
+          connection_(connection),
+          layout_(layout),
+          call_(call),
+          class_name_(call.row.class_name.value_or("")),
+          postgres_(connection.backend() == sql::Backend::postgres) {}
+
+    /// In the open transaction. Nothing was written unless it says `bounced` or `started` with a row created.
+    DebounceResult run() {
+        if (auto id = bounce())
+            return {.kind = DebounceResult::Kind::bounced, .workflow_id = std::move(*id), .start = {}};
+        if (auto other = holder()) return std::move(*other);
+        DebounceResult result{.kind = DebounceResult::Kind::started, .workflow_id = {}, .start = {}};
+        result.start = start_in(core_, connection_, layout_, std::span(&call_.row, 1), true).front();
+        if (result.start.kind == StartResult::Kind::created) {
+            connection_.query(
+                "UPDATE @workflow_status SET is_debounced = TRUE, debounce_deadline_epoch_ms = CAST($2 AS "
+                "BIGINT) "
+                "WHERE workflow_uuid = CAST($1 AS TEXT)",
+                {std::string_view(call_.row.workflow_id), sql::opt(call_.deadline_ms)}, sql::Access::write);
+        }
+        return result;
+    }
+
+   private:
+    std::optional<std::string> bounce() {
+        const NewWorkflow& row = call_.row;
+        Built q;
+        // A CASE, because SQLite has no LEAST. The first call's deadline stands.
+        const std::string until = q.add(sql::opt(row.delay_until_ms), "BIGINT");
+        q.text =
+            "UPDATE @workflow_status SET delay_until_epoch_ms = CASE WHEN debounce_deadline_epoch_ms < " +
+            until + " THEN debounce_deadline_epoch_ms ELSE " + until +
+            " END, serialization = " + q.add(std::string_view(row.serialization)) + ", updated_at = " +
+            (postgres_ ? "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+                       : q.add(core_.clock.now_ms(), "BIGINT"));
+        if (!layout_.payload_tables) q.text += ", inputs = " + q.add(std::string_view(row.inputs));
+        const std::string owner = layout_.ownership ? q.add(sql::opt(row.application_name)) : "";
+        if (layout_.ownership) q.text += ", application_name = COALESCE(application_name, " + owner + ")";
+        q.text += " WHERE queue_name = " + q.add(sql::opt(row.queue_name)) +
+                  " AND deduplication_id = " + q.add(sql::opt(row.deduplication_id)) +
+                  " AND name = " + q.add(std::string_view(row.name)) +
+                  " AND status = 'DELAYED' AND is_debounced";
+        if (call_.compare_class)
+            q.text += " AND COALESCE(class_name, '') = " + q.add(std::string_view(class_name_));
+        if (layout_.ownership)
+            q.text += " AND (" + owner +
+                      " IS NULL OR application_name IS NULL OR application_name = " + owner + ")";
+        q.text += " RETURNING workflow_uuid";
+        const sql::Result hit = connection_.query(q.text, q.params, sql::Access::write);
+        if (hit.empty()) return std::nullopt;
+        std::string id = hit.at(0, 0).string();
+        if (layout_.payload_tables) {
+            connection_.query(
+                "INSERT INTO @workflow_input (workflow_uuid, inputs) VALUES (CAST($1 AS TEXT), CAST($2 AS "
+                "TEXT)) "
+                "ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = excluded.inputs",
+                {std::string_view(id), std::string_view(row.inputs)}, sql::Access::write);
+        }
+        return id;
+    }
+
+    std::optional<DebounceResult> holder() {
+        const NewWorkflow& row = call_.row;
+        const sql::Result found =
+            connection_.query(std::string("SELECT workflow_uuid, is_debounced, name, class_name, ") +
+                                  (layout_.ownership ? "application_name" : "NULL") +
+                                  " FROM @workflow_status WHERE queue_name = CAST($1 AS TEXT) AND "
+                                  "deduplication_id = CAST($2 AS TEXT)",
+                              {sql::opt(row.queue_name), sql::opt(row.deduplication_id)});
+        if (found.empty()) return std::nullopt;
+        const Text owner = found.at(0, 4).optional_text();
+        const bool ours = found.at(0, 1).boolean() && found.at(0, 2).text() == row.name &&
+                          (!call_.compare_class || found.at(0, 3).text() == class_name_) &&
+                          (!owner || !row.application_name || *owner == *row.application_name);
+        return DebounceResult{.kind = ours ? DebounceResult::Kind::starting : DebounceResult::Kind::held,
+                              .workflow_id = found.at(0, 0).string(),
+                              .start = {}};
+    }
+
+    SystemDatabase::Core& core_;
+    sql::Connection& connection_;
+    const Layout& layout_;
+    const DebounceCall& call_;
+    const std::string class_name_;
+    const bool postgres_;
+};
+
+}  // namespace
+
+DebounceResult SystemDatabase::debounce(const DebounceCall& call) {
+    bool put_off = false;  // an attempt before this one may have been committed as a put-off
+    return core_->with_connection([&](sql::Connection& connection, const Attempt& attempt) {
+        if (attempt.ambiguous && put_off) {
+            throw OutcomeUnknown(
+                "debounce: the connection was lost when the workflow under \"" +
+                    call.row.deduplication_id.value_or("") +
+                    "\" was put off; whether it has the new arguments is not known. Call again: "
+                    "the last arguments win",
+                call.row.workflow_id);
+        }
+        const Layout layout = core_->layout(connection);
+        if (!layout.debounce || !layout.delay) {
+            throw ConfigError("debounce: this system database (version " + std::to_string(layout.version) +
+                              ") is from before debouncing by delay; migrate it to version 42 or newer");
+        }
+        sql::Transaction transaction(connection);
+        DebounceResult result = Debounce(*core_, connection, layout, call).run();
+        put_off = result.kind == DebounceResult::Kind::bounced;
+        const bool wrote = put_off || (result.kind == DebounceResult::Kind::started &&
+                                       result.start.kind == StartResult::Kind::created);
+        if (wrote) {
+            transaction.commit();
+        } else {
+            transaction.rollback();
+        }
+        return result;
+    });
+}
+
+}  // namespace dbos::sysdb
