@@ -1,7 +1,7 @@
-// What must hold in every committed state: the table chaos_history, which triggers fill, in the order of the commits.
+#include "chaos/pg/history.hpp"
+
 #include <sstream>
 
-#include "chaos/pg/oracle.hpp"
 #include "chaos/pg/workload.hpp"
 
 namespace dbos::chaos {
@@ -15,33 +15,6 @@ constexpr Micros kSeenOutage = 3 * kSecond / 2;
 // From the commit of a cancellation until the body is left. The engine looks once a second; the rest is for statements that
 // the proxy holds back, for rows that others hold, and for a body that takes its time.
 constexpr Micros kCancelLimit = 8 * kSecond;
-
-struct Event {
-    std::string kind, subject, actor, verb, old_status, status, old_owner, owner, old_executor, executor,
-        queue, old_outcome, outcome;
-    int pid = 0;
-    std::int64_t expires_at_ms = 0;
-    Micros at = 0;  // of the commit
-};
-
-std::vector<Event> read_events(sql::Connection& server) {
-    const auto rows = server.query(
-        "SELECT kind, subject, coalesce(actor, ''), verb, coalesce(old_status, ''), coalesce(status, ''),"
-        " coalesce(old_owner, ''), coalesce(owner, ''), coalesce(old_executor, ''), coalesce(executor, ''),"
-        " coalesce(queue, ''), coalesce(old_outcome, ''), coalesce(outcome, ''), coalesce(pid, 0),"
-        " coalesce(expires_at, 0),"
-        " (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint AS at FROM @chaos_history"
-        " ORDER BY at, id");
-    std::vector<Event> events;
-    events.reserve(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        const auto text = [&](std::size_t column) { return rows.at(i, column).string(); };
-        events.push_back({text(0), text(1), text(2), text(3), text(4), text(5), text(6), text(7), text(8),
-                          text(9), text(10), text(11), text(12), static_cast<int>(rows.at(i, 13).integer()),
-                          rows.at(i, 14).integer(), rows.at(i, 15).integer()});
-    }
-    return events;
-}
 
 bool terminal(const std::string& status) {
     return status == "SUCCESS" || status == "ERROR" || status == "CANCELLED" ||
@@ -233,13 +206,32 @@ class Bodies {
 
 }  // namespace
 
-void judge_history(sql::Connection& server, const test::SideLog& side, const Timeline& timeline,
-                   Verdict& verdict) {
+std::vector<Event> read_events(sql::Connection& server) {
+    const auto rows = server.query(
+        "SELECT kind, subject, coalesce(actor, ''), verb, coalesce(old_status, ''), coalesce(status, ''),"
+        " coalesce(old_owner, ''), coalesce(owner, ''), coalesce(old_executor, ''), coalesce(executor, ''),"
+        " coalesce(queue, ''), coalesce(old_outcome, ''), coalesce(outcome, ''), coalesce(pid, 0),"
+        " coalesce(expires_at, 0),"
+        " (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint AS at FROM @chaos_history"
+        " ORDER BY at, id");
+    std::vector<Event> events;
+    events.reserve(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const auto text = [&](std::size_t column) { return rows.at(i, column).string(); };
+        events.push_back({text(0), text(1), text(2), text(3), text(4), text(5), text(6), text(7), text(8),
+                          text(9), text(10), text(11), text(12), static_cast<int>(rows.at(i, 13).integer()),
+                          rows.at(i, 14).integer(), rows.at(i, 15).integer()});
+    }
+    return events;
+}
+
+void judge_events(const std::vector<Event>& events, const std::vector<std::string>& side_log,
+                  const Timeline& timeline, Verdict& verdict) {
     History history(timeline, verdict);
-    for (const Event& event : read_events(server)) history.add(event);
+    for (const Event& event : events) history.add(event);
     history.end();
     Bodies bodies(history, timeline, verdict);
-    for (const std::string& line : side.lines()) bodies.add(line);
+    for (const std::string& line : side_log) bodies.add(line);
     bodies.end();
 }
 

@@ -2,6 +2,8 @@
 
 #include <sstream>
 
+#include "chaos/pg/history.hpp"
+
 namespace dbos::chaos {
 
 namespace {
@@ -172,7 +174,7 @@ Verdict judge(sql::Connection& server, const Known& known, const test::SideLog& 
     judge_outcomes(rows, known, verdict);
     const auto from_steps = judge_steps(server, read_attempts(side), verdict);
     judge_late_records(server, verdict);
-    judge_history(server, side, timeline, verdict);
+    judge_events(read_events(server), side.lines(), timeline, verdict);
     const auto from_children = results_of_children(server, rows);
     const auto failed = workflows_with_failed_steps(server);
     for (const auto& [id, row] : rows) {

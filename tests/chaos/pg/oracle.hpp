@@ -84,8 +84,4 @@ std::vector<std::string> unfinished(sql::Connection& server);
 Verdict judge(sql::Connection& server, const Known& known, const test::SideLog& side,
               const Timeline& timeline);
 
-/// The part of judge() that needs every state there was, from chaos_history.
-void judge_history(sql::Connection& server, const test::SideLog& side, const Timeline& timeline,
-                   Verdict& verdict);
-
 }  // namespace dbos::chaos

@@ -62,6 +62,7 @@ bool expect(const std::string& arguments, int code, const std::string& finding) 
 }  // namespace
 
 int prove() {
+    const bool histories = prove_history() == 0;
     std::size_t failed = 0, total = 2;
     failed += expect("--calm --seconds 3", 0, "") ? 0 : 1;
     failed += expect("--calm --seconds 1 --every-kind", 1, "unreached") ? 0 : 1;
@@ -73,7 +74,7 @@ int prove() {
         ++total;
     }
     std::printf("chaos: %zu of %zu oracles proved\n", total - failed, total);
-    return failed == 0 ? 0 : 1;
+    return failed == 0 && histories ? 0 : 1;
 }
 
 }  // namespace dbos::chaos

@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::uint64_t kCutOneIn = 3'000;   // messages, of either side
 constexpr std::uint64_t kSwallowOneIn = 80;  // synchronisations
-constexpr std::uint64_t kSwallowOfClientOneIn = 10;
+constexpr std::uint64_t kSwallowOfClientOneIn = 6;
 constexpr std::uint64_t kDelayOneIn = 60;   // messages: up to kDelayMs
 constexpr std::uint64_t kStallOneIn = 600;  // synchronisations: the server takes longer than half a lease
 constexpr int kDelayMs = 30, kStallAtLeastMs = kLeaseMs / 2 + 1, kStallAtMostMs = 2 * kLeaseMs;

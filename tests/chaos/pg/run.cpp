@@ -150,6 +150,7 @@ class Run {
             ++long_stops_;
             return;
         }
+        rare_.push_back(&Run::stop_long);  // all are stopped or end: next time
     }
     void hold_rows() {
         if (holder_.valid() && holder_.wait_for(0s) != std::future_status::ready) return;
@@ -214,9 +215,9 @@ class Run {
                 {"stopped workers", stops_},
                 {"workers stopped for longer than a lease", long_stops_},
                 {"workers shut down", shutdowns_},
-                {"outages", outages_},
-                {"absences of the proxy", absences_},
-                {"workers started in one", lonely_starts_},
+                {"times that connections were refused", outages_},
+                {"times that nobody listened", absences_},
+                {"workers started then", lonely_starts_},
                 {"launches that failed", fleet_.failed_launches(), false},
                 {"restarts of the server", restarts_, server_.may_restart()},
                 {"rows held by others", rows_held_},
@@ -225,14 +226,14 @@ class Run {
                 {"delays", proxy_.delays()},
                 {"statements of more than half a lease", proxy_.stalls()},
                 {"acknowledgements swallowed", proxy_.swallowed()},
-                {"of commits", proxy_.swallowed_commits()},
-                {"of commits of the client", proxy_.swallowed_of_client()},
+                {"acknowledgements of commits swallowed", proxy_.swallowed_commits()},
+                {"acknowledgements of the client's commits swallowed", proxy_.swallowed_of_client()},
                 {"calls repeated by the caller after an error", calls.repeated},
-                {"enqueued again", calls.enqueued_again},
-                {"cancelled", calls.cancels},
-                {"cancelled while a body ran", verdict.cancelled},
-                {"steps", verdict.steps},
-                {"begun again", verdict.begun_again},
+                {"workflows enqueued again", calls.enqueued_again},
+                {"cancellations", calls.cancels},
+                {"cancellations while a body ran", verdict.cancelled},
+                {"steps recorded", verdict.steps},
+                {"steps begun again", verdict.begun_again},
                 {"rows taken over", verdict.taken_over}};
     }
 
@@ -245,7 +246,7 @@ class Run {
         for (const Count& count : counts(verdict, calls)) {
             line += (line.empty() ? "" : ", ") + std::to_string(count.count) + " " + count.what;
             if (every_kind && count.required && count.count == 0)
-                verdict.add("unreached", std::string("no ") + count.what + ": the run proves too little");
+                verdict.add("unreached", "0 " + std::string(count.what) + ": the run proves too little");
         }
         for (const auto& [word, all] : verdict.found) {
             constexpr std::size_t kShown = 20;

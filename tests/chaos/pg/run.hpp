@@ -20,7 +20,11 @@ struct Settings {
 /// The exit code: 0 = nothing found, 1 = something, 2 = it could not run. Prints what it found; the last line is the verdict.
 int run(const Settings& settings);
 
-/// Runs this program once for each way to misbehave, and once well; 0 if every run ended with the verdict that it must have.
+/// prove_history(), and runs this program once for each way to misbehave, and once well; 0 if every one ended with the verdict
+/// that it must have.
 int prove();
+
+/// The oracles on made-up histories; the number of those that were judged wrongly.
+int prove_history();
 
 }  // namespace dbos::chaos
