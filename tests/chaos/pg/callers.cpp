@@ -18,9 +18,10 @@ enum Kind : std::uint64_t { parent, sleeper, fan, stubborn, chain, kinds = 12 };
 
 }  // namespace
 
-Callers::Callers(const ClientOptions& options, std::uint64_t seed, Clock::time_point end,
-                 Clock::time_point give_up, Known& known)
-    : seed_(seed),
+Callers::Callers(const ClientOptions& options, std::string only_queue, std::uint64_t seed,
+                 Clock::time_point end, Clock::time_point give_up, Known& known)
+    : only_queue_(std::move(only_queue)),
+      seed_(seed),
       end_(end),
       give_up_(give_up),
       known_(known),
@@ -68,6 +69,7 @@ Callers::Handle Callers::enqueue(Random& random, const std::string& id) {
     const auto shape = static_cast<std::int64_t>(random.below(1u << 30));
     const std::uint64_t kind = random.below(kinds);
     if (kind == parent || kind == stubborn) options.queue_name = kWide;
+    if (!only_queue_.empty()) options.queue_name = only_queue_;
     const bool blunt = random.one_in(4);
     // The id is new: whoever is told that it is in use has met its own lost acknowledgement.
     if (!blunt && random.one_in(2)) options.workflow_id_reuse_policy = WorkflowIdReusePolicy::reject;

@@ -26,8 +26,8 @@ class Callers {
     using Clock = std::chrono::steady_clock;
     static constexpr std::uint64_t kThreads = 12;
 
-    /// `options` of the clients. `end`: no calls begin after it; `give_up`: no wait lasts longer.
-    Callers(const ClientOptions& options, std::uint64_t seed, Clock::time_point end,
+    /// `options` of the clients. `only_queue`: where everything goes, unless it is empty. `end`: no calls begin after it; `give_up`: no wait lasts longer.
+    Callers(const ClientOptions& options, std::string only_queue, std::uint64_t seed, Clock::time_point end,
             Clock::time_point give_up, Known& known);
     ~Callers() { join(); }
     void join();
@@ -45,6 +45,7 @@ class Callers {
     void cancel(const std::string& id);
     void wait(Handle& handle);
 
+    const std::string only_queue_;
     const std::uint64_t seed_;
     const Clock::time_point end_, give_up_;
     Known& known_;

@@ -18,8 +18,8 @@ struct Event {
     std::string subject = {};  // workflow; workflow and step of a record; executor of a lease
     std::string actor = {};    // pid of the worker that did it, or client
     std::string verb = {};     // INSERT, UPDATE, DELETE
-    std::string old_status = {}, status = {}, old_owner = {}, owner = {}, old_executor = {}, executor = {}, queue = {},
- old_outcome = {}, outcome = {};
+    std::string old_status = {}, status = {}, old_owner = {}, owner = {}, old_executor = {}, executor = {},
+                queue = {}, old_outcome = {}, outcome = {};
     int pid = 0;                     // of a lease's process
     std::int64_t expires_at_ms = 0;  // of a lease
     Micros at = 0;                   // of the commit

@@ -66,7 +66,8 @@ void running(Story& story, std::size_t count, const char* queue) {
         story.row(10 + static_cast<int>(i), "w" + std::to_string(i), "", "PENDING", queue);
 }
 void inside(Story& story, int pid, std::size_t first, std::size_t count) {
-    for (std::size_t i = first; i < first + count; ++i) story.body(100, "enter", "w" + std::to_string(i), pid);
+    for (std::size_t i = first; i < first + count; ++i)
+        story.body(100, "enter", "w" + std::to_string(i), pid);
 }
 void cancelled(Story& story, int left) {
     story.row(0, "w", "", "PENDING", kWide).row(1'000, "w", "PENDING", "CANCELLED", "", "client");
@@ -135,17 +136,13 @@ const Case kCases[] = {
          inside(s, 1, 0, kNarrowLimit + 1);
      }},
     {"run again after its end", "changed",
-     [](Story& s) {
-         s.row(0, "w", "", "SUCCESS", kWide).row(9, "w", "SUCCESS", "ENQUEUED", kWide);
-     }},
+     [](Story& s) { s.row(0, "w", "", "SUCCESS", kWide).row(9, "w", "SUCCESS", "ENQUEUED", kWide); }},
     {"another outcome", "changed",
      [](Story& s) {
          s.row(0, "w", "", "SUCCESS", kWide).row(9, "w", "SUCCESS", "SUCCESS", kWide, "1", "x");
      }},
     {"a row that goes", "lost",
-     [](Story& s) {
-         s.events.push_back({.kind = "row", .subject = "w", .verb = "DELETE", .at = at(9)});
-     }},
+     [](Story& s) { s.events.push_back({.kind = "row", .subject = "w", .verb = "DELETE", .at = at(9)}); }},
     {"a record that changes", "changed",
      [](Story& s) {
          s.events.push_back({.kind = "record", .subject = "w 1", .verb = "UPDATE", .at = at(9)});

@@ -59,7 +59,10 @@ class Run {
         const auto give_up = end + settings_.drain;
         proxy_.faults(!settings_.calm);
         fleet_.excuse_launches(!settings_.calm);
-        Callers callers(client_options(), settings_.seed, end, give_up, known_);
+        const std::string only_queue = settings_.misbehave == "wide-narrow"   ? kNarrow
+                                       : settings_.misbehave == "wide-shared" ? kShared
+                                                                              : "";
+        Callers callers(client_options(), only_queue, settings_.seed, end, give_up, known_);
         next_rare_ = Clock::now() + kBetweenRareFaults / 2;
         while (Clock::now() < end) {
             std::this_thread::sleep_for(milliseconds(random_.between(50, 700)));
