@@ -25,6 +25,7 @@
 #include "dbos/future.hpp"
 #include "dbos/handle.hpp"
 #include "dbos/options.hpp"
+#include "dbos/schedule.hpp"
 #include "dbos/stream.hpp"
 #include "dbos/types.hpp"
 #include "dbos/value.hpp"
@@ -324,6 +325,61 @@ class DBOS_EXPORT Client {
             return from_value<T>(value);
         });
     }
+
+    // Schedules. Errors: ConfigError (another application owns the name), UsageError (a bad cron expression or zone).
+
+    /// Makes a schedule, ACTIVE. Throws AlreadyExists.
+    void create_schedule(const ScheduleOptions& options);
+    Future<void> create_schedule_async(const ScheduleOptions& options);
+    /// By name.
+    std::vector<WorkflowSchedule> list_schedules(const ListSchedulesOptions& options = {});
+    Future<std::vector<WorkflowSchedule>> list_schedules_async(ListSchedulesOptions options = {});
+    std::optional<WorkflowSchedule> get_schedule(const std::string& name);
+    Future<std::optional<WorkflowSchedule>> get_schedule_async(std::string name);
+    /// No schedule of the name: nothing. The same for pausing and resuming.
+    void delete_schedule(const std::string& name);
+    Future<void> delete_schedule_async(std::string name);
+    void pause_schedule(const std::string& name);
+    Future<void> pause_schedule_async(std::string name);
+    void resume_schedule(const std::string& name);
+    Future<void> resume_schedule_async(std::string name);
+    /// Throws NotFound.
+    void update_schedule(const std::string& name, const ScheduleUpdate& update);
+    Future<void> update_schedule_async(const std::string& name, const ScheduleUpdate& update);
+    /// Makes or changes all of these in one transaction, or none. Those that exist keep their id, their status and their last
+    /// firing; others in the table are left alone.
+    void apply_schedules(const std::vector<ScheduleOptions>& schedules);
+    Future<void> apply_schedules_async(const std::vector<ScheduleOptions>& schedules);
+    /// Enqueues the runs that the schedule would have started after `start` and before `end`, in the order of time, also of a
+    /// paused one. A run that exists already is not started again; its handle is returned. 100 a transaction: after an error the
+    /// same call goes on. Throws NotFound, InitializationError (no application version is known), DecodeError (the context is
+    /// in a format that this client does not read).
+    std::vector<WorkflowHandle<Value>> backfill_schedule(const std::string& schedule_name, Instant start,
+                                                         Instant end, const RunScheduleOptions& options = {});
+    Future<std::vector<WorkflowHandle<Value>>> backfill_schedule_async(
+        const std::string& schedule_name, Instant start, Instant end, const RunScheduleOptions& options = {});
+    /// Enqueues one run now. Throws as backfill_schedule.
+    WorkflowHandle<Value> trigger_schedule(const std::string& schedule_name,
+                                           const RunScheduleOptions& options = {});
+    Future<WorkflowHandle<Value>> trigger_schedule_async(const std::string& schedule_name,
+                                                         const RunScheduleOptions& options = {});
+
+    // Queue definitions. Workflows may be enqueued on queues that nobody has defined.
+
+    /// Defines a queue, or changes (`keep`: leaves) one that is defined; returns it as it is then. Running applications notice.
+    /// Throws UsageError for limits that contradict each other, ConfigError if another application owns the name.
+    QueueDefinition register_queue(const QueueDefinition& queue,
+                                   QueueConflict on_conflict = QueueConflict::update);
+    Future<QueueDefinition> register_queue_async(const QueueDefinition& queue,
+                                                 QueueConflict on_conflict = QueueConflict::update);
+    std::optional<QueueDefinition> retrieve_queue(const std::string& name);
+    Future<std::optional<QueueDefinition>> retrieve_queue_async(std::string name);
+    /// By name: those of the application (default: of the client) and those without an owner.
+    std::vector<QueueDefinition> list_queues(const std::string& application_name = {});
+    Future<std::vector<QueueDefinition>> list_queues_async(std::string application_name = {});
+    /// Work that waits in it stays. No queue of the name: nothing.
+    void delete_queue(const std::string& name);
+    Future<void> delete_queue_async(std::string name);
 
     /// Waits until one of these workflows has ended, however, and returns its handle; which one of several, is not said.
     /// Ids that do not exist never end. Throws UsageError (no handles, or one twice), Timeout.

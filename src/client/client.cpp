@@ -1,6 +1,6 @@
 #include "dbos/client.hpp"
 
-#include "client/core.hpp"
+#include "client/client_impl.hpp"
 #include "core/log.hpp"
 #include "core/options.hpp"
 #include "dbos/debouncer.hpp"
@@ -10,11 +10,6 @@
 namespace dbos {
 
 detail::HandleState::~HandleState() = default;
-
-struct Client::Impl {
-    std::shared_ptr<client::Core> core;
-    bool borrowed = false;  // the core is that of an App
-};
 
 namespace {
 

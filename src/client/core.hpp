@@ -71,6 +71,25 @@ class Core : public std::enable_shared_from_this<Core> {
 
     std::vector<std::shared_ptr<detail::HandleState>> enqueue_bulk(const std::vector<PreparedStart>& starts);
 
+    // --- schedules and queue definitions (schedules.cpp)
+    /// Checks and encodes one.
+    sysdb::ScheduleRow prepare_schedule(const ScheduleOptions& options);
+    void create_schedule(const sysdb::ScheduleRow& row);
+    void apply_schedules(std::span<const sysdb::ScheduleRow> rows);
+    std::vector<WorkflowSchedule> list_schedules(const ListSchedulesOptions& options);
+    std::optional<WorkflowSchedule> get_schedule(const std::string& name);
+    void delete_schedule(const std::string& name);
+    void set_schedule_status(const std::string& name, const char* status);
+    void update_schedule(const std::string& name, const ScheduleUpdate& update);
+    std::vector<std::shared_ptr<detail::HandleState>> backfill_schedule(const std::string& name,
+                                                                        Instant start, Instant end,
+                                                                        ScheduleStyle style);
+    std::shared_ptr<detail::HandleState> trigger_schedule(const std::string& name, ScheduleStyle style);
+    QueueDefinition register_queue(const QueueDefinition& queue, bool update);
+    std::optional<QueueDefinition> retrieve_queue(const std::string& name);
+    std::vector<QueueDefinition> list_queues(const std::string& application_name);
+    void delete_queue(const std::string& name);
+
     // --- debouncing (debounce.cpp)
     sysdb::DebounceCall prepare_debounce(const detail::CallTarget& target, const DebouncerOptions& options,
                                          const std::string& key, Duration period, Arguments&& arguments);
@@ -169,6 +188,11 @@ class Core : public std::enable_shared_from_this<Core> {
    private:
     void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
 
+    WorkflowSchedule shown(const sysdb::ScheduleRow& row) const;
+    /// The row of one run of a schedule.
+    sysdb::NewWorkflow run_of(const sysdb::ScheduleRow& schedule, std::string id, const Value& time,
+                              const std::string& version);
+    std::string version_for(const sysdb::ScheduleRow& schedule);
     /// The workflow that a debounce has led to; null = the key is let go soon.
     std::shared_ptr<detail::HandleState> debounced(const sysdb::DebounceCall& call,
                                                    const sysdb::DebounceResult& result);

@@ -197,6 +197,22 @@ struct QueueRow {
     friend bool operator==(const QueueRow&, const QueueRow&) = default;
 };
 
+/// A row of workflow_schedules. Absent where others write ''.
+struct ScheduleRow {
+    std::string schedule_id = {};
+    std::string schedule_name = {};
+    std::string workflow_name = {};
+    Text workflow_class_name = {};
+    std::string schedule = {};
+    std::string status = {};
+    std::string context = {};  // in the format of the application that fires it
+    Text last_fired_at = {};
+    bool automatic_backfill = false;
+    Text cron_timezone = {};
+    Text queue_name = {};
+    Text application_name = {};
+};
+
 /// A row of dbos_cpp_executors.
 struct LeaseRow {
     std::string application_name = {};

@@ -197,6 +197,24 @@ class SystemDatabase {
     /// Cancels rows past their deadline, oldest first, 1000 at a time until none is left. Returns how many.
     std::size_t cancel_overdue(Millis now_ms, const Text& application_name);
 
+    /// Deletes the definition; work that waits in the queue stays. No queue of the name: nothing.
+    void delete_queue(const std::string& name);
+
+    // --- schedules (schedules.cpp). Throw ConfigError if another application owns the name.
+    /// All, by name, bytewise.
+    std::vector<ScheduleRow> list_schedules();
+    std::optional<ScheduleRow> find_schedule(const std::string& name);
+    /// A row of this schedule_id is an earlier attempt of the same call. Throws AlreadyExists.
+    void create_schedule(const ScheduleRow& row);
+    /// Inserts or updates all of them, or none. Rows that exist keep id, status and last firing.
+    void apply_schedules(std::span<const ScheduleRow> rows);
+    /// Changes cron, context, backfill, zone and queue of a row as read; `change` may be called again. False if there is none.
+    using ScheduleChange = std::function<void(ScheduleRow&)>;
+    bool update_schedule(const std::string& name, const ScheduleChange& change);
+    /// No schedule of the name: nothing.
+    void set_schedule_status(const std::string& name, const std::string& status);
+    void delete_schedule(const std::string& name);
+
     // --- executors (leases.cpp, recovery.cpp). Renewals use a connection of their own on PostgreSQL.
     /// Takes the lease if nobody has it, if we have it already (a repeat), or if the row still is as `seen`: same incarnation,
     /// and its counter unchanged or its time over. The caller has judged `seen` dead or waited for its lease to pass.

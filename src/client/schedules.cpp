@@ -1,0 +1,387 @@
+// Core: schedules and queue definitions.
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "client/core.hpp"
+#include "core/cron.hpp"
+#include "core/durations.hpp"
+#include "core/schedule_ids.hpp"
+#include "platform/zone_file.hpp"
+#include "sysdb/database.hpp"
+#include "value/uuid.hpp"
+
+namespace dbos::client {
+namespace {
+
+constexpr const char* kInternalQueue = "_dbos_internal_queue";
+constexpr std::size_t kRunsAtOnce = 100;
+
+core::ScheduleDialect dialect(ScheduleStyle style) {
+    switch (style) {
+        case ScheduleStyle::typescript: return core::ScheduleDialect::typescript;
+        case ScheduleStyle::go: return core::ScheduleDialect::go;
+        case ScheduleStyle::java: return core::ScheduleDialect::java;
+        default: return core::ScheduleDialect::python;
+    }
+}
+
+core::CronOptions cron_options(ScheduleStyle style) {
+    const bool both = style == ScheduleStyle::typescript || style == ScheduleStyle::java;
+    return {.day_rule = both ? core::DayRule::both : core::DayRule::either,
+            .years = false,
+            .wrapped_ranges = style == ScheduleStyle::typescript};
+}
+
+[[noreturn]] void usage(const std::string& what, const std::string& expected, const std::string& got) {
+    throw UsageError(what + ": expected " + expected + ", got " + got);
+}
+
+void check_name(const std::string& where, const char* what, const std::string& text, bool required) {
+    if (required && core::blank(text)) usage(where + what, "a name that is not blank", '"' + text + '"');
+    if (text.find('\0') != std::string::npos) usage(where + what, "text without U+0000", "text with U+0000 in it");
+}
+
+void check_cron(const std::string& where, const std::string& text, ScheduleStyle style) {
+    if (!core::Cron::parse(text, cron_options(style)).can_fire())
+        usage(where + "schedule", "an expression that a date exists for", '"' + text + '"');
+}
+
+core::TimeZone zone_of(const sysdb::Text& name) {
+    return core::load_time_zone(name.value_or(""), seam::read_zone_file);
+}
+
+sysdb::Text text_or_null(const std::string& text) { return text.empty() ? sysdb::Text() : sysdb::Text(text); }
+
+bool passes(const OneOrMany& filter, const std::string& value) {
+    return !filter.values() || std::ranges::find(*filter.values(), value) != filter.values()->end();
+}
+
+bool passes_prefix(const OneOrMany& filter, const std::string& value) {
+    return !filter.values() ||
+           std::ranges::any_of(*filter.values(), [&](const std::string& p) { return value.starts_with(p); });
+}
+
+NotFound no_schedule(const std::string& name) {
+    return NotFound("schedule \"" + name + "\" does not exist; list_schedules shows those that do");
+}
+
+Value timestamp(std::chrono::system_clock::time_point time) { return to_value(time); }
+
+std::optional<std::int32_t> small(const std::optional<std::int64_t>& number) {
+    return number ? std::optional(static_cast<std::int32_t>(*number)) : std::nullopt;
+}
+
+/// The rules of every SDK (py: dbos/_queue.py): a limit is positive, and none is above one that contains it.
+void check_queue(const QueueDefinition& queue) {
+    core::check_queue({.name = queue.name,
+                       .worker_concurrency = queue.worker_concurrency,
+                       .concurrency = queue.concurrency,
+                       .polling_interval = queue.polling_interval});
+    const std::string where = "queue \"" + queue.name + "\", ";
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    const auto positive = [&](const char* what, const std::optional<std::int64_t>& value) {
+        if (value && (*value < 1 || *value > kMost)) usage(where + what, "1 or more", std::to_string(*value));
+    };
+    positive("partition_worker_concurrency", queue.partition_worker_concurrency);
+    positive("partition_concurrency", queue.partition_concurrency);
+    const auto within = [&](const char* what, const std::optional<std::int64_t>& value, const char* limit,
+                            const std::optional<std::int64_t>& most) {
+        if (value && most && *value > *most) {
+            usage(where + what, "at most " + std::string(limit) + " (" + std::to_string(*most) + ")",
+                  std::to_string(*value));
+        }
+    };
+    within("partition_worker_concurrency", queue.partition_worker_concurrency, "partition_concurrency",
+           queue.partition_concurrency);
+    within("partition_worker_concurrency", queue.partition_worker_concurrency, "worker_concurrency",
+           queue.worker_concurrency);
+    within("partition_worker_concurrency", queue.partition_worker_concurrency, "concurrency", queue.concurrency);
+    within("partition_concurrency", queue.partition_concurrency, "concurrency", queue.concurrency);
+    const auto rate = [&](const char* what, const std::optional<RateLimit>& limit) {
+        if (!limit) return;
+        positive(what, limit->limit);
+        if (!(limit->period.count() > 0)) usage(where + what, "a positive period", std::to_string(limit->period.count()) + " s");
+    };
+    rate("limiter", queue.limiter);
+    rate("partition_limiter", queue.partition_limiter);
+}
+
+std::optional<RateLimit> rate(const std::optional<std::int32_t>& limit, const std::optional<double>& period) {
+    if (!limit || !period) return std::nullopt;
+    return RateLimit{*limit, Duration(*period)};
+}
+
+QueueDefinition shown(const sysdb::QueueRow& row) {
+    return {.name = row.name,
+            .worker_concurrency = row.worker_concurrency,
+            .concurrency = row.concurrency,
+            .limiter = rate(row.rate_limit_max, row.rate_limit_period_sec),
+            .partition_worker_concurrency = row.partition_worker_concurrency,
+            .partition_concurrency = row.partition_concurrency,
+            .partition_limiter = rate(row.partition_rate_limit_max, row.partition_rate_limit_period_sec),
+            .polling_interval = Duration(row.polling_interval_sec),
+            .application_name = row.application_name.value_or(""),
+            .partition_queue = row.partition_queue};
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------- definitions
+
+sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
+    const std::string where = "schedule \"" + options.schedule_name + "\", ";
+    check_name("", "schedule_name", options.schedule_name, true);
+    check_name(where, "workflow_name", options.workflow_name, true);
+    check_name(where, "workflow_class_name", options.workflow_class_name, false);
+    check_name(where, "queue_name", options.queue_name, false);
+    check_name(where, "application_name", options.application_name, false);
+    check_cron(where, options.schedule, options.style);
+    zone_of(options.cron_timezone);
+    if (options.context && options.raw_context)
+        usage(where + "context", "context or raw_context", "both");
+    const Serializer& format = options.serializer ? *options.serializer : formats_.own();
+    const Value context = options.context ? options.context->value() : Value();
+    const std::string& owner = options.application_name.empty() ? options_.application_name : options.application_name;
+    return {.schedule_id = uuid4(),
+            .schedule_name = options.schedule_name,
+            .workflow_name = options.workflow_name,
+            .workflow_class_name = text_or_null(options.workflow_class_name),
+            .schedule = options.schedule,
+            .status = "ACTIVE",
+            .context = options.raw_context ? *options.raw_context : format.encode(context),
+            .last_fired_at = {},
+            .automatic_backfill = options.automatic_backfill,
+            .cron_timezone = text_or_null(options.cron_timezone),
+            .queue_name = text_or_null(options.queue_name),
+            .application_name = text_or_null(owner)};
+}
+
+void Core::create_schedule(const sysdb::ScheduleRow& row) {
+    guarded(*this, [&] {
+        database_->create_schedule(row);
+        return 0;
+    });
+}
+
+void Core::apply_schedules(std::span<const sysdb::ScheduleRow> rows) {
+    guarded(*this, [&] {
+        database_->apply_schedules(rows);
+        return 0;
+    });
+}
+
+WorkflowSchedule Core::shown(const sysdb::ScheduleRow& row) const {
+    WorkflowSchedule schedule{.schedule_id = row.schedule_id,
+                              .schedule_name = row.schedule_name,
+                              .workflow_name = row.workflow_name,
+                              .workflow_class_name = row.workflow_class_name,
+                              .schedule = row.schedule,
+                              .status = row.status,
+                              .context = {},
+                              .raw_context = row.context,
+                              .last_fired_at = row.last_fired_at,
+                              .automatic_backfill = row.automatic_backfill,
+                              .cron_timezone = row.cron_timezone,
+                              .queue_name = row.queue_name,
+                              .application_name = row.application_name};
+    try {
+        schedule.context = formats_.own().decode(row.context);
+    } catch (const Error&) {  // the row does not say in which format it is
+        schedule.context = row.context;
+    }
+    return schedule;
+}
+
+std::vector<WorkflowSchedule> Core::list_schedules(const ListSchedulesOptions& options) {
+    const auto rows = guarded(*this, [&] { return database_->list_schedules(); });
+    const OneOrMany owners = !options.application_name.values() && !options_.application_name.empty()
+                                 ? OneOrMany(options_.application_name)
+                                 : options.application_name;
+    std::vector<WorkflowSchedule> schedules;
+    for (const sysdb::ScheduleRow& row : rows) {
+        if (passes(options.status, row.status) && passes(options.workflow_name, row.workflow_name) &&
+            passes_prefix(options.schedule_name_prefix, row.schedule_name) &&
+            (!row.application_name || passes(owners, *row.application_name)))
+            schedules.push_back(shown(row));
+    }
+    return schedules;
+}
+
+std::optional<WorkflowSchedule> Core::get_schedule(const std::string& name) {
+    const auto row = guarded(*this, [&] { return database_->find_schedule(name); });
+    return row ? std::optional(shown(*row)) : std::nullopt;
+}
+
+void Core::delete_schedule(const std::string& name) {
+    guarded(*this, [&] {
+        database_->delete_schedule(name);
+        return 0;
+    });
+}
+
+void Core::set_schedule_status(const std::string& name, const char* status) {
+    guarded(*this, [&] {
+        database_->set_schedule_status(name, status);
+        return 0;
+    });
+}
+
+void Core::update_schedule(const std::string& name, const ScheduleUpdate& update) {
+    const std::string where = "schedule \"" + name + "\", ";
+    if (update.schedule) check_cron(where, *update.schedule, update.style);
+    if (update.cron_timezone) zone_of(*update.cron_timezone);
+    if (update.queue_name) check_name(where, "queue_name", *update.queue_name, false);
+    if (update.context && update.raw_context) usage(where + "context", "context or raw_context", "both");
+    const Serializer& format = update.serializer ? *update.serializer : formats_.own();
+    sysdb::Text context = update.raw_context;
+    if (update.context) context = format.encode(update.context->value());
+    const bool found = guarded(*this, [&] {
+        return database_->update_schedule(name, [&](sysdb::ScheduleRow& row) {
+            if (update.schedule) row.schedule = *update.schedule;
+            if (context) row.context = *context;
+            if (update.automatic_backfill) row.automatic_backfill = *update.automatic_backfill;
+            if (update.cron_timezone) row.cron_timezone = text_or_null(*update.cron_timezone);
+            if (update.queue_name) row.queue_name = text_or_null(*update.queue_name);
+        });
+    });
+    if (!found) throw no_schedule(name);
+}
+
+// ---------------------------------------------------------------------------------------------------- runs
+
+std::string Core::version_for(const sysdb::ScheduleRow& schedule) {
+    const sysdb::Text owner =
+        schedule.application_name ? schedule.application_name : text_or_null(options_.application_name);
+    const auto version = guarded(*this, [&] { return database_->latest_version(owner); });
+    if (!version) {
+        throw InitializationError("No application versions found: schedule \"" + schedule.schedule_name +
+                                  "\" has nobody to run it; launch its application first");
+    }
+    return *version;
+}
+
+sysdb::NewWorkflow Core::run_of(const sysdb::ScheduleRow& schedule, std::string id, const Value& time,
+                                const std::string& version) {
+    Arguments arguments;
+    arguments.positional.push_back(time);
+    try {
+        arguments.positional.push_back(formats_.own().decode(schedule.context));
+    } catch (const Error& error) {
+        throw DecodeError("context of schedule \"" + schedule.schedule_name + '"',
+                          "text in the format " + std::string(formats_.own().name()) +
+                              " (make the client with the serializer of the application)",
+                          error.what());
+    }
+    EnqueueOptions options;
+    options.workflow_name = schedule.workflow_name;
+    options.queue_name = schedule.queue_name.value_or(kInternalQueue);
+    options.workflow_id = std::move(id);
+    options.app_version = version;
+    options.class_name = schedule.workflow_class_name.value_or("");
+    options.application_name = schedule.application_name.value_or("");
+    sysdb::NewWorkflow row =
+        prepare({}, std::move(options), std::move(arguments), core::StartKind::enqueue).row;
+    row.schedule_name = schedule.schedule_name;
+    return row;
+}
+
+std::vector<std::shared_ptr<detail::HandleState>> Core::backfill_schedule(const std::string& name,
+                                                                          Instant start, Instant end,
+                                                                          ScheduleStyle style) {
+    const auto schedule = guarded(*this, [&] { return database_->find_schedule(name); });
+    if (!schedule) throw no_schedule(name);
+    const core::TimeZone zone = zone_of(schedule->cron_timezone);
+    // What its own application accepted may have a seventh field.
+    core::CronOptions accepted = cron_options(style);
+    accepted.years = true;
+    using core::Cron;
+    core::CronRange range(Cron::parse(schedule->schedule, accepted), zone,
+                          Cron::Millis(std::chrono::milliseconds(start.epoch_ms())),
+                          Cron::Millis(std::chrono::milliseconds(end.epoch_ms())), style == ScheduleStyle::java);
+    std::vector<std::shared_ptr<detail::HandleState>> handles;
+    std::vector<sysdb::NewWorkflow> rows;
+    std::string version;
+    const auto flush = [&] {
+        guarded(*this, [&] {
+            database_->start_workflows(rows, [](std::span<const sysdb::StartResult>) { return true; });
+            return 0;
+        });
+        for (const sysdb::NewWorkflow& row : rows) handles.push_back(handle(row.workflow_id, true));
+        rows.clear();
+    };
+    while (const auto tick = range.next()) {
+        if (version.empty()) version = version_for(*schedule);
+        rows.push_back(run_of(*schedule, core::backfill_id(dialect(style), name, *tick, style == ScheduleStyle::go ? core::TimeZone() : zone),
+                              timestamp(std::chrono::system_clock::time_point(*tick)), version));
+        if (rows.size() == kRunsAtOnce) flush();
+    }
+    if (!rows.empty()) flush();
+    return handles;
+}
+
+std::shared_ptr<detail::HandleState> Core::trigger_schedule(const std::string& name, ScheduleStyle style) {
+    const auto schedule = guarded(*this, [&] { return database_->find_schedule(name); });
+    if (!schedule) throw no_schedule(name);
+    // Once, before anything is repeated: the id is made of it.
+    const auto now = seam::wall_now();
+    const sysdb::NewWorkflow row =
+        run_of(*schedule, core::trigger_id(dialect(style), name, core::Moment(now)), timestamp(now),
+               version_for(*schedule));
+    const sysdb::StartResult result = guarded(*this, [&] { return database_->start_workflow(row); });
+    return handle(settle({row, {}}, result), true);
+}
+
+// ---------------------------------------------------------------------------------------------------- queues
+
+QueueDefinition Core::register_queue(const QueueDefinition& queue, bool update) {
+    check_queue(queue);
+    sysdb::QueueRow row;
+    row.name = queue.name;
+    row.concurrency = small(queue.concurrency);
+    row.worker_concurrency = small(queue.worker_concurrency);
+    row.partition_concurrency = small(queue.partition_concurrency);
+    row.partition_worker_concurrency = small(queue.partition_worker_concurrency);
+    if (queue.limiter) {
+        row.rate_limit_max = small(queue.limiter->limit);
+        row.rate_limit_period_sec = queue.limiter->period.count();
+    }
+    if (queue.partition_limiter) {
+        row.partition_rate_limit_max = small(queue.partition_limiter->limit);
+        row.partition_rate_limit_period_sec = queue.partition_limiter->period.count();
+    }
+    row.partition_queue =
+        queue.partition_concurrency || queue.partition_worker_concurrency || queue.partition_limiter;
+    row.priority_enabled = true;
+    row.polling_interval_sec = queue.polling_interval.count();
+    row.application_name = text_or_null(queue.application_name.empty() ? options_.application_name : queue.application_name);
+    return guarded(*this, [&] {
+        database_->upsert_queue(row, update);
+        const auto there = database_->find_queue(row.name);
+        return client::shown(there ? *there : row);
+    });
+}
+
+std::optional<QueueDefinition> Core::retrieve_queue(const std::string& name) {
+    const auto row = guarded(*this, [&] { return database_->find_queue(name); });
+    return row ? std::optional(client::shown(*row)) : std::nullopt;
+}
+
+std::vector<QueueDefinition> Core::list_queues(const std::string& application_name) {
+    const auto rows = guarded(*this, [&] {
+        return database_->list_queues(
+            text_or_null(application_name.empty() ? options_.application_name : application_name));
+    });
+    std::vector<QueueDefinition> queues;
+    for (const sysdb::QueueRow& row : rows) queues.push_back(client::shown(row));
+    return queues;
+}
+
+void Core::delete_queue(const std::string& name) {
+    guarded(*this, [&] {
+        database_->delete_queue(name);
+        return 0;
+    });
+}
+
+}  // namespace dbos::client
