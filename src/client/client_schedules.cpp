@@ -13,7 +13,8 @@ std::vector<WorkflowHandle<Value>> typed(const std::vector<std::shared_ptr<detai
     return handles;
 }
 
-std::vector<sysdb::ScheduleRow> schedule_rows(client::Core& core, const std::vector<ScheduleOptions>& schedules) {
+std::vector<sysdb::ScheduleRow> schedule_rows(client::Core& core,
+                                              const std::vector<ScheduleOptions>& schedules) {
     std::vector<sysdb::ScheduleRow> rows;
     rows.reserve(schedules.size());
     for (const ScheduleOptions& schedule : schedules) rows.push_back(core.prepare_schedule(schedule));
@@ -28,9 +29,8 @@ void Client::create_schedule(const ScheduleOptions& options) {
 }
 Future<void> Client::create_schedule_async(const ScheduleOptions& options) {
     impl_->core->check_thread("create_schedule_async", true, false);
-    return impl_->core->in_background<void>([core = impl_->core, row = impl_->core->prepare_schedule(options)] {
-        core->create_schedule(row);
-    });
+    return impl_->core->in_background<void>(
+        [core = impl_->core, row = impl_->core->prepare_schedule(options)] { core->create_schedule(row); });
 }
 
 std::vector<WorkflowSchedule> Client::list_schedules(const ListSchedulesOptions& options) {
@@ -106,9 +106,8 @@ std::vector<WorkflowHandle<Value>> Client::backfill_schedule(const std::string& 
     impl_->core->check_thread("backfill_schedule", true, true);
     return typed(impl_->core->backfill_schedule(schedule_name, start, end, options.style));
 }
-Future<std::vector<WorkflowHandle<Value>>> Client::backfill_schedule_async(const std::string& schedule_name,
-                                                                           Instant start, Instant end,
-                                                                           const RunScheduleOptions& options) {
+Future<std::vector<WorkflowHandle<Value>>> Client::backfill_schedule_async(
+    const std::string& schedule_name, Instant start, Instant end, const RunScheduleOptions& options) {
     impl_->core->check_thread("backfill_schedule_async", true, false);
     return impl_->core->in_background<std::vector<WorkflowHandle<Value>>>(
         [core = impl_->core, schedule_name, start, end, style = options.style] {
@@ -116,7 +115,8 @@ Future<std::vector<WorkflowHandle<Value>>> Client::backfill_schedule_async(const
         });
 }
 
-WorkflowHandle<Value> Client::trigger_schedule(const std::string& schedule_name, const RunScheduleOptions& options) {
+WorkflowHandle<Value> Client::trigger_schedule(const std::string& schedule_name,
+                                               const RunScheduleOptions& options) {
     impl_->core->check_thread("trigger_schedule", true, true);
     return detail::HandleAccess::make<Value>(impl_->core->trigger_schedule(schedule_name, options.style));
 }
@@ -133,7 +133,8 @@ QueueDefinition Client::register_queue(const QueueDefinition& queue, QueueConfli
     impl_->core->check_thread("register_queue", true, true);
     return impl_->core->register_queue(queue, on_conflict == QueueConflict::update);
 }
-Future<QueueDefinition> Client::register_queue_async(const QueueDefinition& queue, QueueConflict on_conflict) {
+Future<QueueDefinition> Client::register_queue_async(const QueueDefinition& queue,
+                                                     QueueConflict on_conflict) {
     impl_->core->check_thread("register_queue_async", true, false);
     return impl_->core->in_background<QueueDefinition>([core = impl_->core, queue, on_conflict] {
         return core->register_queue(queue, on_conflict == QueueConflict::update);

@@ -39,7 +39,8 @@ core::CronOptions cron_options(ScheduleStyle style) {
 
 void check_name(const std::string& where, const char* what, const std::string& text, bool required) {
     if (required && core::blank(text)) usage(where + what, "a name that is not blank", '"' + text + '"');
-    if (text.find('\0') != std::string::npos) usage(where + what, "text without U+0000", "text with U+0000 in it");
+    if (text.find('\0') != std::string::npos)
+        usage(where + what, "text without U+0000", "text with U+0000 in it");
 }
 
 void check_cron(const std::string& where, const std::string& text, ScheduleStyle style) {
@@ -96,12 +97,14 @@ void check_queue(const QueueDefinition& queue) {
            queue.partition_concurrency);
     within("partition_worker_concurrency", queue.partition_worker_concurrency, "worker_concurrency",
            queue.worker_concurrency);
-    within("partition_worker_concurrency", queue.partition_worker_concurrency, "concurrency", queue.concurrency);
+    within("partition_worker_concurrency", queue.partition_worker_concurrency, "concurrency",
+           queue.concurrency);
     within("partition_concurrency", queue.partition_concurrency, "concurrency", queue.concurrency);
     const auto rate = [&](const char* what, const std::optional<RateLimit>& limit) {
         if (!limit) return;
         positive(what, limit->limit);
-        if (!(limit->period.count() > 0)) usage(where + what, "a positive period", std::to_string(limit->period.count()) + " s");
+        if (!(limit->period.count() > 0))
+            usage(where + what, "a positive period", std::to_string(limit->period.count()) + " s");
     };
     rate("limiter", queue.limiter);
     rate("partition_limiter", queue.partition_limiter);
@@ -138,11 +141,11 @@ sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
     check_name(where, "application_name", options.application_name, false);
     check_cron(where, options.schedule, options.style);
     zone_of(options.cron_timezone);
-    if (options.context && options.raw_context)
-        usage(where + "context", "context or raw_context", "both");
+    if (options.context && options.raw_context) usage(where + "context", "context or raw_context", "both");
     const Serializer& format = options.serializer ? *options.serializer : formats_.own();
     const Value context = options.context ? options.context->value() : Value();
-    const std::string& owner = options.application_name.empty() ? options_.application_name : options.application_name;
+    const std::string& owner =
+        options.application_name.empty() ? options_.application_name : options.application_name;
     return {.schedule_id = uuid4(),
             .schedule_name = options.schedule_name,
             .workflow_name = options.workflow_name,
@@ -298,7 +301,8 @@ std::vector<std::shared_ptr<detail::HandleState>> Core::backfill_schedule(const 
     using core::Cron;
     core::CronRange range(Cron::parse(schedule->schedule, accepted), zone,
                           Cron::Millis(std::chrono::milliseconds(start.epoch_ms())),
-                          Cron::Millis(std::chrono::milliseconds(end.epoch_ms())), style == ScheduleStyle::java);
+                          Cron::Millis(std::chrono::milliseconds(end.epoch_ms())),
+                          style == ScheduleStyle::java);
     std::vector<std::shared_ptr<detail::HandleState>> handles;
     std::vector<sysdb::NewWorkflow> rows;
     std::string version;
@@ -312,7 +316,9 @@ std::vector<std::shared_ptr<detail::HandleState>> Core::backfill_schedule(const 
     };
     while (const auto tick = range.next()) {
         if (version.empty()) version = version_for(*schedule);
-        rows.push_back(run_of(*schedule, core::backfill_id(dialect(style), name, *tick, style == ScheduleStyle::go ? core::TimeZone() : zone),
+        rows.push_back(run_of(*schedule,
+                              core::backfill_id(dialect(style), name, *tick,
+                                                style == ScheduleStyle::go ? core::TimeZone() : zone),
                               timestamp(std::chrono::system_clock::time_point(*tick)), version));
         if (rows.size() == kRunsAtOnce) flush();
     }
@@ -354,7 +360,8 @@ QueueDefinition Core::register_queue(const QueueDefinition& queue, bool update) 
         queue.partition_concurrency || queue.partition_worker_concurrency || queue.partition_limiter;
     row.priority_enabled = true;
     row.polling_interval_sec = queue.polling_interval.count();
-    row.application_name = text_or_null(queue.application_name.empty() ? options_.application_name : queue.application_name);
+    row.application_name =
+        text_or_null(queue.application_name.empty() ? options_.application_name : queue.application_name);
     return guarded(*this, [&] {
         database_->upsert_queue(row, update);
         const auto there = database_->find_queue(row.name);

@@ -10,7 +10,8 @@ namespace dbos::sysdb {
 namespace {
 
 constexpr const char* kColumns =
-    "schedule_id, schedule_name, workflow_name, workflow_class_name, schedule, status, context, last_fired_at, "
+    "schedule_id, schedule_name, workflow_name, workflow_class_name, schedule, status, context, "
+    "last_fired_at, "
     "automatic_backfill, cron_timezone, queue_name, application_name";
 
 ScheduleRow read_schedule(const sql::Result& result, std::size_t row) {
@@ -44,9 +45,10 @@ Layout usable(SystemDatabase::Core& core, sql::Connection& connection) {
 }
 
 std::optional<ScheduleRow> find(sql::Connection& connection, const std::string& name) {
-    const sql::Result found = connection.query(std::string("SELECT ") + kColumns +
-                                                   " FROM @workflow_schedules WHERE schedule_name = CAST($1 AS TEXT)",
-                                               {std::string_view(name)});
+    const sql::Result found =
+        connection.query(std::string("SELECT ") + kColumns +
+                             " FROM @workflow_schedules WHERE schedule_name = CAST($1 AS TEXT)",
+                         {std::string_view(name)});
     return found.empty() ? std::nullopt : std::optional(read_schedule(found, 0));
 }
 
@@ -54,10 +56,11 @@ void check_owner(const ScheduleRow& wanted, const std::optional<ScheduleRow>& th
     if (!there || !there->application_name || !wanted.application_name ||
         *there->application_name == *wanted.application_name)
         return;
-    throw ConfigError("schedule \"" + wanted.schedule_name + "\" cannot be written for application \"" +
-                      *wanted.application_name + "\": application \"" + *there->application_name +
-                      "\" owns that name. Schedule names are unique in a system database: choose another one, or delete "
-                      "the other application's schedule first");
+    throw ConfigError(
+        "schedule \"" + wanted.schedule_name + "\" cannot be written for application \"" +
+        *wanted.application_name + "\": application \"" + *there->application_name +
+        "\" owns that name. Schedule names are unique in a system database: choose another one, or delete "
+        "the other application's schedule first");
 }
 
 sql::Params values(const ScheduleRow& row) {
@@ -74,16 +77,22 @@ sql::Params values(const ScheduleRow& row) {
 }
 
 constexpr const char* kInsert =
-    "INSERT INTO @workflow_schedules AS s (schedule_id, schedule_name, workflow_name, workflow_class_name, schedule, "
-    "context, automatic_backfill, cron_timezone, queue_name, application_name, status) VALUES (CAST($1 AS TEXT), "
-    "CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS BOOLEAN), "
+    "INSERT INTO @workflow_schedules AS s (schedule_id, schedule_name, workflow_name, workflow_class_name, "
+    "schedule, "
+    "context, automatic_backfill, cron_timezone, queue_name, application_name, status) VALUES (CAST($1 AS "
+    "TEXT), "
+    "CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT), CAST($6 AS TEXT), CAST($7 AS "
+    "BOOLEAN), "
     "CAST($8 AS TEXT), CAST($9 AS TEXT), CAST($10 AS TEXT), 'ACTIVE') ON CONFLICT (schedule_name) DO ";
 
 // Id, status and the last firing stay.
 constexpr const char* kUpdate =
-    "UPDATE SET workflow_name = excluded.workflow_name, workflow_class_name = excluded.workflow_class_name, schedule = "
-    "excluded.schedule, context = excluded.context, automatic_backfill = excluded.automatic_backfill, cron_timezone = "
-    "excluded.cron_timezone, queue_name = excluded.queue_name, application_name = COALESCE(s.application_name, "
+    "UPDATE SET workflow_name = excluded.workflow_name, workflow_class_name = excluded.workflow_class_name, "
+    "schedule = "
+    "excluded.schedule, context = excluded.context, automatic_backfill = excluded.automatic_backfill, "
+    "cron_timezone = "
+    "excluded.cron_timezone, queue_name = excluded.queue_name, application_name = "
+    "COALESCE(s.application_name, "
     "excluded.application_name)";
 
 }  // namespace
@@ -114,12 +123,13 @@ void SystemDatabase::create_schedule(const ScheduleRow& row) {
         const auto there = find(connection, row.schedule_name);
         if (there && there->schedule_id == row.schedule_id) return;  // an attempt of ours was committed
         check_owner(row, there);
-        const sql::Result made = connection.query(std::string(kInsert) + "NOTHING RETURNING schedule_id", values(row),
-                                                  sql::Access::write);
+        const sql::Result made = connection.query(std::string(kInsert) + "NOTHING RETURNING schedule_id",
+                                                  values(row), sql::Access::write);
         if (made.empty()) {
-            throw AlreadyExists("schedule \"" + row.schedule_name +
-                                "\" exists already; use apply_schedules or update_schedule to change it, or delete it "
-                                "first");
+            throw AlreadyExists(
+                "schedule \"" + row.schedule_name +
+                "\" exists already; use apply_schedules or update_schedule to change it, or delete it "
+                "first");
         }
         transaction.commit();
     });
@@ -146,11 +156,14 @@ bool SystemDatabase::update_schedule(const std::string& name, const ScheduleChan
         if (!row) return false;
         change(*row);
         connection.query(
-            "UPDATE @workflow_schedules SET schedule = CAST($2 AS TEXT), context = CAST($3 AS TEXT), automatic_backfill = "
-            "CAST($4 AS BOOLEAN), cron_timezone = CAST($5 AS TEXT), queue_name = CAST($6 AS TEXT) WHERE schedule_id = "
+            "UPDATE @workflow_schedules SET schedule = CAST($2 AS TEXT), context = CAST($3 AS TEXT), "
+            "automatic_backfill = "
+            "CAST($4 AS BOOLEAN), cron_timezone = CAST($5 AS TEXT), queue_name = CAST($6 AS TEXT) WHERE "
+            "schedule_id = "
             "CAST($1 AS TEXT)",
-            {std::string_view(row->schedule_id), std::string_view(row->schedule), std::string_view(row->context),
-             row->automatic_backfill, sql::opt(row->cron_timezone), sql::opt(row->queue_name)},
+            {std::string_view(row->schedule_id), std::string_view(row->schedule),
+             std::string_view(row->context), row->automatic_backfill, sql::opt(row->cron_timezone),
+             sql::opt(row->queue_name)},
             sql::Access::write);
         transaction.commit();
         return true;

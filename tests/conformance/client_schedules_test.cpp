@@ -47,9 +47,12 @@ TEST_P(ClientSchedules, a_schedule_is_made_read_changed_and_deleted) {
                               .workflow_class_name = "Reports",
                               .cron_timezone = "Europe/Berlin",
                               .queue_name = "q"});
-    client().create_schedule_async({.schedule_name = "plain", .workflow_name = "report", .schedule = "@hourly"}).get();
-    EXPECT_THROW(client().create_schedule({.schedule_name = "daily", .workflow_name = "x", .schedule = "* * * * *"}),
-                 dbos::AlreadyExists);
+    client()
+        .create_schedule_async({.schedule_name = "plain", .workflow_name = "report", .schedule = "@hourly"})
+        .get();
+    EXPECT_THROW(
+        client().create_schedule({.schedule_name = "daily", .workflow_name = "x", .schedule = "* * * * *"}),
+        dbos::AlreadyExists);
     const auto daily = client().get_schedule("daily");
     ASSERT_TRUE(daily);
     EXPECT_EQ(daily->workflow_name, "report");
@@ -116,9 +119,14 @@ TEST_P(ClientSchedules, bad_input_is_refused_and_nothing_is_written) {
     EXPECT_THAT(create({.workflow_name = "f", .schedule = "* * * * *"}), HasSubstr("schedule_name"));
     EXPECT_THAT(create({.schedule_name = "s", .schedule = "* * * * *"}), HasSubstr("workflow_name"));
     EXPECT_THAT(create({.schedule_name = "s", .workflow_name = "f"}), HasSubstr("cron"));
-    EXPECT_THAT(create({.schedule_name = "s", .workflow_name = "f", .schedule = "61 * * * *"}), HasSubstr("61"));
-    EXPECT_THAT(create({.schedule_name = "s", .workflow_name = "f", .schedule = "0 0 30 2 *"}), HasSubstr("a date exists"));
-    EXPECT_THAT(create({.schedule_name = "s", .workflow_name = "f", .schedule = "* * * * *", .cron_timezone = "Mars/Base"}),
+    EXPECT_THAT(create({.schedule_name = "s", .workflow_name = "f", .schedule = "61 * * * *"}),
+                HasSubstr("61"));
+    EXPECT_THAT(create({.schedule_name = "s", .workflow_name = "f", .schedule = "0 0 30 2 *"}),
+                HasSubstr("a date exists"));
+    EXPECT_THAT(create({.schedule_name = "s",
+                        .workflow_name = "f",
+                        .schedule = "* * * * *",
+                        .cron_timezone = "Mars/Base"}),
                 HasSubstr("Mars/Base"));
     EXPECT_THAT(create({.schedule_name = "s",
                         .workflow_name = "f",
@@ -127,8 +135,9 @@ TEST_P(ClientSchedules, bad_input_is_refused_and_nothing_is_written) {
                         .raw_context = "x"}),
                 HasSubstr("both"));
     EXPECT_THAT(refusal([&] {
-                    client().apply_schedules({{.schedule_name = "fine", .workflow_name = "f", .schedule = "* * * * *"},
-                                              {.schedule_name = "bad", .workflow_name = "f", .schedule = "nonsense"}});
+                    client().apply_schedules(
+                        {{.schedule_name = "fine", .workflow_name = "f", .schedule = "* * * * *"},
+                         {.schedule_name = "bad", .workflow_name = "f", .schedule = "nonsense"}});
                 }),
                 HasSubstr("nonsense"));
     EXPECT_EQ(column("count(*)"), "0");
@@ -141,8 +150,9 @@ TEST_P(ClientSchedules, apply_keeps_id_status_and_others) {
     client().pause_schedule("a");
     execute("UPDATE @workflow_schedules SET last_fired_at = '2026-01-01T00:00:00+00:00'");
     const std::string id = column("schedule_id", "schedule_name = 'a'");
-    client().apply_schedules({{.schedule_name = "a", .workflow_name = "g", .schedule = "0 2 * * *", .context = 5},
-                              {.schedule_name = "c", .workflow_name = "h", .schedule = "0 3 * * *"}});
+    client().apply_schedules(
+        {{.schedule_name = "a", .workflow_name = "g", .schedule = "0 2 * * *", .context = 5},
+         {.schedule_name = "c", .workflow_name = "h", .schedule = "0 3 * * *"}});
     client().apply_schedules_async({}).get();
     EXPECT_THAT(names({}), ElementsAre("a", "b", "c"));
     const auto a = client().get_schedule("a");
@@ -156,18 +166,23 @@ TEST_P(ClientSchedules, apply_keeps_id_status_and_others) {
 }
 
 TEST_P(ClientSchedules, a_name_belongs_to_one_application) {
-    client().create_schedule({.schedule_name = "a", .workflow_name = "f", .schedule = "0 1 * * *", .application_name = "one"});
+    client().create_schedule(
+        {.schedule_name = "a", .workflow_name = "f", .schedule = "0 1 * * *", .application_name = "one"});
     const dbos::ScheduleOptions theirs{
         .schedule_name = "a", .workflow_name = "f", .schedule = "0 1 * * *", .application_name = "two"};
     EXPECT_THAT(refusal([&] { client().create_schedule(theirs); }), HasSubstr("\"one\" owns"));
     EXPECT_THAT(refusal([&] {
-                    client().apply_schedules({{.schedule_name = "new", .workflow_name = "f", .schedule = "* * * * *"}, theirs});
+                    client().apply_schedules(
+                        {{.schedule_name = "new", .workflow_name = "f", .schedule = "* * * * *"}, theirs});
                 }),
                 HasSubstr("\"one\" owns"));
     EXPECT_EQ(column("count(*)"), "1");
     // An application takes what nobody owns.
     client().create_schedule({.schedule_name = "free", .workflow_name = "f", .schedule = "0 1 * * *"});
-    client().apply_schedules({{.schedule_name = "free", .workflow_name = "f", .schedule = "0 2 * * *", .application_name = "two"}});
+    client().apply_schedules({{.schedule_name = "free",
+                               .workflow_name = "f",
+                               .schedule = "0 2 * * *",
+                               .application_name = "two"}});
     EXPECT_EQ(column("application_name", "schedule_name = 'free'"), "two");
 }
 
@@ -194,11 +209,16 @@ TEST_P(ClientSchedules, a_backfill_has_the_ids_of_the_live_scheduler) {
     EXPECT_EQ(row.app_version, "v2");
     EXPECT_EQ(row.schedule_name, "hourly");
     ASSERT_EQ(row.input->positional.size(), 2u);
-    EXPECT_EQ(dbos::from_value<std::chrono::system_clock::time_point>(row.input->positional[0]),
-              std::chrono::system_clock::time_point(std::chrono::sys_days(std::chrono::year(2026) / 3 / 7)) + 1h);
+    EXPECT_EQ(
+        dbos::from_value<std::chrono::system_clock::time_point>(row.input->positional[0]),
+        std::chrono::system_clock::time_point(std::chrono::sys_days(std::chrono::year(2026) / 3 / 7)) + 1h);
     EXPECT_EQ(row.input->positional[1].as_string(), "ctx");
     // Again, and overlapping: nothing twice.
-    EXPECT_EQ(client().backfill_schedule_async("hourly", "2026-03-07T02:30:00Z", "2026-03-07T05:30:00Z").get().size(), 3u);
+    EXPECT_EQ(client()
+                  .backfill_schedule_async("hourly", "2026-03-07T02:30:00Z", "2026-03-07T05:30:00Z")
+                  .get()
+                  .size(),
+              3u);
     EXPECT_EQ(query_text("SELECT count(*) FROM @workflow_status"), "5");
     EXPECT_TRUE(client().backfill_schedule("hourly", "2026-03-07T02:30:00Z", "2026-03-07T02:40:00Z").empty());
     EXPECT_EQ(client()
@@ -207,7 +227,8 @@ TEST_P(ClientSchedules, a_backfill_has_the_ids_of_the_live_scheduler) {
                   .at(0)
                   .workflow_id(),
               "sched-hourly-2026-03-08T01:00:00.000Z");
-    EXPECT_EQ(client().backfill_schedule("hourly", "2026-01-01T00:00:00Z", "2026-01-11T00:00:00Z").size(), 239u);
+    EXPECT_EQ(client().backfill_schedule("hourly", "2026-01-01T00:00:00Z", "2026-01-11T00:00:00Z").size(),
+              239u);
     EXPECT_EQ(client().get_schedule("hourly")->last_fired_at, std::nullopt);
     EXPECT_THROW(client().backfill_schedule("none", "2026-01-01", "2026-01-02"), dbos::NotFound);
 }
@@ -274,14 +295,16 @@ TEST_P(ClientSchedules, limits_that_contradict_each_other_are_refused) {
     EXPECT_THAT(define({.name = ""}), HasSubstr("queue name"));
     EXPECT_THAT(define({.name = "_dbos_x"}), HasSubstr("_dbos_"));
     EXPECT_THAT(define({.name = "q", .worker_concurrency = 0}), HasSubstr("worker_concurrency"));
-    EXPECT_THAT(define({.name = "q", .worker_concurrency = 3, .concurrency = 2}), HasSubstr("worker_concurrency"));
+    EXPECT_THAT(define({.name = "q", .worker_concurrency = 3, .concurrency = 2}),
+                HasSubstr("worker_concurrency"));
     EXPECT_THAT(define({.name = "q", .limiter = dbos::RateLimit{0, 1s}}), HasSubstr("limiter"));
     EXPECT_THAT(define({.name = "q", .limiter = dbos::RateLimit{1, 0s}}), HasSubstr("period"));
     EXPECT_THAT(define({.name = "q", .partition_worker_concurrency = 3, .partition_concurrency = 2}),
                 HasSubstr("partition_worker_concurrency"));
     EXPECT_THAT(define({.name = "q", .worker_concurrency = 1, .partition_worker_concurrency = 2}),
                 HasSubstr("worker_concurrency (1)"));
-    EXPECT_THAT(define({.name = "q", .concurrency = 1, .partition_concurrency = 2}), HasSubstr("partition_concurrency"));
+    EXPECT_THAT(define({.name = "q", .concurrency = 1, .partition_concurrency = 2}),
+                HasSubstr("partition_concurrency"));
     EXPECT_THAT(define({.name = "q", .polling_interval = 0s}), HasSubstr("polling_interval"));
     EXPECT_TRUE(client().list_queues().empty());
     client().register_queue({.name = "q", .application_name = "one"});
