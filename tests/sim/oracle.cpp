@@ -29,7 +29,8 @@ Oracle::~Oracle() {
     sqlite3_close_v2(database_);
 }
 
-std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std::string>& values) {
+std::optional<std::vector<Oracle::Line>> Oracle::ask(const std::string& sql,
+                                                     const std::vector<std::string>& values) {
     const Quiet nobody_else;
     if (!database_) {
         if (sqlite3_open_v2(path_.c_str(), &database_, SQLITE_OPEN_READWRITE, "sim") != SQLITE_OK) {
@@ -38,11 +39,11 @@ std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std:
             return std::nullopt;
         }
     }
-    std::optional<Table> table(std::in_place);
+    std::optional<std::vector<Line>> table(std::in_place);
     sqlite3_stmt*& statement = statements_[sql];
     int code = SQLITE_OK;
     if (!statement)
-        code = sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+        code = sqlite3_prepare_v3(database_, sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     for (std::size_t i = 0; i < values.size() && code == SQLITE_OK; ++i) {
         code = sqlite3_bind_text(statement, static_cast<int>(i) + 1, values[i].c_str(), -1, SQLITE_TRANSIENT);
     }
@@ -68,62 +69,120 @@ std::optional<Oracle::Table> Oracle::ask(const char* sql, const std::vector<std:
     return std::nullopt;
 }
 
-bool Oracle::read_state() {
-    const auto version = ask("PRAGMA data_version");
-    if (!version || (*version)[0][0] == version_) return false;
-    const auto rows =
-        ask("SELECT w.workflow_uuid, w.status, w.executor_id, w.owner_xid, w.queue_name,"
-            " coalesce(o.output, w.output, '') || '|' || coalesce(o.error, w.error, '')"
-            " FROM workflow_status w LEFT JOIN workflow_output o ON o.workflow_uuid = w.workflow_uuid");
-    const auto leases = ask("SELECT executor_id, incarnation, counter FROM dbos_cpp_executors");
-    const auto steps =
-        ask("SELECT workflow_uuid, function_id, function_name || '|' || coalesce(output, '') || '|' ||"
-            " coalesce(error, '') || '|' || coalesce(child_workflow_id, '') FROM operation_outputs");
-    if (!rows || !leases || !steps) return false;
-    version_ = *(*version)[0][0];
-    before_ = std::move(rows_);
-    rows_.clear();
-    for (const auto& row : *rows) {
-        const auto text = [&](std::size_t i) { return row[i].value_or(""); };
-        const auto old = before_.find(text(0));
-        Row& now = rows_[text(0)];
-        now = {text(1), text(2), text(3), text(4), text(5), 0};
-        if (terminal(now.status))
-            now.ended_at =
-                old != before_.end() && old->second.ended_at > 0 ? old->second.ended_at : world_ns();
+namespace {
+
+constexpr const char* kRowsWhere =
+    "SELECT w.workflow_uuid, w.status, w.executor_id, w.owner_xid, w.queue_name,"
+    " coalesce(o.output, w.output, '') || '|' || coalesce(o.error, w.error, ''), w.rowid"
+    " FROM workflow_status w LEFT JOIN workflow_output o ON o.workflow_uuid = w.workflow_uuid WHERE ";
+constexpr const char* kLeasesWhere =
+    "SELECT executor_id, incarnation, counter FROM dbos_cpp_executors WHERE ";
+constexpr const char* kStepsWhere =
+    "SELECT workflow_uuid, function_id, function_name || '|' || coalesce(output, '') || '|' ||"
+    " coalesce(error, '') || '|' || coalesce(child_workflow_id, '') FROM operation_outputs WHERE ";
+
+}  // namespace
+
+void Oracle::changed(std::string_view table, std::int64_t rowid) {
+    constexpr std::string_view kTables[] = {"workflow_status", "workflow_output", "dbos_cpp_executors",
+                                            "operation_outputs"};
+    for (std::size_t i = 0; i < std::size(kTables); ++i) {
+        if (table == kTables[i]) changed_[i].insert(rowid);
     }
-    for (const auto& row : *leases) {
-        Lease& lease = leases_[row[0].value_or("")];
-        const std::int64_t counter = std::stoll(row[2].value_or("0"));
-        if (lease.incarnation == row[1] && lease.counter == counter) continue;
-        lease.incarnation = row[1].value_or("");
-        lease.counter = counter;
-        lease.renewed_at = world_ns();
+}
+
+/// What may have changed since the last time; nothing if it cannot be read now.
+std::optional<Oracle::Changes> Oracle::read_changes(bool everything) {
+    Changes changes;
+    const auto add = [this](std::vector<Line>& to, const std::string& sql, std::int64_t value) {
+        auto table = ask(sql, {std::to_string(value)});
+        if (!table) return false;
+        to.insert(to.end(), std::make_move_iterator(table->begin()), std::make_move_iterator(table->end()));
+        return true;
+    };
+    if (everything) {
+        const bool read = add(changes.leases, std::string(kLeasesWhere) + "? = '0'", 0) &&
+                          add(changes.rows, std::string(kRowsWhere) + "? = '0'", 0) &&
+                          add(changes.steps, std::string(kStepsWhere) + "? = '0'", 0);
+        return read ? std::optional(std::move(changes)) : std::nullopt;
     }
-    for (const auto& row : *steps) {
-        auto& recorded = steps_[row[0].value_or("")];
-        const int number = std::stoi(row[1].value_or("0"));
-        const auto [at, added] = recorded.emplace(number, row[2].value_or(""));
-        if (!added && at->second != row[2])
-            fail("the record of step " + std::to_string(number) + " of " + *row[0] + " has changed from " +
-                 at->second + " to " + row[2].value_or(""));
-        if (!added) continue;
-        const auto ended = rows_.find(*row[0]);
-        if (ended != rows_.end() && ended->second.ended_at > 0 && ended->second.ended_at < world_ns())
-            fail("step " + std::to_string(number) + " of " + *row[0] +
-                 " was recorded after the workflow had ended (" + ended->second.status + ")");
+    bool read = true;
+    for (const auto rowid : changed_[kLeases])
+        read = read && add(changes.leases, std::string(kLeasesWhere) + "rowid = ?", rowid);
+    for (const auto rowid : changed_[kRows]) {
+        const std::size_t before = changes.rows.size();
+        read = read && add(changes.rows, std::string(kRowsWhere) + "w.rowid = ?", rowid);
+        if (changes.rows.size() == before) changes.gone.push_back(rowid);
     }
-    return true;
+    for (const auto rowid : changed_[kOutputs]) {
+        const char* of = "w.workflow_uuid = (SELECT workflow_uuid FROM workflow_output WHERE rowid = ?)";
+        read = read && add(changes.rows, std::string(kRowsWhere) + of, rowid);
+    }
+    for (const auto rowid : changed_[kSteps])
+        read = read && add(changes.steps, std::string(kStepsWhere) + "rowid = ?", rowid);
+    return read ? std::optional(std::move(changes)) : std::nullopt;
 }
 
 void Oracle::committed() {
-    if (!read_state()) return;
-    for (const auto& [id, before] : before_) {
-        const auto now = rows_.find(id);
-        if (now == rows_.end()) fail("workflow " + id + " is lost: its row has gone");
-        judge_row(id, before, now->second);
+    bool any = false;
+    for (const auto& rowids : changed_) any = any || !rowids.empty();
+    if (any) judge(false);
+}
+
+void Oracle::judge(bool everything) {
+    const auto changes = read_changes(everything);
+    if (!changes) return;  // at the next commit
+    for (auto& rowids : changed_) rowids.clear();
+    for (const Line& line : changes->leases) note_lease(line);
+    std::map<std::string, Row> before;
+    for (const Line& line : changes->rows) note_row(line, before);
+    for (const Line& line : changes->steps) note_step(line);
+    for (const std::int64_t rowid : changes->gone) {
+        const auto known = ids_.find(rowid);
+        if (known != ids_.end()) fail("workflow " + known->second + " is lost: its row has gone");
     }
-    judge_limits();
+    if (everything && changes->rows.size() != rows_.size())
+        fail("of " + std::to_string(rows_.size()) + " workflows " + std::to_string(changes->rows.size()) +
+             " are left");
+    for (const auto& [id, row] : before) judge_row(id, row, rows_[id]);
+    if (!changes->rows.empty()) judge_limits();
+}
+
+/// Replaces what is known of a row; `before` gets what was known.
+void Oracle::note_row(const Line& line, std::map<std::string, Row>& before) {
+    const auto text = [&](std::size_t i) { return line[i].value_or(""); };
+    const auto [at, added] = rows_.try_emplace(text(0));
+    Row& row = at->second;
+    if (!added) before.try_emplace(at->first, row);
+    ids_[std::stoll(text(6))] = at->first;
+    const Nanos ended_at = row.ended_at;
+    row = {text(1), text(2), text(3), text(4), text(5), 0};
+    if (terminal(row.status)) row.ended_at = ended_at > 0 ? ended_at : world_ns();
+}
+
+void Oracle::note_lease(const Line& line) {
+    Lease& lease = leases_[line[0].value_or("")];
+    const std::int64_t counter = std::stoll(line[2].value_or("0"));
+    if (lease.incarnation == line[1] && lease.counter == counter) return;
+    lease.incarnation = line[1].value_or("");
+    lease.counter = counter;
+    lease.renewed_at = world_ns();
+}
+
+void Oracle::note_step(const Line& line) {
+    const std::string id = line[0].value_or("");
+    const int number = std::stoi(line[1].value_or("0"));
+    const auto [at, added] = steps_[id].emplace(number, line[2].value_or(""));
+    if (!added) {
+        if (at->second != line[2])
+            fail("the record of step " + std::to_string(number) + " of " + id + " has changed from " +
+                 at->second + " to " + line[2].value_or(""));
+        return;
+    }
+    const auto ended = rows_.find(id);
+    if (ended != rows_.end() && ended->second.ended_at > 0 && ended->second.ended_at < world_ns())
+        fail("step " + std::to_string(number) + " of " + id + " was recorded after the workflow had ended (" +
+             ended->second.status + ")");
 }
 
 void Oracle::judge_row(const std::string& id, const Row& before, const Row& now) {
@@ -196,6 +255,13 @@ void Oracle::begins(const std::string& executor_id, const std::string& workflow_
              ", but the row is " + status + " of " + owner);
 }
 
+bool Oracle::all_ended() {
+    for (const auto& [id, row] : rows_) {
+        if (!terminal(row.status)) return false;
+    }
+    return unfinished().empty();
+}
+
 std::string Oracle::unfinished() {
     const auto rows =
         ask("SELECT workflow_uuid, status, queue_name, executor_id FROM workflow_status"
@@ -208,11 +274,16 @@ std::string Oracle::unfinished() {
     return text;
 }
 
-std::size_t Oracle::workflows() { return rows_.size(); }
-
 void Oracle::final_state() {
-    version_.clear();
     committed();
+    const auto known = rows_;
+    judge(true);
+    for (const auto& [id, row] : rows_) {
+        const auto before = known.find(id);
+        if (before == known.end() || before->second.status != row.status ||
+            before->second.outcome != row.outcome)
+            fail("the oracle has missed a change of " + id + " to " + row.status + " " + row.outcome);
+    }
     for (const auto& id : known_.accepted) {
         if (!rows_.contains(id)) fail("workflow " + id + " is lost: it was accepted and has no row");
     }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "workload.hpp"
@@ -24,7 +25,9 @@ class Oracle final : public StepWatch {
 
     /// The process runs this executor.
     void executor(const std::string& executor_id, int process) { leases_[executor_id].process = process; }
-    /// After every write transaction: compares the state with the one before.
+    /// A connection changes a row of a table, perhaps in a transaction that is not committed.
+    void changed(std::string_view table, std::int64_t rowid);
+    /// After every write transaction: compares the rows that were changed with what they were before.
     void committed();
     /// A step that is recorded, or whose workflow is somebody else's, must not begin.
     void begins(const std::string& executor_id, const std::string& workflow_id, int step,
@@ -34,7 +37,7 @@ class Oracle final : public StepWatch {
     void final_state();
     /// Rows that have not ended, in words; empty = none.
     std::string unfinished();
-    std::size_t workflows();
+    bool all_ended();
 
    private:
     struct Row {
@@ -47,10 +50,19 @@ class Oracle final : public StepWatch {
         Nanos renewed_at = 0;
         int process = -1;
     };
-    using Table = std::vector<std::vector<std::optional<std::string>>>;
+    using Line = std::vector<std::optional<std::string>>;
+    struct Changes {
+        std::vector<Line> leases, rows, steps;
+        std::vector<std::int64_t> gone;  // rowids of workflows
+    };
+    enum Watched : std::uint8_t { kRows, kOutputs, kLeases, kSteps, kWatched };
     /// Nothing if the database cannot be read now (a process died or stopped while it held the header of the log).
-    std::optional<Table> ask(const char* sql, const std::vector<std::string>& values = {});
-    bool read_state();
+    std::optional<std::vector<Line>> ask(const std::string& sql, const std::vector<std::string>& values = {});
+    std::optional<Changes> read_changes(bool everything);
+    void judge(bool everything);
+    void note_row(const Line& line, std::map<std::string, Row>& before);
+    void note_lease(const Line& line);
+    void note_step(const Line& line);
     void judge_row(const std::string& id, const Row& before, const Row& now);
     void judge_limits();
     void judge_steps();
@@ -60,9 +72,9 @@ class Oracle final : public StepWatch {
     const Known& known_;
     sqlite3* database_ = nullptr;
     std::map<std::string, sqlite3_stmt*> statements_;
-    std::string version_;
+    std::set<std::int64_t> changed_[kWatched];  // rowids that the next look must read
     std::map<std::string, Row> rows_;
-    std::map<std::string, Row> before_;
+    std::map<std::int64_t, std::string> ids_;  // rowid → workflow
     std::map<std::string, Lease> leases_;
     std::map<std::string, std::set<std::string>>
         narrow_bodies_;  // executor → bodies of the worker-limited queue

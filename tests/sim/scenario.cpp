@@ -1,52 +1,19 @@
 #include "scenario.hpp"
 
 #include <algorithm>
-#include <memory>
-#include <vector>
-
-#include "oracle.hpp"
-#include "workload.hpp"
 
 namespace dbos::sim {
 
-using namespace std::chrono_literals;
-
 namespace {
 
-constexpr const char* kPath = "world.sqlite";
-constexpr const char* kUrl = "sqlite:///world.sqlite";
-constexpr const char* kName = "shop";
-constexpr Nanos kLease = 7 * kSecond;
-constexpr Nanos kCallFaultsEnd = 60 * kSecond;  // afterwards the database answers
-constexpr Nanos kPatience = 400 * kSecond;      // for everything to end, once nothing goes wrong any more
-
-/// Draws of the plan: of the seed alone, not of the world's own sequence.
-class Dice {
-   public:
-    explicit Dice(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15ull + 0x1234567) {}
-    std::uint64_t below(std::uint64_t limit) {
-        state_ += 0x9e3779b97f4a7c15ull;
-        std::uint64_t z = state_;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-        return (z ^ (z >> 31)) % limit;
-    }
-    bool one_in(std::uint64_t n) { return below(n) == 0; }
-    template <class T, std::size_t N>
-    T pick(const T (&values)[N]) {
-        return values[below(N)];
-    }
-
-   private:
-    std::uint64_t state_;
-};
-
-Fault draw_fault(Dice& dice, int instances) {
+Fault draw_fault(Dice& dice, const Scenario& scenario) {
     Fault fault;
-    // Faults fall where things happen: most worlds are over after some 10 000 to 60 000 steps.
-    fault.at_step = 500 + dice.below(dice.pick({3000u, 20'000u, 60'000u}));
-    fault.instance = static_cast<int>(dice.below(static_cast<std::uint64_t>(instances)));
-    fault.amount = static_cast<Nanos>(1 + dice.below(dice.pick({100u, 3000u, 20'000u}))) * kMillisecond;
+    // Faults fall where things happen: most worlds are over after some 5 000 to 30 000 steps.
+    fault.at_step = 500 + dice.below(dice.pick({2000u, 8000u, 30'000u}));
+    fault.instance = static_cast<int>(dice.below(static_cast<std::uint64_t>(scenario.apps) + 1));
+    const Nanos longest = dice.pick({100, 3000, 20'000}) * kMillisecond;
+    fault.amount = dice.one_in(3) ? scenario.by_lease(longest) : scenario.by_pace(longest);
+    fault.amount = static_cast<Nanos>(1 + dice.below(static_cast<std::uint64_t>(fault.amount)));
     switch (dice.below(10)) {
         case 0:
         case 1:
@@ -82,21 +49,24 @@ Scenario scenario_of(std::uint64_t seed) {
     plan.switch_per_1024 = dice.pick({20u, 60u, 200u, 500u});
     plan.refuse_per_1024 = dice.one_in(3) ? 1 + static_cast<std::uint32_t>(dice.below(40)) : 0;
     plan.lose_ack_per_1024 = dice.one_in(3) ? 1 + static_cast<std::uint32_t>(dice.below(60)) : 0;
-    plan.sync_max = dice.pick({Nanos{0}, 2 * kMillisecond, 50 * kMillisecond, 1000 * kMillisecond});
+    // Most worlds are small and quick: a hundred of them meet more than ten large ones.
+    scenario.lease = dice.pick({2, 5, 5, 5, 7}) * kSecond;
+    scenario.pace = dice.one_in(3) ? scenario.lease : scenario.lease / 10;
+    plan.sync_max =
+        scenario.by_lease(dice.pick({Nanos{0}, 2 * kMillisecond, 50 * kMillisecond, 1000 * kMillisecond}));
     plan.reuse_pids = dice.one_in(3);
     plan.life_unknown = dice.one_in(6);
-    scenario.apps = 2 + static_cast<int>(dice.below(2));
+    scenario.apps = dice.one_in(4) ? 3 : 2;
     scenario.host_keys = dice.one_in(3) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.direct = static_cast<int>(dice.below(3));
-    scenario.queued = 2 + static_cast<int>(dice.below(7));
+    scenario.queued = 2 + static_cast<int>(dice.below(dice.one_in(4) ? 8 : 3));
     scenario.cancels = dice.one_in(3) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.shutdowns = dice.one_in(4) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.fresh = dice.one_in(25);
     scenario.check_pid = !dice.one_in(4);
     scenario.retry = !dice.one_in(5);
-    scenario.client_pause = dice.pick({Nanos{0}, 50 * kMillisecond, 4 * kSecond});
-    for (auto count = dice.below(7); count > 0; --count)
-        plan.faults.push_back(draw_fault(dice, scenario.apps + 1));
+    scenario.client_pause = dice.pick({Nanos{0}, 50 * kMillisecond, scenario.by_pace(4 * kSecond)});
+    for (auto count = dice.below(7); count > 0; --count) plan.faults.push_back(draw_fault(dice, scenario));
     std::stable_sort(plan.faults.begin(), plan.faults.end(),
                      [](const Fault& a, const Fault& b) { return a.at_step < b.at_step; });
     return scenario;
@@ -108,313 +78,11 @@ std::string describe(const Scenario& scenario) {
            std::to_string(plan.faults.size()) + " faults, switch " + std::to_string(plan.switch_per_1024) +
            ", refuse " + std::to_string(plan.refuse_per_1024) + ", lose " +
            std::to_string(plan.lose_ack_per_1024) + " of 1024, sync up to " +
-           std::to_string(plan.sync_max / kMillisecond) + " ms, hosts " + std::to_string(scenario.host_keys) +
-           (scenario.fresh ? ", fresh database" : "") + (plan.reuse_pids ? ", pids reused" : "") +
-           (plan.life_unknown ? ", /proc unreadable" : "");
-}
-
-namespace {
-
-class World {
-   public:
-    World(const Scenario& scenario, const std::string& database)
-        : scenario_(scenario), dice_(scenario.plan.seed ^ 0x5eed), oracle_(kPath, kLease, known_) {
-        if (!scenario.fresh) vfs::put(kPath, database);
-        instances_.resize(static_cast<std::size_t>(scenario.apps));
-        on_commit = [this] { oracle_.committed(); };
-        for (int i = 0; i < scenario_.queued; ++i) calls_.push_back(draw_call(i));
-        for (auto& instance : instances_) {
-            for (int i = 0; i < scenario_.direct; ++i) instance.direct.push_back(draw_bits());
-        }
-    }
-    ~World() { on_commit = nullptr; }
-
-    void control() {
-        for (int i = 0; i < scenario_.apps; ++i) start_app(i);
-        start_client();
-        Nanos calm_since = 0;
-        int shutdowns = scenario_.shutdowns;
-        while (!over()) {
-            seam::sleep_for(500ms);
-            if (world_ns() > kCallFaultsEnd) end_call_faults();
-            if (shutdowns > 0 && dice_.one_in(12)) {
-                --shutdowns;
-                instances_[dice_.below(instances_.size())].stop = true;
-            }
-            bring_back();
-            if (faults_left() && world_ns() < 10 * kCallFaultsEnd) {
-                calm_since = 0;
-            } else if (calm_since == 0) {
-                calm_since = world_ns();
-            } else if (world_ns() - calm_since > kPatience) {
-                fail(client_done_
-                         ? "workflows are stranded:" + oracle_.unfinished()
-                         : "a wait of the client does not end: " + client_at_ + oracle_.unfinished());
-            }
-        }
-        end();
-        oracle_.final_state();
-    }
-
-   private:
-    static constexpr int kParentCall = 2;
-    struct Call {
-        std::string id;
-        int contract = 0;
-        EnqueueOptions options;
-        std::int64_t bits = 0;
-        bool cancelled = false;
-        bool waits_async = false;
-    };
-    struct Instance {
-        int process = -1;
-        bool stop = false;
-        Nanos down_since = 0;
-        bool started_all = false;  // its direct workflows
-        std::vector<std::int64_t> direct;
-    };
-
-    std::int64_t draw_bits() { return static_cast<std::int64_t>(dice_.below(std::uint64_t{1} << 52)); }
-
-    Call draw_call(int number) {
-        Call call;
-        call.id = "q" + std::to_string(number);
-        call.contract = static_cast<int>(dice_.below(5));
-        call.options.workflow_id = call.id;
-        // A parent that holds a slot of the queue its children wait in may wait for ever: by its author's fault.
-        call.options.queue_name =
-            call.contract == kParentCall ? kWide : dice_.pick({kWide, kNarrow, kShared});
-        if (dice_.one_in(6)) call.options.priority = static_cast<std::int64_t>(dice_.below(3));
-        if (dice_.one_in(8)) call.options.delay = std::chrono::milliseconds(dice_.below(4000));
-        if (dice_.one_in(8))
-            call.options.workflow_timeout = std::chrono::milliseconds(1 + dice_.below(15'000));
-        call.bits = draw_bits();
-        call.cancelled = number < scenario_.cancels;
-        call.waits_async = dice_.one_in(2);
-        return call;
-    }
-
-    std::string host_key(int instance) const {
-        if (scenario_.host_keys == 2) return {};
-        return scenario_.host_keys == 1 ? "host-" + std::to_string(instance) : "host";
-    }
-
-    static LogSink log_sink() {
-        if (!tracing()) return [](const LogRecord&) {};
-        return [](const LogRecord& record) { trace("log " + to_logfmt(record)); };
-    }
-
-    // --- an application's process
-
-    void start_app(int number) {
-        Instance& instance = instances_[static_cast<std::size_t>(number)];
-        instance.stop = false;
-        instance.down_since = 0;
-        instance.process = start_process(number, host_key(number), [this, number] { app_main(number); });
-    }
-
-    void app_main(int number) {
-        Instance& instance = instances_[static_cast<std::size_t>(number)];
-        App app({.name = kName,
-                 .system_database_url = kUrl,
-                 .lease_duration = std::chrono::nanoseconds(kLease),
-                 .check_pid = scenario_.check_pid,
-                 .retry_connection_errors = scenario_.retry,
-                 .log_sink = log_sink()});
-        oracle_.executor(app.executor_id(), current_process());
-        prepare(app, oracle_);
-        try {
-            app.launch();
-        } catch (const std::exception& error) {  // the process ends, and is started again
-            trace(std::string("launch failed: ") + error.what());
-            return;
-        }
-        start_direct(app, number, instance);
-        while (!instance.stop) seam::sleep_for(200ms);
-        trace("the application shuts down");
-        // Steps that still run are waited for by the destructor.
-        app.shutdown(std::chrono::milliseconds(dice_.pick({0, 500, 5000})),
-                     std::chrono::milliseconds(dice_.pick({100, 1000, 5000})));
-    }
-
-    void start_direct(App& app, int number, Instance& instance) {
-        for (std::size_t i = 0; i < instance.direct.size() && !instance.stop;) {
-            const std::string id = "d" + std::to_string(number) + "." + std::to_string(i);
-            const std::int64_t bits = instance.direct[i];
-            try {
-                const EnqueueOptions options{.workflow_id = id};
-                if (bits % 3 == 0) {
-                    app.start_workflow(Parent, options, bits);
-                } else {
-                    app.start_workflow(Chain, options, bits);
-                }
-                known_.accepted.insert(id);
-                ++i;
-            } catch (const DatabaseError& error) {  // a caller tries again under the same id
-                trace(std::string("a direct start failed: ") + error.what());
-                seam::sleep_for(300ms);
-            }
-        }
-        if (instance.stop) return;
-        instance.started_all = true;
-    }
-
-    // --- the client's process
-
-    void start_client() {
-        client_ = start_process(scenario_.apps, host_key(scenario_.apps), [this] { client_main(); });
-    }
-
-    void pause() {
-        if (scenario_.client_pause > 0)
-            seam::sleep_for(seam::Duration(
-                static_cast<Nanos>(draw() % static_cast<std::uint64_t>(scenario_.client_pause))));
-    }
-
-    void client_main() {
-        try {
-            use_client();
-        } catch (const std::exception& error) {  // as a program that fails, and is started again
-            trace(std::string("the client failed: ") + error.what());
-        }
-    }
-
-    void use_client() {
-        Client client({.system_database_url = kUrl, .application_name = kName, .log_sink = log_sink()});
-        std::vector<WorkflowHandle<std::string>> handles;
-        for (const Call& call : calls_) {
-            client_at_ = "enqueue of " + call.id;
-            handles.push_back(enqueue(client, call));
-            known_.accepted.insert(call.id);
-            trace("enqueued " + call.id);
-            pause();
-            if (!call.cancelled) continue;
-            client_at_ = "cancel of " + call.id;
-            client.cancel_workflow(call.id);
-            known_.cancels.emplace(call.id, world_ns());
-            trace("cancelled " + call.id);
-        }
-        std::vector<std::optional<Future<std::string>>> futures(handles.size());
-        for (std::size_t i = 0; i < handles.size(); ++i) {
-            if (calls_[i].waits_async) futures[i] = handles[i].get_result_async();
-        }
-        for (std::size_t i = 0; i < handles.size(); ++i) {
-            client_at_ = "result of " + calls_[i].id;
-            await(calls_[i].id, [&] { return futures[i] ? futures[i]->get() : handles[i].get_result(); });
-            trace("has the result of " + calls_[i].id);
-        }
-        client_at_ = "the end";
-        client.destroy();
-        client_done_ = true;
-    }
-
-    static WorkflowHandle<std::string> enqueue(Client& client, const Call& call) {
-        switch (call.contract) {
-            case 0: return client.enqueue(Sleeper, call.options, call.bits);
-            case 1: return client.enqueue(Fan, call.options, call.bits);
-            case kParentCall: return client.enqueue(Parent, call.options, call.bits);
-            default: return client.enqueue(Chain, call.options, call.bits);
-        }
-    }
-
-    void await(const std::string& id, const std::function<std::string()>& result) {
-        std::string outcome;
-        try {
-            outcome = "SUCCESS " + result();
-        } catch (const AwaitedWorkflowCancelled&) {
-            outcome = "CANCELLED";
-        } catch (const AwaitedWorkflowMaxRecovery&) {
-            outcome = "MAX_RECOVERY_ATTEMPTS_EXCEEDED";
-        } catch (const DatabaseError&) {
-            throw;
-        } catch (const NonexistentWorkflow& error) {
-            fail(std::string("a wait for an accepted workflow: ") + error.what());
-        } catch (const std::exception&) {
-            outcome = "ERROR";
-        }
-        const auto [told, added] = known_.outcomes.emplace(id, outcome);
-        if (!added && told->second != outcome)
-            fail("a caller was told that " + id + " ended as " + told->second + ", then as " + outcome);
-    }
-
-    // --- the controller
-
-    bool over() {
-        if (!client_done_ || !sim::ended(client_)) return false;
-        for (const Instance& instance : instances_) {
-            if (!instance.started_all) return false;
-        }
-        return oracle_.unfinished().empty();
-    }
-
-    /// Restarts what has ended, after a while.
-    void bring_back() {
-        constexpr Nanos kDown = 1500 * kMillisecond;
-        for (int i = 0; i < scenario_.apps; ++i) {
-            Instance& instance = instances_[static_cast<std::size_t>(i)];
-            if (!sim::ended(instance.process)) continue;
-            if (instance.down_since == 0) {
-                instance.down_since = world_ns();
-            } else if (world_ns() - instance.down_since > kDown) {
-                start_app(i);
-            }
-        }
-        if (!client_done_ && sim::ended(client_)) start_client();
-    }
-
-    void end() {
-        trace("everything has ended; the applications stop");
-        end_call_faults();
-        for (auto& instance : instances_) instance.stop = true;
-        const Nanos begun = world_ns();
-        for (;;) {
-            bool running = false;
-            for (const auto& instance : instances_) running = running || !sim::ended(instance.process);
-            if (!running) return;
-            seam::sleep_for(200ms);
-            if (world_ns() - begun > kPatience && !faults_left()) fail("a shutdown does not end");
-        }
-    }
-
-    const Scenario& scenario_;
-    Dice dice_;
-    Known known_;
-    Oracle oracle_;
-    std::vector<Instance> instances_;
-    std::vector<Call> calls_;
-    int client_ = -1;
-    bool client_done_ = false;
-    std::string client_at_;
-};
-
-}  // namespace
-
-std::string make_template() {
-    Plan plan;
-    std::string bytes;
-    run(plan, [&] {
-        const int process = start_process(0, "host", [] {
-            class Nobody final : public StepWatch {
-                void begins(const std::string&, const std::string&, int, int) override {}
-                void body(const std::string&, const std::string&, bool) override {}
-            } watch;
-            App app({.name = kName, .system_database_url = kUrl, .log_sink = [](const LogRecord&) {}});
-            prepare(app, watch);
-            app.launch();
-        });
-        while (!ended(process)) seam::sleep_for(100ms);
-        bytes = vfs::bytes_of(kPath);
-    });
-    return bytes;
-}
-
-Outcome play(const Scenario& scenario, const std::string& database_template) {
-    return run(scenario.plan, [&] {
-        // Never destroyed: what is frozen still refers to it.
-        auto& world = *new World(scenario, database_template);
-        world.control();
-        on_commit = nullptr;
-    });
+           std::to_string(plan.sync_max / kMillisecond) + " ms, lease " +
+           std::to_string(scenario.lease / kSecond) + " s" +
+           (scenario.pace < scenario.lease ? ", quick" : "") + ", hosts " +
+           std::to_string(scenario.host_keys) + (scenario.fresh ? ", fresh database" : "") +
+           (plan.reuse_pids ? ", pids reused" : "") + (plan.life_unknown ? ", /proc unreadable" : "");
 }
 
 }  // namespace dbos::sim

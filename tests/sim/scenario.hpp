@@ -5,9 +5,13 @@
 
 namespace dbos::sim {
 
+inline constexpr Nanos kUsualLease = 7 * kSecond;
+
 /// What a seed means. Everything that differs between worlds is drawn here.
 struct Scenario {
     Plan plan;
+    Nanos lease = kUsualLease;
+    Nanos pace = kUsualLease;  // the lease, or a tenth: how long what takes long takes
     int apps = 2;
     int host_keys = 0;  // 0: all on one host; 1: each its own; 2: unreadable
     int direct = 2;     // workflows that each application starts
@@ -18,6 +22,35 @@ struct Scenario {
     bool check_pid = true;
     bool retry = true;       // the applications repeat calls after a lost connection
     Nanos client_pause = 0;  // longest pause of the client between two calls
+
+    /// A length that is told for the usual lease: what it is with this one, and at this pace.
+    Nanos by_lease(Nanos usual) const noexcept {
+        return usual / kMillisecond * lease / (kUsualLease / kMillisecond);
+    }
+    Nanos by_pace(Nanos usual) const noexcept {
+        return usual / kMillisecond * pace / (kUsualLease / kMillisecond);
+    }
+};
+
+/// Draws of what a world is: of the seed alone, not of the world's own sequence.
+class Dice {
+   public:
+    explicit Dice(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15ull + 0x1234567) {}
+    std::uint64_t below(std::uint64_t limit) {
+        state_ += 0x9e3779b97f4a7c15ull;
+        std::uint64_t z = state_;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+        return (z ^ (z >> 31)) % limit;
+    }
+    bool one_in(std::uint64_t n) { return below(n) == 0; }
+    template <class T, std::size_t N>
+    T pick(const T (&values)[N]) {
+        return values[below(N)];
+    }
+
+   private:
+    std::uint64_t state_;
 };
 
 Scenario scenario_of(std::uint64_t seed);

@@ -62,6 +62,8 @@ Outcome run(const Plan& plan, const std::function<void()>& controller);
 extern std::function<void(const std::string&)> on_failure;
 /// Called when a process has ended a write transaction, before anybody else runs. Empty = nothing.
 extern std::function<void()> on_commit;
+/// Called for every row that a process changes, before it is committed: table and rowid. Empty = nothing.
+extern std::function<void(const char* table, std::int64_t rowid)> on_change;
 /// Counters of situations, one per seam::Situation, in memory that forked children share. nullptr = not counted.
 extern std::uint64_t* situations;
 /// What seam::planted() says yes to. Bug{0} = none.
@@ -108,6 +110,15 @@ void drop(int process) noexcept;
 std::string bytes_of(const std::string& path);
 void put(const std::string& path, const std::string& bytes);
 }  // namespace vfs
+
+namespace memory {  // SQLite's
+/// Before SQLite is initialised.
+void install();
+/// What SQLite has now, it has for ever.
+void keep() noexcept;
+/// The rest of its memory is free: no connection is used any more.
+void reset() noexcept;
+}  // namespace memory
 
 namespace files {  // wake and turn files
 void reset() noexcept;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "sim.hpp"
@@ -43,12 +44,26 @@ struct Handle : sqlite3_file {
 };
 struct Files {
     std::map<std::string, std::unique_ptr<File>> named;
-    std::vector<std::unique_ptr<File>> gone;  // deleted; frozen handles may still refer to them
+    std::vector<std::unique_ptr<File>> gone;        // deleted; frozen handles may still refer to them
+    std::vector<std::vector<unsigned char>> spare;  // the memory of files of earlier worlds
     unsigned opened = 0;
 };
 Files& all() {
     static Files files;
     return files;
+}
+
+std::unique_ptr<File> new_file(const std::string& path) {
+    Files& files = all();
+    auto file = std::make_unique<File>();
+    file->path = path;
+    file->object = files.opened;
+    if (!files.spare.empty()) {
+        file->bytes = std::move(files.spare.back());
+        file->bytes.clear();
+        files.spare.pop_back();
+    }
+    return file;
 }
 
 Handle& handle_of(sqlite3_file* file) { return *static_cast<Handle*>(file); }
@@ -127,10 +142,16 @@ int x_write(sqlite3_file* raw, const void* from, int size, sqlite3_int64 offset)
     Handle& handle = handle_of(raw);
     if (!pass(handle, '>')) return SQLITE_IOERR_WRITE;
     auto& bytes = handle.file->bytes;
-    const auto end = static_cast<std::size_t>(offset + size);
-    if (end > bytes.size()) bytes.resize(end);
-    std::memcpy(bytes.data() + offset, from, static_cast<std::size_t>(size));
-    note(hash_of(static_cast<const unsigned char*>(from), size) ^ static_cast<std::uint64_t>(offset));
+    const auto* begin = static_cast<const unsigned char*>(from);
+    const auto at = static_cast<std::size_t>(offset);
+    if (at == bytes.size()) {
+        bytes.insert(bytes.end(), begin, begin + size);
+    } else {
+        if (at + static_cast<std::size_t>(size) > bytes.size())
+            bytes.resize(at + static_cast<std::size_t>(size));
+        std::memcpy(bytes.data() + at, from, static_cast<std::size_t>(size));
+    }
+    note(hash_of(begin, size) ^ static_cast<std::uint64_t>(offset));
     files::written(handle.file->path);
     return SQLITE_OK;
 }
@@ -267,11 +288,7 @@ int v_open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* ou
     }
     ++files.opened;
     auto& file = files.named[path];
-    if (!file) {
-        file = std::make_unique<File>();
-        file->path = path;
-        file->object = files.opened;
-    }
+    if (!file) file = new_file(path);
     Handle& handle = handle_of(raw);
     handle = Handle{};
     handle.pMethods = &kMethods;
@@ -346,7 +363,12 @@ int trace_statement(unsigned, void*, void* statement, void*) {
     return 0;
 }
 
-int attach_trace(sqlite3* database, char**, const sqlite3_api_routines*) {
+void row_changed(void*, int, const char*, const char* table, sqlite3_int64 rowid) {
+    if (on_change && !quiet()) on_change(table, rowid);
+}
+
+int attach(sqlite3* database, char**, const sqlite3_api_routines*) {
+    sqlite3_update_hook(database, row_changed, nullptr);
     if (tracing()) sqlite3_trace_v2(database, SQLITE_TRACE_STMT, trace_statement, nullptr);
     return SQLITE_OK;
 }
@@ -383,16 +405,23 @@ void install() {
     // One task runs at a time: a mutex of SQLite's could only block the baton, or hide a race.
     sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    memory::install();
     sqlite3_initialize();
     sqlite3_vfs_register(&the_vfs(), 1);
-    sqlite3_auto_extension(reinterpret_cast<void (*)()>(attach_trace));
+    sqlite3_auto_extension(reinterpret_cast<void (*)()>(attach));
+    memory::keep();
 }
 
 void reset() noexcept {
     Files& files = all();
     for (auto& [path, file] : files.named) files.gone.push_back(std::move(file));
+    for (auto& file : files.gone) {
+        if (file->bytes.capacity() > 0) files.spare.push_back(std::exchange(file->bytes, {}));
+        file->regions.clear();
+    }
     files.named.clear();
     files.opened = 0;
+    memory::reset();
     // The generator is global: without this the salts of the log differ from run to run.
     sqlite3_randomness(0, nullptr);
 }
@@ -418,11 +447,11 @@ std::string bytes_of(const std::string& path) {
 }
 
 void put(const std::string& path, const std::string& bytes) {
+    ++all().opened;
     auto& file = all().named[path];
-    file = std::make_unique<File>();
-    file->path = path;
-    file->object = ++all().opened;
-    file->bytes.assign(bytes.begin(), bytes.end());
+    file = new_file(path);
+    const auto* begin = reinterpret_cast<const unsigned char*>(bytes.data());
+    file->bytes.assign(begin, begin + bytes.size());
 }
 
 }  // namespace dbos::sim::vfs

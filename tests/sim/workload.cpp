@@ -28,20 +28,27 @@ struct StepPlan {
     int failures = 0;  // attempts that fail
 };
 
-StepPlan plan_step(Shape& shape) {
-    constexpr Nanos kTakes[] = {
-        0, 0, 0, 0, 2 * kMillisecond, 30 * kMillisecond, 400 * kMillisecond, 3 * kSecond, 12 * kSecond};
-    StepPlan plan;
-    plan.takes = kTakes[shape.below(shape.below(3) == 0 ? std::size(kTakes) : 6)];
-    const std::uint64_t luck = shape.below(12);
-    plan.failures = luck == 0 ? 9 : luck < 3 ? static_cast<int>(luck) : 0;
-    return plan;
-}
-
 class Bodies {
    public:
-    explicit Bodies(StepWatch& watch) : watch_(&watch) {}
+    Bodies(StepWatch& watch, Nanos pace) : watch_(&watch), pace_(pace) {}
 
+    StepPlan plan_step(Shape& shape) const {
+        const Nanos takes[] = {0,
+                               0,
+                               0,
+                               0,
+                               2 * kMillisecond,
+                               30 * kMillisecond,
+                               400 * kMillisecond,
+                               pace_ * 3 / 7,
+                               pace_ * 12 / 7};
+        StepPlan plan;
+        plan.takes = takes[shape.below(shape.below(3) == 0 ? std::size(takes) : 6)];
+        const std::uint64_t luck = shape.below(12);
+        plan.failures = luck == 0 ? 9 : luck < 3 ? static_cast<int>(luck) : 0;
+        return plan;
+    }
+    Nanos pace() const { return pace_; }
     std::string step(Context& ctx, const std::string& name, const StepPlan& plan) const {
         return ctx.step(Name::dynamic(name), work(ctx, plan), options(plan));
     }
@@ -63,6 +70,7 @@ class Bodies {
         };
     }
     StepWatch* watch_;
+    Nanos pace_;
 };
 
 std::string chain(const Bodies& bodies, Context& ctx, std::int64_t bits) {
@@ -70,23 +78,24 @@ std::string chain(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     std::string result;
     const auto steps = 1 + shape.below(4);
     for (std::uint64_t i = 0; i < steps; ++i)
-        result += bodies.step(ctx, "step " + std::to_string(i), plan_step(shape)) + ",";
+        result += bodies.step(ctx, "step " + std::to_string(i), bodies.plan_step(shape)) + ",";
     return result;
 }
 
 std::string sleeper(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     Shape shape(bits);
-    std::string result = bodies.step(ctx, "before", plan_step(shape)) + ",";
-    constexpr int kMilliseconds[] = {0, 20, 700, 5'000, 20'000};
-    ctx.sleep(std::chrono::milliseconds(kMilliseconds[shape.below(5)]));
-    return result + bodies.step(ctx, "after", plan_step(shape)) + ",";
+    std::string result = bodies.step(ctx, "before", bodies.plan_step(shape)) + ",";
+    const Nanos lengths[] = {0, 20 * kMillisecond, 700 * kMillisecond, bodies.pace() * 5 / 7,
+                             bodies.pace() * 20 / 7};
+    ctx.sleep(seam::Duration(lengths[shape.below(5)]));
+    return result + bodies.step(ctx, "after", bodies.plan_step(shape)) + ",";
 }
 
 std::string fan(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     Shape shape(bits);
-    auto a = bodies.async_step(ctx, "a", plan_step(shape));
-    auto b = bodies.async_step(ctx, "b", plan_step(shape));
-    auto c = bodies.async_step(ctx, "c", plan_step(shape));
+    auto a = bodies.async_step(ctx, "a", bodies.plan_step(shape));
+    auto b = bodies.async_step(ctx, "b", bodies.plan_step(shape));
+    auto c = bodies.async_step(ctx, "c", bodies.plan_step(shape));
     std::string result = a.get() + ",";
     result += b.get() + ",";
     return result + c.get() + ",";
@@ -99,11 +108,11 @@ std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     for (std::uint64_t i = 0; i < count; ++i) {
         const char* queues[] = {"", kWide, kShared, kNarrow};
         EnqueueOptions options{.queue_name = queues[shape.below(4)]};
-        if (shape.below(8) == 0) options.workflow_timeout = Duration(5);
+        if (shape.below(8) == 0) options.workflow_timeout = seam::Duration(bodies.pace() * 5 / 7);
         children.push_back(shape.below(3) == 0 ? ctx.start_workflow(Sleeper, options, shape.rest())
                                                : ctx.start_workflow(Chain, options, shape.rest()));
     }
-    bodies.step(ctx, "between", plan_step(shape));
+    bodies.step(ctx, "between", bodies.plan_step(shape));
     std::string result;
     for (auto& child : children) {
         try {
@@ -117,8 +126,8 @@ std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
 
 }  // namespace
 
-void prepare(App& app, StepWatch& watch) {
-    const Bodies bodies(watch);
+void prepare(App& app, StepWatch& watch, Nanos pace) {
+    const Bodies bodies(watch, pace);
     const auto implement = [&](const auto& contract, auto body) {
         app.implement(contract, [bodies, body, &watch](Context& ctx, std::int64_t bits) {
             struct Stay {

@@ -41,7 +41,7 @@ class StepWatch {
     virtual void body(const std::string& executor_id, const std::string& workflow_id, bool begins) = 0;
 };
 
-/// Attaches the bodies and the queues.
-void prepare(App& app, StepWatch& watch);
+/// Attaches the bodies and the queues. What takes long takes some part of `pace`, or a few of it.
+void prepare(App& app, StepWatch& watch, Nanos pace);
 
 }  // namespace dbos::sim

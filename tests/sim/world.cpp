@@ -12,6 +12,7 @@ namespace dbos::sim {
 
 std::function<void(const std::string&)> on_failure;
 std::function<void()> on_commit;
+std::function<void(const char*, std::int64_t)> on_change;
 std::uint64_t* situations = nullptr;
 seam::Bug planted_bug{};
 World* world = nullptr;
@@ -44,9 +45,10 @@ void print_line(const Task& task, const std::string& text) {
 
 /// The process ends: nothing of it runs again, its locks go.
 void freeze(int process) noexcept {
-    for (auto& task : world->tasks) {
-        if (task->process == process && task->state != State::done) task->state = State::frozen;
+    for (Task* task : world->live) {
+        if (task->process == process) task->state = State::frozen;
     }
+    std::erase_if(world->live, [](const Task* task) { return task->state == State::frozen; });
     process_at(process).stopped_until = 0;
     vfs::drop(process);
     files::drop(process);
@@ -59,10 +61,10 @@ const char* name_of(FaultKind kind) {
 
 void sleep_host(int instance, Nanos amount) noexcept {
     host_of(instance).slept += amount;
-    for (auto& task : world->tasks) {
+    for (Task* task : world->live) {
         if (task->process >= 0 && process_at(task->process).instance == instance &&
-            task->state == State::blocked && task->deadline != kNever)
-            task->deadline += amount;
+            task->state == State::blocked && task->due != kNever)
+            task->due += amount;
     }
 }
 
@@ -100,20 +102,19 @@ void find_candidates() noexcept {
     for (;;) {
         candidates.clear();
         Nanos next = kNever;
-        for (auto& task : world->tasks) {
-            if (task->state != State::ready && task->state != State::blocked) continue;
-            if (is_stopped(*task)) {
+        for (Task* task : world->live) {
+            if (task->due > world->now) {
+                next = std::min(next, task->due);
+            } else if (is_stopped(*task)) {
                 next = std::min(next, process_at(task->process).stopped_until);
-            } else if (task->state == State::ready || task->deadline <= world->now) {
-                candidates.push_back(task.get());
             } else {
-                next = std::min(next, task->deadline);
+                candidates.push_back(task);
             }
         }
         if (!candidates.empty()) return;
         if (next == kNever) {
             std::string waiting;
-            for (auto& task : world->tasks) {
+            for (const Task* task : world->live) {
                 if (task->state == State::blocked)
                     waiting +=
                         "\n    " + where(*task) + " in " + task->waits_for + std::to_string(task->object);
@@ -136,6 +137,7 @@ void reschedule(bool ends = false) noexcept {
     Task& next = choose();
     if (next.state == State::blocked) {
         next.state = State::ready;
+        next.due = 0;
         next.notified = false;
     }
     if (&next == &me) return;
@@ -177,6 +179,7 @@ void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
     body = nullptr;
     destroy_locals(task);
     task.state = State::done;
+    std::erase(world->live, &task);
     if (is_root) {  // exit(): what was detached goes with it
         process_at(task.process).exited = true;
         trace("the process has ended");
@@ -195,6 +198,7 @@ int add_task(std::string name, int process, std::function<void()> body, bool is_
     task->id = static_cast<int>(world->tasks.size());
     task->name = std::move(name);
     task->process = process;
+    world->live.push_back(task.get());
     world->tasks.push_back(std::move(task));
     return world->tasks.back()->id;
 }
@@ -242,10 +246,9 @@ bool block(char kind, std::uint32_t object, Nanos deadline) noexcept {
         me.object = object;
         me.notified = false;
         const Nanos lag = steady_lag(me);
-        me.deadline = deadline >= kNever - lag ? kNever : deadline + lag;
+        me.due = deadline >= kNever - lag ? kNever : deadline + lag;
     }
     reschedule();
-    me.deadline = kNever;
     return me.notified;
 }
 
@@ -256,14 +259,14 @@ void wake(std::uint32_t object, bool all) noexcept {
     const auto ready = [](Task& task) {
         task.state = State::ready;
         task.notified = true;
-        task.deadline = kNever;
+        task.due = 0;
     };
-    for (auto& task : world->tasks) {
-        if (task->state != State::blocked || task->object != object) continue;
+    for (Task* task : world->live) {
+        if (task->object != object || task->state != State::blocked) continue;
         if (all) {
             ready(*task);
         } else if (++seen == 1 || draw() % seen == 0) {
-            chosen = task.get();
+            chosen = task;
         }
     }
     if (chosen) ready(*chosen);
@@ -313,10 +316,12 @@ Outcome run(const Plan& plan, const std::function<void()>& controller) {
     files::reset();
     made.tasks.push_back(std::make_unique<Task>(plan.tasks));
     current = made.tasks.front().get();
+    made.live.push_back(current);
     current->name = "controller";
     controller();
     const Outcome outcome{made.hash, made.steps, made.switches, made.now, made.crashes};
     on_commit = nullptr;
+    on_change = nullptr;
     vfs::reset();
     files::reset();
     destroy_locals(*current);
@@ -350,9 +355,8 @@ int start_process(int instance, std::string host_key, std::function<void()> root
 void crash(int process) noexcept {
     Process& killed = process_at(process);
     if (killed.crashed || killed.exited) return;
-    for (auto& task : world->tasks) {
-        if (task->process == process && task->in_file && task->state != State::done)
-            seam::reach(seam::Situation::crash_in_commit);
+    for (const Task* task : world->live) {
+        if (task->process == process && task->in_file) seam::reach(seam::Situation::crash_in_commit);
     }
     killed.crashed = true;
     ++world->crashes;

@@ -17,14 +17,14 @@ enum class State : std::uint8_t { ready, blocked, done, frozen };
 struct Task {
     Task(Tasks kind, std::function<void()> run) : place(kind, std::move(run)) {}
     explicit Task(Tasks kind) : place(kind) {}
-    int id = 0;
-    int process = -1;
-    std::string name;
+    Nanos due = 0;  // world time at which it may run: 0 = now, it is ready
+    std::uint32_t object = 0;
     State state = State::ready;
     char waits_for = 0;
-    std::uint32_t object = 0;
-    Nanos deadline = kNever;  // world time
     bool notified = false;
+    int process = -1;
+    int id = 0;
+    std::string name;
     bool in_file = false;  // stands in a write of the database's files
     struct Local {
         const void* key;
@@ -68,6 +68,7 @@ struct World {
     std::vector<std::unique_ptr<Task>> tasks;
     std::vector<Process> processes;
     std::vector<Host> hosts;
+    std::vector<Task*> live;  // neither done nor frozen, in the order of their ids
     std::vector<Task*> candidates;
 };
 
