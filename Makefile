@@ -16,9 +16,9 @@ run: release   ## install what is missing, build, run the archive job on SQLite
 test: dev   ## install what is missing, build, run all tests (with a private PostgreSQL)
 	DBOS_TEST_REQUIRE_POSTGRES=1 scripts/with-postgres ctest --preset dev -j $(JOBS)
 
-SEEDS ?= 3000
+SEEDS ?= 20000
 FIRST ?= 1
-sim:        ## simulated worlds: make sim SEEDS=3000 FIRST=1 (docs/explanation/simulation.md)
+sim:        ## simulated worlds: make sim SEEDS=20000 FIRST=1 (docs/explanation/simulation.md)
 	@scripts/bootstrap
 	@cmake --preset sim --log-level=WARNING
 	@$(BUILD) sim -j $(JOBS) --target dbos_sim

@@ -20,7 +20,7 @@ step() {
         passed=$((passed + 1))
         printf 'passed  %4d s' $((SECONDS - start))
         # What the last line of a log says is worth a look for some.
-        case $name in test* | chaos* | *san | demo | tidy | include* | seam | interop) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed(, 0 failed)?$' "$log" | tail -n 1)" ;; esac
+        case $name in test* | sim* | chaos* | *san | demo | tidy | include* | seam | interop) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed(, 0 failed)?$' "$log" | tail -n 1)" ;; esac
         printf '\n'
     else
         failed+=("$name")

@@ -6,9 +6,10 @@
 //     dbos_sim --bugs                              what can be planted; any of the above with --bug NAME
 //     dbos_sim --hunt [--bug NAME] [--seeds N]     the first seed that finds each bug, as tests/sim/planted.txt has them
 //     dbos_sim --prove FILE                        plays the seeds of such a file, with their bugs and without
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
@@ -135,6 +136,22 @@ void print_failure(std::uint64_t seed, const std::string& what) {
     std::fflush(stdout);
 }
 
+void print_progress(std::uint64_t done, std::uint64_t of, std::uint64_t failures,
+                    std::chrono::duration<double> since) {
+    std::fprintf(stderr, "sim: %" PRIu64 " of %" PRIu64 " worlds, %" PRIu64 " failures, %.0f worlds/s\n",
+                 done, of, failures, static_cast<double>(done) / since.count());
+}
+
+/// Of the children that have ended.
+double processor_seconds() {
+    rusage used{};
+    ::getrusage(RUSAGE_CHILDREN, &used);
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+    };
+    return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 int same(const Options& options, const std::string& database) {
     const auto play = [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); };
     Campaign campaign{
@@ -195,17 +212,25 @@ int prove_table(const Options& options, const std::string& database) {
 
 int campaign(const Options& options, const std::string& database) {
     share_situations();
+    std::uint64_t failures = 0;
+    const auto begun = std::chrono::steady_clock::now();
+    auto said = begun;
     const Campaign plan{.first = options.first,
                         .worlds = options.seeds,
                         .jobs = options.jobs,
                         .tasks = options.tasks,
-                        .failed = print_failure,
-                        .progress = isatty(STDERR_FILENO) == 0
-                                        ? std::function<void(std::uint64_t)>()
-                                        : [](std::uint64_t done) {
-                                              if (done % 100 == 0)
-                                                  std::fprintf(stderr, "\r%" PRIu64 " worlds ", done);
-                                          }};
+                        .failed =
+                            [&](std::uint64_t seed, const std::string& what) {
+                                ++failures;
+                                print_failure(seed, what);
+                            },
+                        .progress =
+                            [&](std::uint64_t done) {
+                                const auto now = std::chrono::steady_clock::now();
+                                if (now - said < std::chrono::seconds(5)) return;
+                                said = now;
+                                print_progress(done, options.seeds, failures, now - begun);
+                            }};
     const auto result =
         run_campaign(plan, [&](std::uint64_t seed, Tasks tasks) { return play_seed(seed, tasks, database); });
     std::uint64_t steps = 0, crashes = 0;
@@ -218,9 +243,10 @@ int campaign(const Options& options, const std::string& database) {
             std::printf("%" PRIu64 " %016" PRIx64 " %" PRIu64 "\n", seed, outcome.hash, outcome.steps);
     }
     const auto worlds = static_cast<double>(std::max<std::size_t>(1, result.outcomes.size()));
-    std::printf("sim: per world %.0f steps, %.1f s of virtual time, %.2f crashes\n",
-                static_cast<double>(steps) / worlds, static_cast<double>(virtual_ns) / 1e9 / worlds,
-                static_cast<double>(crashes) / worlds);
+    std::printf(
+        "sim: per world %.0f steps, %.1f s of virtual time, %.2f crashes, %.1f ms of processor time\n",
+        static_cast<double>(steps) / worlds, static_cast<double>(virtual_ns) / 1e9 / worlds,
+        static_cast<double>(crashes) / worlds, processor_seconds() * 1000 / worlds);
     constexpr int kSituations = static_cast<int>(dbos::seam::Situation::count);
     int unreached = 0;
     for (int i = 0; i < kSituations; ++i) {

@@ -21,9 +21,7 @@ constexpr Nanos kPatience = 400 * kSecond;      // for everything to end, once n
 class World {
    public:
     World(const Scenario& scenario, const std::string& database)
-        : scenario_(scenario),
-          dice_(scenario.plan.seed ^ 0x5eed),
-          oracle_(kPath, scenario.lease, known_) {
+        : scenario_(scenario), dice_(scenario.plan.seed ^ 0x5eed), oracle_(kPath, scenario.lease, known_) {
         if (!scenario.fresh) vfs::put(kPath, database);
         instances_.resize(static_cast<std::size_t>(scenario.apps));
         on_commit = [this] { oracle_.committed(); };

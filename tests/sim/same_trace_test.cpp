@@ -32,10 +32,10 @@ class SameTrace : public testing::Test {
 };
 
 TEST_F(SameTrace, from_fibers_and_threads_in_batches_and_alone) {
-    constexpr std::uint64_t kWorlds = 40;
-    const auto fibers = play_all(kWorlds, 10, Tasks::fibers);
+    constexpr std::uint64_t kWorlds = 200;
+    const auto fibers = play_all(kWorlds, 20, Tasks::fibers);
     const auto alone = play_all(kWorlds, 1, Tasks::fibers);
-    const auto threads = play_all(kWorlds, 10, Tasks::threads);
+    const auto threads = play_all(kWorlds, 20, Tasks::threads);
     const auto again = play_all(kWorlds, 1, Tasks::threads);
     ASSERT_TRUE(fibers.failures.empty()) << fibers.failures.begin()->second;
     ASSERT_EQ(fibers.outcomes.size(), kWorlds);
