@@ -91,7 +91,7 @@ class Claimer {
     seam::Atomic<bool> orphans_due_{false};
     std::optional<seam::SteadyTime> repair_at_;  // when to hand back what was given up
     seam::SteadyTime repaired_at_{};
-    seam::Duration repair_pause_{};
+    seam::Duration repair_pause_{std::chrono::seconds(1)};
     bool claim_unsure_ = false;  // of the thread: a claim failed, and may have taken rows
     bool last_was_shared_ = false;
     seam::Atomic<bool> is_latest_{false};
