@@ -21,7 +21,12 @@ Fault draw_fault(Dice& dice, const Scenario& scenario) {
         case 3:
         case 4:
         case 5:
-        case 6: fault.kind = FaultKind::stop; break;
+        case 6:
+            fault.kind = FaultKind::stop;
+            // About as long as it takes to be found dead: the judged one is back when its rows are swept.
+            if (dice.one_in(3))
+                fault.amount = scenario.lease * static_cast<Nanos>(600 + dice.below(900)) / 1000;
+            break;
         case 7:
             fault.kind = FaultKind::host_sleep;
             if (dice.one_in(2)) fault.instance = kEveryone;
