@@ -61,6 +61,14 @@ void drop(int process) noexcept {
     }
 }
 
+bool in_turn(int process) noexcept {
+    for (const auto& [path, queue] : all().turns) {
+        if (std::find(queue.processes.begin(), queue.processes.end(), process) != queue.processes.end())
+            return true;
+    }
+    return false;
+}
+
 void written(const std::string& path) noexcept {
     for (const auto& watch : all().watches) {
         if (path != watch->path && path != watch->path + "-wal") continue;

@@ -127,6 +127,7 @@ void Oracle::committed() {
     bool any = false;
     for (const auto& rowids : changed_) any = any || !rowids.empty();
     if (any) judge(false);
+    if (director) director->committed();
 }
 
 void Oracle::judge(bool everything) {
@@ -198,8 +199,16 @@ void Oracle::judge_row(const std::string& id, const Row& before, const Row& now)
     const auto found = leases_.find(before.executor);
     if (found == leases_.end() || found->second.process < 0) return;
     const Lease& lease = found->second;
-    if (lease.process == current_process() || ended(lease.process)) return;
-    if (world_ns() - lease.renewed_at < lease_)
+    if (lease.process == current_process()) {
+        const auto [first, last] = bodies_[lease.process].equal_range(id);
+        for (auto body = first; body != last; ++body) {
+            if (body->second == before.owner) fail("workflow " + id + " is handed back while its body runs");
+        }
+        return;
+    }
+    if (ended(lease.process)) return;
+    // Who could not renew because the database was away is as alive as its judge.
+    if (world_ns() - lease.renewed_at - away_since(lease.renewed_at) < lease_)
         fail("executor " + before.executor + " (p" + std::to_string(lease.process) + ") lives and renewed " +
              std::to_string((world_ns() - lease.renewed_at) / kMillisecond) + " ms ago, but " + id +
              " was taken from it by p" + std::to_string(current_process()));
@@ -221,16 +230,50 @@ void Oracle::judge_limits() {
 void Oracle::body(const std::string& executor_id, const std::string& workflow_id, bool begins) {
     if (tracing()) trace((begins ? "BODY begins of " : "BODY ends of ") + workflow_id);
     auto& running = narrow_bodies_[executor_id];
+    const auto row = rows_.find(workflow_id);
+    auto& bodies = bodies_[current_process()];
+    if (begins && row != rows_.end()) bodies.emplace(workflow_id, row->second.owner);
     if (!begins) {
         running.erase(workflow_id);  // a cancelled row has lost its queue
+        if (const auto body = bodies.find(workflow_id); body != bodies.end()) bodies.erase(body);
+        if (!calm_ || row == rows_.end() || row->second.status != "CANCELLED") return;
+        constexpr Nanos kBound = 3 * kSecond;  // a tick a second, and what it takes
+        const Nanos since = std::max(row->second.ended_at, last_step_[executor_id + workflow_id]);
+        if (world_ns() - since > kBound)
+            fail("the body of " + workflow_id + " ends " +
+                 std::to_string((world_ns() - since) / kMillisecond) + " ms after its cancellation");
         return;
     }
-    const auto row = rows_.find(workflow_id);
     if (row == rows_.end() || row->second.queue != kNarrow) return;
     running.insert(workflow_id);
     if (static_cast<std::int64_t>(running.size()) > kNarrowLimit)
         fail("executor " + executor_id + " runs more than " + std::to_string(kNarrowLimit) +
              " body of the queue \"narrow\"");
+}
+
+void Oracle::ends(const std::string& executor_id, const std::string& workflow_id) {
+    last_step_[executor_id + workflow_id] = world_ns();
+}
+
+std::string Oracle::status(const std::string& id) const {
+    const auto row = rows_.find(id);
+    return row == rows_.end() ? "" : row->second.status;
+}
+
+int Oracle::process_of(const std::string& id) const {
+    const auto row = rows_.find(id);
+    const auto lease = row == rows_.end() ? leases_.end() : leases_.find(row->second.executor);
+    return lease == leases_.end() ? -1 : lease->second.process;
+}
+
+int Oracle::steps(const std::string& id) const {
+    const auto found = steps_.find(id);
+    return found == steps_.end() ? 0 : static_cast<int>(found->second.size());
+}
+
+void Oracle::refused(const std::string& id) {
+    const auto row = ask("SELECT 1 FROM workflow_status WHERE workflow_uuid = ?", {id});
+    if (row && !row->empty()) fail("a start was reported as not done, but " + id + " has a row");
 }
 
 void Oracle::begins(const std::string& executor_id, const std::string& workflow_id, int step, int attempt) {
@@ -249,6 +292,7 @@ void Oracle::begins(const std::string& executor_id, const std::string& workflow_
     if (row->empty()) fail("a step runs of " + workflow_id + ", which has no row");
     const std::string status = (*row)[0][0].value_or("");
     const std::string owner = (*row)[0][1].value_or("");
+    if (director) director->step_begins(workflow_id, step, attempt);
     if (status == "CANCELLED") return;  // seen within a second
     if (status != "PENDING" || owner != executor_id)
         fail("step " + std::to_string(step) + " of " + workflow_id + " begins on " + executor_id +

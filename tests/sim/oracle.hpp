@@ -23,6 +23,16 @@ class Oracle final : public StepWatch {
     Oracle(std::string path, Nanos lease, const Known& known);
     ~Oracle() override;
 
+    /// What the last judged state says of a workflow: its status ("" = no row), the process that has it (-1 = none), its
+    /// records.
+    std::string status(const std::string& id) const;
+    int process_of(const std::string& id) const;
+    int steps(const std::string& id) const;
+    /// Nothing goes wrong in this world: a cancelled body has to end when the next tick has seen it.
+    void nothing_goes_wrong() { calm_ = true; }
+    /// A start failed, and its caller was told that it was certainly not done.
+    void refused(const std::string& id);
+
     /// The process runs this executor.
     void executor(const std::string& executor_id, int process) { leases_[executor_id].process = process; }
     /// A connection changes a row of a table, perhaps in a transaction that is not committed.
@@ -32,6 +42,7 @@ class Oracle final : public StepWatch {
     /// A step that is recorded, or whose workflow is somebody else's, must not begin.
     void begins(const std::string& executor_id, const std::string& workflow_id, int step,
                 int attempt) override;
+    void ends(const std::string& executor_id, const std::string& workflow_id) override;
     void body(const std::string& executor_id, const std::string& workflow_id, bool begins) override;
     /// At the end of the world.
     void final_state();
@@ -76,6 +87,9 @@ class Oracle final : public StepWatch {
     std::map<std::string, Row> rows_;
     std::map<std::int64_t, std::string> ids_;  // rowid → workflow
     std::map<std::string, Lease> leases_;
+    bool calm_ = false;
+    std::map<int, std::multimap<std::string, std::string>> bodies_;  // process → workflow, token
+    std::map<std::string, Nanos> last_step_;  // of executor and workflow: when a callable ended
     std::map<std::string, std::set<std::string>>
         narrow_bodies_;  // executor → bodies of the worker-limited queue
     std::map<std::string, std::map<int, std::string>> steps_;  // workflow → step → record

@@ -2,6 +2,7 @@
 #include <memory>
 #include <vector>
 
+#include "directed.hpp"
 #include "oracle.hpp"
 #include "scenario.hpp"
 #include "workload.hpp"
@@ -25,8 +26,17 @@ class World {
         if (!scenario.fresh) vfs::put(kPath, database);
         instances_.resize(static_cast<std::size_t>(scenario.apps));
         on_commit = [this] { oracle_.committed(); };
+        director_ = make_director(scenario, oracle_, [this](int instance) {
+            instances_[static_cast<std::size_t>(instance)].stop = true;
+        });
+        sim::director = director_.get();
+        const Plan& plan = scenario.plan;
+        if (plan.faults.empty() && plan.refuse_per_1024 == 0 && plan.lose_ack_per_1024 == 0 &&
+            plan.sync_max <= 50 * kMillisecond && !director_)
+            oracle_.nothing_goes_wrong();
         on_change = [this](const char* table, std::int64_t rowid) { oracle_.changed(table, rowid); };
         for (int i = 0; i < scenario_.queued; ++i) calls_.push_back(draw_call(i));
+        for (const Script& script : scenario_.scripts) calls_.push_back(scripted_call(script));
         for (auto& instance : instances_) {
             for (int i = 0; i < scenario_.direct; ++i) instance.direct.push_back(draw_bits());
         }
@@ -34,6 +44,7 @@ class World {
     ~World() {
         on_commit = nullptr;
         on_change = nullptr;
+        sim::director = nullptr;
     }
 
     void control() {
@@ -66,6 +77,7 @@ class World {
 
    private:
     static constexpr int kParentCall = 2;
+    static constexpr int kScriptedCall = 5;
     struct Call {
         std::string id;
         int contract = 0;
@@ -76,6 +88,7 @@ class World {
     };
     struct Instance {
         int process = -1;
+        int starts = 0;
         bool stop = false;
         Nanos down_since = 0;
         bool started_all = false;  // its direct workflows
@@ -106,6 +119,24 @@ class World {
         return call;
     }
 
+    Call scripted_call(const Script& script) {
+        Call call;
+        call.id = "q" + std::to_string(calls_.size());
+        call.contract = kScriptedCall;
+        call.options.workflow_id = call.id;
+        call.options.queue_name = script.queue;
+        call.bits = script.digits;
+        call.cancelled = script.cancelled;
+        return call;
+    }
+
+    /// Two processes of one configured id, one after the other; or at the same time, which is what a lease forbids.
+    std::string executor_id(int number) const {
+        if (!scenario_.configured_ids) return {};
+        return "executor-" +
+               std::to_string(scenario_.direction == Direction::id_taken_over ? number % 2 : number);
+    }
+
     std::string host_key(int instance) const {
         if (scenario_.host_keys == 2) return {};
         return scenario_.host_keys == 1 ? "host-" + std::to_string(instance) : "host";
@@ -120,6 +151,7 @@ class World {
 
     void start_app(int number) {
         Instance& instance = instances_[static_cast<std::size_t>(number)];
+        ++instance.starts;
         instance.stop = false;
         instance.down_since = 0;
         instance.process = start_process(number, host_key(number), [this, number] { app_main(number); });
@@ -129,9 +161,11 @@ class World {
         Instance& instance = instances_[static_cast<std::size_t>(number)];
         App app({.name = kName,
                  .system_database_url = kUrl,
+                 .executor_id = executor_id(number),
                  .lease_duration = seam::Duration(scenario_.lease),
                  .lease_renewal = seam::Duration(scenario_.by_lease(2 * kSecond)),
                  .check_pid = scenario_.check_pid,
+                 .use_listen_notify = scenario_.wakeups,
                  .retry_connection_errors = scenario_.retry,
                  .log_sink = log_sink()});
         oracle_.executor(app.executor_id(), current_process());
@@ -151,20 +185,27 @@ class World {
     }
 
     void start_direct(App& app, int number, Instance& instance) {
+        bool unknown = instance.starts > 1;  // whether an attempt may have been committed
         for (std::size_t i = 0; i < instance.direct.size() && !instance.stop;) {
             const std::string id = "d" + std::to_string(number) + "." + std::to_string(i);
             const std::int64_t bits = instance.direct[i];
+            if (scenario_.direct_pause > 0) seam::sleep_for(seam::Duration(scenario_.direct_pause));
             try {
                 const EnqueueOptions options{.workflow_id = id};
-                if (bits % 3 == 0) {
+                if (scenario_.direct_script > 0) {
+                    app.start_workflow(Scripted, options, scenario_.direct_script);
+                } else if (bits % 3 == 0) {
                     app.start_workflow(Parent, options, bits);
                 } else {
                     app.start_workflow(Chain, options, bits);
                 }
                 known_.accepted.insert(id);
                 ++i;
+                unknown = instance.starts > 1;
             } catch (const DatabaseError& error) {  // a caller tries again under the same id
                 trace(std::string("a direct start failed: ") + error.what());
+                if (error.outcome_unknown()) unknown = true;
+                if (!unknown) oracle_.refused(id);
                 seam::sleep_for(300ms);
             }
         }
@@ -226,6 +267,7 @@ class World {
             case 0: return client.enqueue(Sleeper, call.options, call.bits);
             case 1: return client.enqueue(Fan, call.options, call.bits);
             case kParentCall: return client.enqueue(Parent, call.options, call.bits);
+            case kScriptedCall: return client.enqueue(Scripted, call.options, call.bits);
             default: return client.enqueue(Chain, call.options, call.bits);
         }
     }
@@ -255,7 +297,7 @@ class World {
     bool over() {
         if (!client_done_ || !sim::ended(client_)) return false;
         for (const Instance& instance : instances_) {
-            if (!instance.started_all) return false;
+            if (!instance.started_all && !instance.direct.empty()) return false;
         }
         return oracle_.all_ended();
     }
@@ -293,6 +335,7 @@ class World {
     Dice dice_;
     Known known_;
     Oracle oracle_;
+    std::unique_ptr<Director> director_;
     std::vector<Instance> instances_;
     std::vector<Call> calls_;
     int client_ = -1;
@@ -328,6 +371,7 @@ Outcome play(const Scenario& scenario, const std::string& database_template) {
         world.control();
         on_commit = nullptr;
         on_change = nullptr;
+        director = nullptr;
     });
 }
 

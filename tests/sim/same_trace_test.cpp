@@ -6,6 +6,7 @@
 
 #include "campaign.hpp"
 #include "scenario.hpp"
+#include "template.hpp"
 
 namespace {
 
@@ -13,20 +14,13 @@ using namespace dbos::sim;
 
 class SameTrace : public testing::Test {
    protected:
-    static void SetUpTestSuite() {
-        vfs::install();
-        database() = make_template();
-    }
-    static std::string& database() {
-        static std::string bytes;
-        return bytes;
-    }
     static CampaignResult play_all(std::uint64_t worlds, std::uint64_t batch, Tasks tasks) {
+        const std::string& database = database_template();
         return run_campaign({.first = 1, .worlds = worlds, .jobs = 2, .batch = batch, .tasks = tasks},
-                            [](std::uint64_t seed, Tasks kind) {
+                            [&](std::uint64_t seed, Tasks kind) {
                                 Scenario scenario = scenario_of(seed);
                                 scenario.plan.tasks = kind;
-                                return play(scenario, database());
+                                return play(scenario, database);
                             });
     }
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "directed.hpp"
+
 namespace dbos::sim {
 
 namespace {
@@ -74,12 +76,19 @@ Scenario scenario_of(std::uint64_t seed) {
     for (auto count = dice.below(7); count > 0; --count) plan.faults.push_back(draw_fault(dice, scenario));
     std::stable_sort(plan.faults.begin(), plan.faults.end(),
                      [](const Fault& a, const Fault& b) { return a.at_step < b.at_step; });
+    scenario.configured_ids = dice.one_in(5);
+    scenario.wakeups = !dice.one_in(20);
+    if (seed % kDirectedEvery == 0) {
+        constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;
+        direct(scenario, static_cast<Direction>(1 + seed / kDirectedEvery % kDirections));
+    }
     return scenario;
 }
 
 std::string describe(const Scenario& scenario) {
     const Plan& plan = scenario.plan;
-    return "seed " + std::to_string(plan.seed) + ": " + std::to_string(scenario.apps) + " apps, " +
+    return "seed " + std::to_string(plan.seed) + ": " + name_of(scenario.direction) +
+           (scenario.direction == Direction::none ? "" : ", ") + std::to_string(scenario.apps) + " apps, " +
            std::to_string(plan.faults.size()) + " faults, switch " + std::to_string(plan.switch_per_1024) +
            ", refuse " + std::to_string(plan.refuse_per_1024) + ", lose " +
            std::to_string(plan.lose_ack_per_1024) + " of 1024, sync up to " +
@@ -87,6 +96,7 @@ std::string describe(const Scenario& scenario) {
            std::to_string(scenario.lease / kSecond) + " s" +
            (scenario.pace < scenario.lease ? ", quick" : "") + ", hosts " +
            std::to_string(scenario.host_keys) + (scenario.fresh ? ", fresh database" : "") +
+           (scenario.wakeups ? "" : ", no wake-ups") + (scenario.configured_ids ? ", configured ids" : "") +
            (plan.reuse_pids ? ", pids reused" : "") + (plan.life_unknown ? ", /proc unreadable" : "");
 }
 

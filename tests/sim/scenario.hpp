@@ -1,11 +1,22 @@
 // One world of the campaign: several applications and a client on one database, and what may go wrong.
 #pragma once
 
+#include <vector>
+
 #include "sim.hpp"
 
 namespace dbos::sim {
 
 inline constexpr Nanos kUsualLease = 7 * kSecond;
+
+enum class Direction : std::uint8_t;
+
+/// A call of the client to the scripted workflow.
+struct Script {
+    std::int64_t digits = 0;
+    const char* queue = "";
+    bool cancelled = false;
+};
 
 /// What a seed means. Everything that differs between worlds is drawn here.
 struct Scenario {
@@ -22,6 +33,13 @@ struct Scenario {
     bool check_pid = true;
     bool retry = true;       // the applications repeat calls after a lost connection
     Nanos client_pause = 0;  // longest pause of the client between two calls
+    bool wakeups = true;
+    bool configured_ids = false;  // a process that is started again has the executor id of the one before
+
+    Direction direction{};
+    std::vector<Script> scripts;     // beside the queued workflows
+    std::int64_t direct_script = 0;  // the direct workflows are scripted too; 0 = they are not
+    Nanos direct_pause = 0;          // between two of them
 
     /// A length that is told for the usual lease: what it is with this one, and at this pace.
     Nanos by_lease(Nanos usual) const noexcept {

@@ -35,6 +35,11 @@ std::uint64_t random_u64() { return draw(); }
 DbFault db_call(DbOp op) noexcept {
     sim::point('D', static_cast<std::uint32_t>(op));
     if (quiet() || current->process < 0 || op == DbOp::rollback || op == DbOp::close) return DbFault::none;
+    if (director) {
+        const DbFault fault = director->call(op);
+        if (fault != DbFault::none) trace("FAULT by the direction of this world");
+        if (fault != DbFault::none) return fault;
+    }
     if (world->now < world->away_until) return DbFault::refuse;
     if (!world->call_faults) return DbFault::none;
     if (chance(world->plan.refuse_per_1024)) {
@@ -52,6 +57,7 @@ const char* db_vfs() noexcept { return "sim"; }
 void point(const char* name) noexcept { sim::point('p', static_cast<std::uint32_t>(name[0])); }
 void reach(Situation what) noexcept {
     if (situations) __atomic_fetch_add(situations + static_cast<int>(what), 1, __ATOMIC_RELAXED);
+    if (world && director) director->reached(what);
 }
 
 bool planted(Bug bug) noexcept { return bug == planted_bug; }

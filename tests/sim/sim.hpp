@@ -69,6 +69,21 @@ extern std::uint64_t* situations;
 /// What seam::planted() says yes to. Bug{0} = none.
 extern seam::Bug planted_bug;
 
+/// Sees what happens in a world, in the task that it happens to, and may interfere.
+class Director {
+   public:
+    virtual ~Director() = default;
+    /// Before a database call of a process; may sleep. Anything but `none` happens instead of what the plan draws.
+    virtual seam::DbFault call(seam::DbOp) { return seam::DbFault::none; }
+    virtual void reached(seam::Situation) {}
+    /// A write transaction has ended, and the oracle has looked.
+    virtual void committed() {}
+    /// The callable of a step begins.
+    virtual void step_begins(const std::string& /*workflow_id*/, int /*step*/, int /*attempt*/) {}
+};
+/// Of the world that runs; nullptr = none.
+extern Director* director;
+
 /// Starts a process of an instance. When `root` returns, the process has ended as by exit().
 int start_process(int instance, std::string host_key, std::function<void()> root);
 bool crashed(int process) noexcept;
@@ -80,6 +95,16 @@ int current_process() noexcept;
 int instance_of(int process) noexcept;
 /// Kills a process, as the fault does.
 void crash(int process) noexcept;
+/// As the fault does; ends after `amount` or with resume().
+void stop(int process, Nanos amount) noexcept;
+void resume(int process) noexcept;
+void host_sleeps(int instance, Nanos amount) noexcept;
+/// In this time the database answers nobody, or so badly that it comes to that.
+void count_as_away(Nanos from, Nanos until);
+/// How long the database was away since then, short breaks left out.
+Nanos away_since(Nanos instant) noexcept;
+/// Name of the running task.
+const std::string& task_name() noexcept;
 /// Whether faults of the plan are still to come or in effect (a process is stopped, the database is away).
 bool faults_left() noexcept;
 /// From now on nothing is refused and no acknowledgement is lost.
@@ -123,6 +148,8 @@ void reset() noexcept;
 namespace files {  // wake and turn files
 void reset() noexcept;
 void drop(int process) noexcept;
+/// Whether the process has, or waits for, a turn to write.
+bool in_turn(int process) noexcept;
 /// A file was written: what inotify would tell its watchers.
 void written(const std::string& path) noexcept;
 }  // namespace files

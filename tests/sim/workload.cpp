@@ -63,6 +63,11 @@ class Bodies {
     /// The value is new in every attempt: an outcome made of another attempt's value than the recorded one shows.
     std::function<std::string(StepContext&)> work(Context& ctx, const StepPlan& plan) const {
         return [watch = watch_, executor = ctx.executor_id(), plan](StepContext& step) {
+            struct Stay {
+                StepWatch& watch;
+                const std::string &executor, &workflow;
+                ~Stay() { watch.ends(executor, workflow); }
+            } const stay{*watch, executor, step.workflow_id()};
             watch->begins(executor, step.workflow_id(), step.step_id(), step.attempt());
             if (plan.takes > 0) seam::sleep_for(seam::Duration(plan.takes));
             if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
@@ -99,6 +104,38 @@ std::string fan(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     std::string result = a.get() + ",";
     result += b.get() + ",";
     return result + c.get() + ",";
+}
+
+std::string scripted(const Bodies& bodies, Context& ctx, std::int64_t digits) {
+    const Nanos takes[] = {0,
+                           0,
+                           30 * kMillisecond,
+                           400 * kMillisecond,
+                           bodies.pace() * 3 / 7,
+                           bodies.pace() * 12 / 7,
+                           bodies.pace() * 3,
+                           0,
+                           100 * kMillisecond};
+    const bool at_once = digits % 10 == 1;
+    std::vector<Pending<std::string>> pending;
+    std::string result;
+    int number = 0;
+    for (digits /= 10; digits > 0; digits /= 10) {
+        const auto digit = static_cast<std::size_t>(digits % 10);
+        if (digit == 9) {
+            ctx.sleep(seam::Duration(bodies.pace() * 3));
+            continue;
+        }
+        const std::string name = "step " + std::to_string(number++);
+        const StepPlan plan{.takes = takes[digit], .failures = digit == 8 ? 2 : 0};
+        if (at_once) {
+            pending.push_back(bodies.async_step(ctx, name, plan));
+        } else {
+            result += bodies.step(ctx, name, plan) + ",";
+        }
+    }
+    for (auto& step : pending) result += step.get() + ",";
+    return result;
 }
 
 std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
@@ -144,6 +181,7 @@ void prepare(App& app, StepWatch& watch, Nanos pace) {
     implement(Sleeper, sleeper);
     implement(Fan, fan);
     implement(Parent, parent);
+    implement(Scripted, scripted);
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = kNarrowLimit});
     app.register_queue({.name = kShared, .concurrency = kSharedLimit});

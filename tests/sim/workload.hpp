@@ -16,6 +16,9 @@ inline constexpr auto Chain = workflow<std::string(std::int64_t)>("chain");  // 
 inline constexpr auto Sleeper =
     workflow<std::string(std::int64_t)>("sleeper");                      // a durable sleep between two steps
 inline constexpr auto Fan = workflow<std::string(std::int64_t)>("fan");  // steps at once
+/// The first decimal digit (the lowest) is the mode: 1 = all steps at once, 0 = one after another. Each further one is a step:
+/// 1 takes no time, 2 a moment, 3 to 6 longer, up to three leases; 8 fails twice; 9 is a durable sleep.
+inline constexpr auto Scripted = workflow<std::string(std::int64_t)>("scripted");
 inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");  // children, queued and direct
 
 inline constexpr const char* kWide = "wide";      // without limits
@@ -38,6 +41,8 @@ class StepWatch {
     virtual void begins(const std::string& executor_id, const std::string& workflow_id, int step,
                         int attempt) = 0;
     /// A body begins (or ends, or is unwound).
+    /// The callable of a step has returned or thrown.
+    virtual void ends(const std::string& /*executor_id*/, const std::string& /*workflow_id*/) {}
     virtual void body(const std::string& executor_id, const std::string& workflow_id, bool begins) = 0;
 };
 

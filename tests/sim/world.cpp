@@ -15,6 +15,7 @@ std::function<void()> on_commit;
 std::function<void(const char*, std::int64_t)> on_change;
 std::uint64_t* situations = nullptr;
 seam::Bug planted_bug{};
+Director* director = nullptr;
 World* world = nullptr;
 Task* current = nullptr;
 
@@ -74,8 +75,10 @@ void strike(const Fault& fault) noexcept {
         print_line(*current, "FAULT " + std::string(name_of(fault.kind)) + ", instance " +
                                  (fault.instance == kEveryone ? "all" : std::to_string(fault.instance)) +
                                  ", " + std::to_string(fault.amount / kMillisecond) + " ms");
-    if (fault.kind == FaultKind::away)
+    if (fault.kind == FaultKind::away) {
         world->away_until = std::max(world->away_until, world->now + fault.amount);
+        count_as_away(world->now, world->away_until);
+    }
     const int first = fault.instance == kEveryone ? 0 : fault.instance;
     const int last = fault.instance == kEveryone ? static_cast<int>(world->hosts.size()) - 1 : fault.instance;
     for (int instance = first; instance <= last; ++instance) {
@@ -361,6 +364,38 @@ void crash(int process) noexcept {
     killed.crashed = true;
     ++world->crashes;
     freeze(process);
+}
+
+void stop(int process, Nanos amount) noexcept {
+    mix(0xfa17ffu);
+    trace("FAULT p" + std::to_string(process) + " is stopped");
+    process_at(process).stopped_until = std::max(process_at(process).stopped_until, world->now + amount);
+}
+
+void resume(int process) noexcept {
+    trace("p" + std::to_string(process) + " is resumed");
+    process_at(process).stopped_until = 0;
+}
+
+void host_sleeps(int instance, Nanos amount) noexcept {
+    strike({.at_step = 0, .kind = FaultKind::host_sleep, .instance = instance, .amount = amount});
+}
+
+void count_as_away(Nanos from, Nanos until) { world->aways.emplace_back(from, until); }
+
+Nanos away_since(Nanos instant) noexcept {
+    constexpr Nanos kShort = 3500 * kMillisecond;  // what a tick may overlook
+    Nanos sum = 0;
+    for (const auto& [from, until] : world->aways) {
+        const Nanos length = std::min(until, world->now) - std::max(from, instant);
+        sum += std::max<Nanos>(0, length - kShort);
+    }
+    return sum;
+}
+
+const std::string& task_name() noexcept {
+    static const std::string nobody;
+    return world ? current->name : nobody;
 }
 
 bool crashed(int process) noexcept { return process_at(process).crashed; }

@@ -64,6 +64,7 @@ struct World {
     int quiet = 0;
     int crashes = 0;
     Nanos away_until = 0;
+    std::vector<std::pair<Nanos, Nanos>> aways;
     bool call_faults = true;
     std::vector<std::unique_ptr<Task>> tasks;
     std::vector<Process> processes;
