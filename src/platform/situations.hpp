@@ -12,6 +12,7 @@ namespace dbos::seam {
 // X(name, safety rule)
 #define DBOS_SITUATIONS(X)                                                                            \
     X(crash_in_commit, "simulation: a process dies in the middle of a write")                         \
+    X(two_runs_in_one_batch, "1: a run and the one that took over from it write in one batch")        \
     X(step_fence_lost, "2: a lost fence is a row's result")                                           \
     X(outcome_fence_lost, "2: an outcome of a run that was taken over or cancelled")                  \
     X(child_fence_lost, "36: a child start of a run that was taken over")                             \
@@ -23,17 +24,25 @@ namespace dbos::seam {
     X(ownership_rechecked, "4: after a lapse, one statement asks for all runs")                       \
     X(lost_at_recheck, "4: it finds a run that was taken over")                                       \
     X(healed_lapse_seen, "4: a lapse that a renewal has healed still counts")                         \
+    X(cancel_seen_by_write, "5: a write finds that its run was cancelled")                            \
     X(cancel_seen_by_tick, "5: the tick finds a cancelled run")                                       \
     X(loss_seen_by_tick, "5: the tick finds a run that was taken over")                               \
     X(own_claim_found, "7: a claim whose acknowledgement was lost is found by its token")             \
     X(orphans_handed_back, "7: rows of ours that no run holds")                                       \
+    X(abandoned_handed_back, "7: a row whose run was given up goes back to its queue")                \
+    X(lapsed_lease_waited_for, "7: no claim under a lapsed lease")                                    \
+    X(deduplicated, "13: a start meets the holder of its deduplication id")                           \
     X(wake_during_claim, "16: a wake-up arrives during the claim")                                    \
+    X(held_id_refused, "22: a launch under an id whose holder renews")                                \
+    X(id_taken_over, "22: a launch takes an id from a holder that does not renew")                    \
+    X(lease_replaced, "23: another process has taken our id")                                         \
     X(slow_renewal, "23: a renewal that takes over a second counts from when it was sent")            \
     X(evidence_starts_anew, "24: a gap in the evidence")                                              \
     X(dead_by_lease, "24: an executor is dead by its lease")                                          \
     X(dead_by_proof, "25: an executor's process is proved dead")                                      \
     X(rows_swept, "26: rows of a dead executor are handed back")                                      \
     X(sweep_judged_wrong, "26: the judged executor has renewed before its sweep")                     \
+    X(own_id_recovered, "27: rows that an earlier process of our id left")                            \
     X(delay_due, "a delayed workflow becomes due")                                                    \
     X(deadline_passed, "a deadline passes")                                                           \
     X(shutdown_left_steps, "53: a shutdown leaves steps that still run")

@@ -321,6 +321,7 @@ bool Executor::hand_back_abandoned() {
             std::lock_guard lock(mutex_);
             abandoned_.erase(fences[i]);
         }
+        seam::reach(seam::Situation::abandoned_handed_back);
         if (const auto& queue = given_up.at(fences[i])) claimer_.slot_freed(*queue);
     }
     for (const auto& queue : queues) claimer_.has_work(queue);
@@ -348,6 +349,7 @@ void Executor::explain_loss(Run& run) {
             if (status == "CANCELLED") reason = Interrupt::Reason::cancelled;
         }
     });
+    if (reason == Interrupt::Reason::cancelled) seam::reach(seam::Situation::cancel_seen_by_write);
     run.interrupt(reason);
 }
 

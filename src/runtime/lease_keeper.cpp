@@ -48,6 +48,7 @@ void LeaseKeeper::take(const std::function<bool()>& keep_waiting) {
                 give_up = now + std::max<seam::Duration>(options_.lease, milliseconds(row->lease_ms)) +
                           std::chrono::seconds(1);
             } else if (seen->counter != row->counter) {
+                seam::reach(seam::Situation::held_id_refused);
                 refuse("which renews its lease");
             }
             const bool same_host =
@@ -63,6 +64,7 @@ void LeaseKeeper::take(const std::function<bool()>& keep_waiting) {
             changed_.wait_until(lock, seam::steady_now() + milliseconds(100));
             continue;
         }
+        if (row && !row->released) seam::reach(seam::Situation::id_taken_over);
         sent = seam::boot_now();
         result = database_.take_lease(mine_, row, options_.lease);
     }
@@ -114,6 +116,7 @@ bool LeaseKeeper::renew_once() {
             return true;  // it may have been swept meanwhile
         case sysdb::LeaseRenewal::replaced: break;
     }
+    seam::reach(seam::Situation::lease_replaced);
     {
         std::lock_guard lock(mutex_);
         replaced_.store(true);
@@ -171,6 +174,7 @@ std::uint32_t LeaseKeeper::lapse_number() const noexcept {
 bool LeaseKeeper::wait_until_not_expired(seam::Duration at_most) {
     const auto until = seam::steady_now() + at_most;
     std::unique_lock lock(mutex_);
+    if (expired()) seam::reach(seam::Situation::lapsed_lease_waited_for);
     while (expired()) {
         if (stopping_ || seam::steady_now() >= until) return false;
         changed_.wait_until(lock, until);

@@ -128,6 +128,7 @@ void settle_start(const CommitterStatements&, Write& write, const sql::Result& r
                                                               : seam::Situation::start_of_existing);
         write.enqueued = result.kind == StartResult::Kind::created && result.status == "ENQUEUED";
     } else if (!holder.empty()) {
+        seam::reach(seam::Situation::deduplicated);
         result.kind = StartResult::Kind::deduplicated;
         result.holder = holder.at(0, 0).string();
     } else {

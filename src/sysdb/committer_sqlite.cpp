@@ -20,6 +20,7 @@ class SqliteWriter final : public BatchWriter {
             statements_->check(*write);
         }
         order_.plan(writes);
+        if constexpr (seam::simulated) look_for_two_runs(writes);
         tokens_.clear();
         for (const Write* write : writes) {
             if (seam::planted(seam::Bug::fence_by_two_arrays) && write->fence) tokens_ += write->fence->token;
@@ -36,6 +37,16 @@ class SqliteWriter final : public BatchWriter {
     }
 
    private:
+    static void look_for_two_runs(std::span<Write* const> writes) {
+        for (const Write* a : writes) {
+            for (const Write* b : writes) {
+                if (a->fence && b->fence && a->fence->workflow_id == b->fence->workflow_id &&
+                    a->fence->token != b->fence->token)
+                    seam::reach(seam::Situation::two_runs_in_one_batch);
+            }
+        }
+    }
+
     /// What the owner of a fenced row is compared with.
     std::string_view token(const Fence& fence) const { return tokens_.empty() ? fence.token : tokens_; }
 

@@ -298,6 +298,7 @@ std::size_t SystemDatabase::recover_own(const std::string& executor_id, const Te
             const sql::Result rows =
                 hand_back_of(core, connection, executor_id, application_name, application_version, from);
             transaction.commit();
+            if (!rows.empty()) seam::reach(seam::Situation::own_id_recovered);
             from = last_created(rows);
             add_queues(queues, rows);
             return rows.size();

@@ -24,7 +24,7 @@ enum class Direction : std::uint8_t {
     client_dies_before_signal,  // between the commit of an enqueue and its wake-up; the log is not watched
     cancel_while_asleep,        // a body in a durable sleep is cancelled, and nothing else happens
     lost_ack_of_claim,
-    lost_ack_of_start,        // of a direct one, which is not repeated
+    lost_ack_of_start,         // of a direct one, which is not repeated
     lapse_healed_in_back_off,  // between two attempts of a step the process is stopped, and renews first of all
     host_sleeps_in_back_off,
     shutdown_in_long_step,

@@ -114,6 +114,7 @@ class World {
         if (dice_.one_in(8)) call.options.delay = draw_time(4 * kSecond);
         if (dice_.one_in(8)) call.options.workflow_timeout = draw_time(15 * kSecond);
         call.bits = draw_bits();
+        if (dice_.one_in(8)) call.options.deduplication_id = "one at a time";
         call.cancelled = number < scenario_.cancels;
         call.waits_async = dice_.one_in(2);
         return call;
@@ -235,10 +236,18 @@ class World {
 
     void use_client() {
         Client client({.system_database_url = kUrl, .application_name = kName, .log_sink = log_sink()});
-        std::vector<WorkflowHandle<std::string>> handles;
+        std::vector<std::optional<WorkflowHandle<std::string>>> handles;
         for (const Call& call : calls_) {
             client_at_ = "enqueue of " + call.id;
-            handles.push_back(enqueue(client, call));
+            try {
+                handles.emplace_back(enqueue(client, call));
+            } catch (const QueueDeduplicated&) {
+                if (known_.accepted.contains(call.id))
+                    fail(call.id + " was accepted, and is refused when it is started again");
+                handles.emplace_back();
+                trace("refused " + call.id);
+                continue;
+            }
             known_.accepted.insert(call.id);
             trace("enqueued " + call.id);
             pause();
@@ -250,11 +259,12 @@ class World {
         }
         std::vector<std::optional<Future<std::string>>> futures(handles.size());
         for (std::size_t i = 0; i < handles.size(); ++i) {
-            if (calls_[i].waits_async) futures[i] = handles[i].get_result_async();
+            if (handles[i] && calls_[i].waits_async) futures[i] = handles[i]->get_result_async();
         }
         for (std::size_t i = 0; i < handles.size(); ++i) {
+            if (!handles[i]) continue;
             client_at_ = "result of " + calls_[i].id;
-            await(calls_[i].id, [&] { return futures[i] ? futures[i]->get() : handles[i].get_result(); });
+            await(calls_[i].id, [&] { return futures[i] ? futures[i]->get() : handles[i]->get_result(); });
             trace("has the result of " + calls_[i].id);
         }
         client_at_ = "the end";
