@@ -4,7 +4,7 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim sim-replay chaos-pg bench check install bootstrap dev release
+.PHONY: help run test sim sim-hunt sim-replay chaos-pg bench check install bootstrap dev release
 
 help:       ## this list
 	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,6 +23,12 @@ sim:        ## simulated worlds: make sim SEEDS=20000 FIRST=1 (docs/explanation/
 	@cmake --preset sim --log-level=WARNING
 	@$(BUILD) sim -j $(JOBS) --target dbos_sim
 	build/sim/dbos_sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS) $(ARGS)
+
+sim-hunt:   ## the first seed that finds each planted bug: renews tests/sim/planted.txt
+	@cmake --preset sim --log-level=WARNING
+	@$(BUILD) sim -j $(JOBS) --target dbos_sim
+	build/sim/dbos_sim --hunt --seeds 3000 --jobs $(JOBS) > build/planted.txt
+	mv build/planted.txt tests/sim/planted.txt
 
 sim-replay: ## one world with its trace: make sim-replay SEED=17 (ARGS=--points: every switch)
 	@cmake --preset sim --log-level=WARNING

@@ -130,9 +130,10 @@ Outcome play_seed(std::uint64_t seed, Tasks tasks, const std::string& database) 
 }
 
 void print_failure(std::uint64_t seed, const std::string& what) {
-    std::printf("sim: FAIL seed %" PRIu64 ": %s\n     replay: make sim-replay SEED=%" PRIu64 "%s%s\n", seed,
-                what.c_str(), seed, planted_bug == dbos::seam::Bug::none ? "" : " ARGS=--bug\\ ",
-                planted_bug == dbos::seam::Bug::none ? "" : name_of(planted_bug));
+    std::string replay = "make sim-replay SEED=" + std::to_string(seed);
+    if (planted_bug != dbos::seam::Bug::none)
+        replay += std::string(" ARGS=\"--bug ") + name_of(planted_bug) + '"';
+    std::printf("sim: FAIL seed %" PRIu64 ": %s\n     replay: %s\n", seed, what.c_str(), replay.c_str());
     std::fflush(stdout);
 }
 

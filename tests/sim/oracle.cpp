@@ -165,6 +165,11 @@ void Oracle::note_lease(const Line& line) {
     Lease& lease = leases_[line[0].value_or("")];
     const std::int64_t counter = std::stoll(line[2].value_or("0"));
     if (lease.incarnation == line[1] && lease.counter == counter) return;
+    if (lease.incarnation != line[1]) {
+        const auto& processes = processes_[line[0].value_or("")];
+        if (!processes.empty())
+            lease.process = processes.contains(current_process()) ? current_process() : *processes.rbegin();
+    }
     lease.incarnation = line[1].value_or("");
     lease.counter = counter;
     lease.renewed_at = world_ns();

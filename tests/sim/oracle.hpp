@@ -33,8 +33,8 @@ class Oracle final : public StepWatch {
     /// A start failed, and its caller was told that it was certainly not done.
     void refused(const std::string& id);
 
-    /// The process runs this executor.
-    void executor(const std::string& executor_id, int process) { leases_[executor_id].process = process; }
+    /// The process will run this executor, when it has its lease.
+    void executor(const std::string& executor_id, int process) { processes_[executor_id].insert(process); }
     /// A connection changes a row of a table, perhaps in a transaction that is not committed.
     void changed(std::string_view table, std::int64_t rowid);
     /// After every write transaction: compares the rows that were changed with what they were before.
@@ -85,7 +85,8 @@ class Oracle final : public StepWatch {
     std::map<std::string, sqlite3_stmt*> statements_;
     std::set<std::int64_t> changed_[kWatched];  // rowids that the next look must read
     std::map<std::string, Row> rows_;
-    std::map<std::int64_t, std::string> ids_;  // rowid → workflow
+    std::map<std::int64_t, std::string> ids_;         // rowid → workflow
+    std::map<std::string, std::set<int>> processes_;  // of an executor id
     std::map<std::string, Lease> leases_;
     bool calm_ = false;
     std::map<int, std::multimap<std::string, std::string>> bodies_;  // process → workflow, token
