@@ -12,7 +12,7 @@ namespace dbos::seam {
 // X(name, safety rule)
 #define DBOS_SITUATIONS(X)                                                                            \
     X(crash_in_commit, "simulation: a process dies in the middle of a write")                         \
-    X(two_runs_in_one_batch, "1: a run and the one that took over from it write in one batch")        \
+    X(two_runs_in_one_batch, "1: a stale write shares its batch with the token that its row has now") \
     X(step_fence_lost, "2: a lost fence is a row's result")                                           \
     X(outcome_fence_lost, "2: an outcome of a run that was taken over or cancelled")                  \
     X(child_fence_lost, "36: a child start of a run that was taken over")                             \

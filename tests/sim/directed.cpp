@@ -113,7 +113,8 @@ class StoppedInClaim final : public Base {
             return seam::DbFault::none;
         stopped_ = true;
         stop(victim_, kUntilResumed);
-        while (!resumed_) seam::sleep_for(seam::Duration(kMillisecond));
+        const Nanos at_most = world_ns() + kUntilResumed;
+        while (!resumed_ && world_ns() < at_most) seam::sleep_for(seam::Duration(kMillisecond));
         seam::sleep_for(seam::Duration(2 * kSecond));  // the lease is renewed before the claim has returned
         return seam::DbFault::none;
     }
@@ -286,7 +287,8 @@ void direct(Scenario& scenario, Direction direction) {
         case Direction::two_runs_in_one_batch:
             scenario.plan.sync_max = kSecond;
             add(script(kAtOnce, {kVeryLong, kVeryLong}));
-            add(script(kOneByOne, {3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}));
+            for (int i = 0; i < 2; ++i)
+                add(script(kOneByOne, {3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3}));
             break;
         case Direction::renewed_before_sweep:
         case Direction::shutdown_in_long_step: add(script(kOneByOne, {kLong, kShort})); break;

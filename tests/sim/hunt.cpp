@@ -56,7 +56,8 @@ std::optional<Find> hunt(seam::Bug bug, Campaign campaign, const Play& play) {
     return Find{bug, seed, brief(what)};
 }
 
-std::vector<std::string> prove(const std::vector<Find>& finds, unsigned jobs, const Play& play) {
+std::vector<std::string> prove(const std::vector<Find>& finds, unsigned jobs, std::uint64_t further,
+                               const Play& play) {
     const std::size_t worlds = finds.size() * 2;
     const auto result = run_campaign({.first = 0,
                                       .worlds = worlds,
@@ -71,7 +72,8 @@ std::vector<std::string> prove(const std::vector<Find>& finds, unsigned jobs, co
     std::vector<std::string> wrong;
     for (std::size_t i = 0; i < finds.size(); ++i) {
         const std::string seed = "seed " + std::to_string(finds[i].seed);
-        if (!result.failures.contains(2 * i))
+        const Campaign behind{.first = finds[i].seed + 1, .worlds = further, .jobs = jobs};
+        if (!result.failures.contains(2 * i) && (further == 0 || !hunt(finds[i].bug, behind, play)))
             wrong.push_back(seed + " does not find the planted bug " + name_of(finds[i].bug));
         if (const auto found = result.failures.find(2 * i + 1); found != result.failures.end())
             wrong.push_back(seed + " fails without a planted bug: " + found->second);

@@ -31,6 +31,8 @@ using Play = std::function<Outcome(std::uint64_t seed, Tasks tasks)>;
 /// The first seed from `campaign.first` on that fails with the bug; nothing if none of `campaign.worlds` does.
 std::optional<Find> hunt(seam::Bug bug, Campaign campaign, const Play& play);
 /// Plays the seeds with their bugs, which must fail, and without, which must not. What is wrong, in words; empty = nothing.
-std::vector<std::string> prove(const std::vector<Find>& finds, unsigned jobs, const Play& play);
+/// Any change of the engine may move the seed that finds a bug: with `further`, one of so many worlds behind it will do.
+std::vector<std::string> prove(const std::vector<Find>& finds, unsigned jobs, std::uint64_t further,
+                               const Play& play);
 
 }  // namespace dbos::sim

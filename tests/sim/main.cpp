@@ -184,6 +184,7 @@ int same(const Options& options, const std::string& database) {
 
 int hunt_bugs(const Options& options, const std::string& database) {
     const dbos::seam::Bug only = planted_bug;
+    std::puts("# The first seed that finds each planted bug, and what is then said: written by `make sim-hunt`.");
     int missed = 0;
     for (int i = 1; i < static_cast<int>(dbos::seam::Bug::count); ++i) {
         const auto bug = static_cast<dbos::seam::Bug>(i);
@@ -203,7 +204,7 @@ int hunt_bugs(const Options& options, const std::string& database) {
 int prove_table(const Options& options, const std::string& database) {
     std::ifstream file(options.prove);
     const auto finds = read_finds(file);
-    const auto wrong = prove(finds, options.jobs, [&](std::uint64_t seed, Tasks tasks) {
+    const auto wrong = prove(finds, options.jobs, 0, [&](std::uint64_t seed, Tasks tasks) {
         return play_seed(seed, tasks, database);
     });
     for (const auto& what : wrong) std::printf("sim: %s\n", what.c_str());

@@ -1,4 +1,5 @@
-// The campaign finds the bugs that are planted: each with the seed that planted.txt names, and never without the bug.
+// The campaign finds the bugs that are planted: each with the seed that planted.txt names or soon behind it, and not without
+// the bug.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -13,12 +14,13 @@ namespace {
 using namespace dbos;
 using namespace dbos::sim;
 
-TEST(Planted, each_bug_is_found_by_its_seed_and_its_seed_ends_well_without_it) {
+TEST(Planted, each_bug_is_found_and_its_seed_ends_well_without_it) {
     const std::string& database = database_template();
     std::ifstream file(DBOS_SIM_PLANTED);
     ASSERT_TRUE(file) << "cannot read " << DBOS_SIM_PLANTED;
     const auto finds = read_finds(file);
-    const auto wrong = prove(finds, 2, [&](std::uint64_t seed, Tasks tasks) {
+    constexpr std::uint64_t kFurther = 500;
+    const auto wrong = prove(finds, 2, kFurther, [&](std::uint64_t seed, Tasks tasks) {
         Scenario scenario = scenario_of(seed);
         scenario.plan.tasks = tasks;
         return play(scenario, database);
