@@ -184,7 +184,8 @@ int same(const Options& options, const std::string& database) {
 
 int hunt_bugs(const Options& options, const std::string& database) {
     const dbos::seam::Bug only = planted_bug;
-    std::puts("# The first seed that finds each planted bug, and what is then said: written by `make sim-hunt`.");
+    std::puts(
+        "# The first seed that finds each planted bug, and what is then said: written by `make sim-hunt`.");
     int missed = 0;
     for (int i = 1; i < static_cast<int>(dbos::seam::Bug::count); ++i) {
         const auto bug = static_cast<dbos::seam::Bug>(i);
