@@ -98,9 +98,10 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
     const StepTimer timer(run_, options_.timeout, stop);
     {
         const InStep in_step(run_, on_body_thread_);
-        // The last look stands directly before the body.
         if (!seam::planted(seam::Bug::no_check_before_step)) run_.ensure_owned();
         const InUserCode user(run_);
+        // The last look stands directly before the body: not even a counter is touched in between.
+        if (!seam::planted(seam::Bug::no_check_before_step)) run_.ensure_owned();
         try {
             attempt.value = call(context);
         } catch (const Interrupt&) {
