@@ -234,7 +234,7 @@ void Oracle::judge_limits() {
 
 void Oracle::body(const std::string& executor_id, const std::string& workflow_id, bool begins) {
     if (tracing()) trace((begins ? "BODY begins of " : "BODY ends of ") + workflow_id);
-    auto& running = narrow_bodies_[executor_id];
+    auto& running = narrow_bodies_[executor_id + "/" + std::to_string(current_process())];
     const auto row = rows_.find(workflow_id);
     auto& bodies = bodies_[current_process()];
     if (begins && row != rows_.end()) bodies.emplace(workflow_id, row->second.owner);
