@@ -443,10 +443,208 @@ class DBOS_EXPORT Client {
     Future<std::vector<StepInfo>> list_workflow_steps_async(std::string workflow_id,
                                                             ListStepsOptions options = {});
 
+    /// The row of a workflow with input and output; absent for an unknown id.
+    std::optional<WorkflowStatus> get_workflow_status(const std::string& workflow_id);
+    Future<std::optional<WorkflowStatus>> get_workflow_status_async(std::string workflow_id);
+
+    // --- managing (py: dbos/_client.py). Writes of PostgreSQL wait at most 30 s for a lock, then throw DatabaseError of
+    // kind `blocked`. Calls that must not be repeated after a lost acknowledgement throw OutcomeUnknown: rewind_workflow,
+    // update_workflow_attributes with merge, set_latest_version, rename_application, and resume_workflow on databases
+    // older than version 123.
+
     /// Cancels a workflow that has not ended with SUCCESS or ERROR; others and unknown ids are left alone. A
-    /// running one is interrupted at its next step.
-    void cancel_workflow(const std::string& workflow_id);
-    Future<void> cancel_workflow_async(std::string workflow_id);
+    /// running one is interrupted at its next step. It loses its queue and its deduplication id.
+    /// With `cancel_children` every level of children is a transaction of its own; an error says how far it came.
+    void cancel_workflow(const std::string& workflow_id, const CancelOptions& options = {});
+    Future<void> cancel_workflow_async(std::string workflow_id, CancelOptions options = {});
+    void cancel_workflows(const std::vector<std::string>& workflow_ids, const CancelOptions& options = {});
+    Future<void> cancel_workflows_async(std::vector<std::string> workflow_ids, CancelOptions options = {});
+
+    /// Puts a workflow that is cancelled, dead-lettered, or has not ended back into a queue, where it goes on after its last
+    /// recorded step; one that has ended with SUCCESS or ERROR is left alone. Its timeout begins anew, its deduplication id is
+    /// given up, its version stays. A run in progress loses it at its next step.
+    /// Throws NonexistentWorkflow; by contract, ConflictingWorkflow if the recorded name is another one.
+    template <class R = Value>
+    WorkflowHandle<R> resume_workflow(const std::string& workflow_id, const ResumeOptions& options = {}) {
+        return detail::HandleAccess::make<R>(resume({}, workflow_id, options));
+    }
+    template <class R, class... A, class... E>
+    WorkflowHandle<R> resume_workflow(const Workflow<R(A...), E...>& contract, const std::string& workflow_id,
+                                      const ResumeOptions& options = {}) {
+        return detail::HandleAccess::make<R>(resume(detail::call_target(contract), workflow_id, options),
+                                             contract.error_types());
+    }
+    template <class R = Value>
+    Future<WorkflowHandle<R>> resume_workflow_async(std::string workflow_id, ResumeOptions options = {}) {
+        auto [future, done] = detail::handle_future<R>(callbacks());
+        resume_async({}, std::move(workflow_id), std::move(options), std::move(done));
+        return std::move(future);
+    }
+    template <class R, class... A, class... E>
+    Future<WorkflowHandle<R>> resume_workflow_async(const Workflow<R(A...), E...>& contract,
+                                                    std::string workflow_id, ResumeOptions options = {}) {
+        auto [future, done] = detail::handle_future<R>(callbacks(), contract.error_types());
+        resume_async(detail::call_target(contract), std::move(workflow_id), std::move(options),
+                     std::move(done));
+        return std::move(future);
+    }
+    /// Handles in the order of the ids. If one of them is unknown nothing is changed, and NonexistentWorkflow names all
+    /// that are.
+    template <class R = Value>
+    std::vector<WorkflowHandle<R>> resume_workflows(const std::vector<std::string>& workflow_ids,
+                                                    const ResumeOptions& options = {}) {
+        return detail::typed_handles<R>(resume_many(workflow_ids, options));
+    }
+    template <class R = Value>
+    Future<std::vector<WorkflowHandle<R>>> resume_workflows_async(std::vector<std::string> workflow_ids,
+                                                                  ResumeOptions options = {}) {
+        auto [future, done] = detail::handles_future<R>(callbacks());
+        resume_many_async(std::move(workflow_ids), std::move(options), std::move(done));
+        return std::move(future);
+    }
+
+    /// Moves the earliest start of a DELAYED workflow: so long from now (by the clock of the database; SQLite: of this
+    /// computer), or to an instant. One that is over makes it due at once. Others and unknown ids are left alone.
+    void set_workflow_delay(const std::string& workflow_id, Duration delay);
+    void set_workflow_delay(const std::string& workflow_id, Instant until);
+    Future<void> set_workflow_delay_async(std::string workflow_id, Duration delay);
+    Future<void> set_workflow_delay_async(std::string workflow_id, Instant until);
+    /// Of an ENQUEUED or DELAYED workflow; others and unknown ids are left alone. 0 to 2 147 483 647, lower goes first.
+    void set_workflow_priority(const std::string& workflow_id, std::int64_t priority);
+    Future<void> set_workflow_priority_async(std::string workflow_id, std::int64_t priority);
+    /// Replaces the attributes of a workflow of any status by this object, or with `merge` its outermost keys;
+    /// std::nullopt removes them. Unknown ids are left alone.
+    void update_workflow_attributes(const std::string& workflow_id, const std::optional<Any>& attributes,
+                                    const UpdateAttributesOptions& options = {});
+    Future<void> update_workflow_attributes_async(std::string workflow_id, std::optional<Any> attributes,
+                                                  UpdateAttributesOptions options = {});
+
+    /// Removes workflows of any status with their steps, messages, events and streams; unknown ids are left alone. A run in
+    /// progress fails at its next step. Waits for their results end with NonexistentWorkflow.
+    /// With `delete_children` every level of children is a transaction of its own; an error says how far it came.
+    void delete_workflow(const std::string& workflow_id, const DeleteOptions& options = {});
+    Future<void> delete_workflow_async(std::string workflow_id, DeleteOptions options = {});
+    void delete_workflows(const std::vector<std::string>& workflow_ids, const DeleteOptions& options = {});
+    Future<void> delete_workflows_async(std::vector<std::string> workflow_ids, DeleteOptions options = {});
+
+    /// Starts a new workflow from a step of another one, whatever the status of that: it gets the arguments, all steps below
+    /// `start_step`, and the events and stream values that they have written; those steps replay, the rest runs. Number
+    /// the steps as list_workflow_steps() does (Python counts from 1, the others from 0). Messages, priority, deduplication
+    /// id and timeout are not copied.
+    /// Throws NonexistentWorkflow, WorkflowIdInUse; by contract, ConflictingWorkflow if the recorded name is another one.
+    template <class R = Value>
+    WorkflowHandle<R> fork_workflow(const std::string& workflow_id, std::int64_t start_step,
+                                    const ForkOptions& options = {}) {
+        return detail::HandleAccess::make<R>(fork({}, workflow_id, start_step, options));
+    }
+    template <class R, class... A, class... E>
+    WorkflowHandle<R> fork_workflow(const Workflow<R(A...), E...>& contract, const std::string& workflow_id,
+                                    std::int64_t start_step, const ForkOptions& options = {}) {
+        return detail::HandleAccess::make<R>(
+            fork(detail::call_target(contract), workflow_id, start_step, options), contract.error_types());
+    }
+    template <class R = Value>
+    Future<WorkflowHandle<R>> fork_workflow_async(const std::string& workflow_id, std::int64_t start_step,
+                                                  const ForkOptions& options = {}) {
+        auto [future, done] = detail::handle_future<R>(callbacks());
+        fork_async({}, workflow_id, start_step, options, std::move(done));
+        return std::move(future);
+    }
+    template <class R, class... A, class... E>
+    Future<WorkflowHandle<R>> fork_workflow_async(const Workflow<R(A...), E...>& contract,
+                                                  const std::string& workflow_id, std::int64_t start_step,
+                                                  const ForkOptions& options = {}) {
+        auto [future, done] = detail::handle_future<R>(callbacks(), contract.error_types());
+        fork_async(detail::call_target(contract), workflow_id, start_step, options, std::move(done));
+        return std::move(future);
+    }
+    /// All of them in one transaction, or none. Handles in order.
+    template <class R = Value>
+    std::vector<WorkflowHandle<R>> fork_workflows(const std::vector<ForkRequest>& requests) {
+        return detail::typed_handles<R>(fork_many(requests));
+    }
+    template <class R = Value>
+    Future<std::vector<WorkflowHandle<R>>> fork_workflows_async(const std::vector<ForkRequest>& requests) {
+        auto [future, done] = detail::handles_future<R>(callbacks());
+        fork_many_async(requests, std::move(done));
+        return std::move(future);
+    }
+
+    /// Runs an ended workflow again from a step on, under its own id: steps, events and messages from there on are removed,
+    /// with the result. Stream values stay, and new ones follow them; only an end of the stream is removed.
+    /// Throws NonexistentWorkflow; UsageError if it has not ended; ConfigError on databases older than version 123; by
+    /// contract, ConflictingWorkflow if the recorded name is another one.
+    template <class R = Value>
+    WorkflowHandle<R> rewind_workflow(const std::string& workflow_id, std::int64_t start_step = 0,
+                                      const RewindOptions& options = {}) {
+        return detail::HandleAccess::make<R>(rewind({}, workflow_id, start_step, options));
+    }
+    template <class R, class... A, class... E>
+    WorkflowHandle<R> rewind_workflow(const Workflow<R(A...), E...>& contract, const std::string& workflow_id,
+                                      std::int64_t start_step = 0, const RewindOptions& options = {}) {
+        return detail::HandleAccess::make<R>(
+            rewind(detail::call_target(contract), workflow_id, start_step, options), contract.error_types());
+    }
+    template <class R = Value>
+    Future<WorkflowHandle<R>> rewind_workflow_async(const std::string& workflow_id,
+                                                    std::int64_t start_step = 0,
+                                                    const RewindOptions& options = {}) {
+        auto [future, done] = detail::handle_future<R>(callbacks());
+        rewind_async({}, workflow_id, start_step, options, std::move(done));
+        return std::move(future);
+    }
+    template <class R, class... A, class... E>
+    Future<WorkflowHandle<R>> rewind_workflow_async(const Workflow<R(A...), E...>& contract,
+                                                    const std::string& workflow_id,
+                                                    std::int64_t start_step = 0,
+                                                    const RewindOptions& options = {}) {
+        auto [future, done] = detail::handle_future<R>(callbacks(), contract.error_types());
+        rewind_async(detail::call_target(contract), workflow_id, start_step, options, std::move(done));
+        return std::move(future);
+    }
+
+    // --- versions. Both spellings of the SDKs.
+
+    /// The registered versions of the client's application, and those without an owner (all, for a client without an
+    /// application_name), newest first. Throws QueryTimeout.
+    std::vector<VersionInfo> list_application_versions();
+    Future<std::vector<VersionInfo>> list_application_versions_async();
+    std::vector<VersionInfo> list_versions() { return list_application_versions(); }
+    Future<std::vector<VersionInfo>> list_versions_async() { return list_application_versions_async(); }
+    /// The newest of them. Throws InitializationError if there is none.
+    VersionInfo get_latest_application_version();
+    Future<VersionInfo> get_latest_application_version_async();
+    VersionInfo get_latest_version() { return get_latest_application_version(); }
+    Future<VersionInfo> get_latest_version_async() { return get_latest_application_version_async(); }
+    /// Makes a registered version the latest: it takes the workflows that have no version. `application_name` = whose version
+    /// is meant; default: the client's. A version without an owner is then owned by it.
+    /// Throws NotFound for an unknown version (the SDKs are silent); ConfigError if another application owns it.
+    void set_latest_application_version(const std::string& version_name,
+                                        const std::string& application_name = {});
+    Future<void> set_latest_application_version_async(std::string version_name,
+                                                      std::string application_name = {});
+    void set_latest_version(const std::string& version_name, const std::string& application_name = {}) {
+        set_latest_application_version(version_name, application_name);
+    }
+    Future<void> set_latest_version_async(std::string version_name, std::string application_name = {}) {
+        return set_latest_application_version_async(std::move(version_name), std::move(application_name));
+    }
+
+    /// Gives all rows of one application another name: queues, schedules, versions and active workflows in one transaction,
+    /// then ended workflows and steps in batches. `old_name` std::nullopt: only rows without an owner, with
+    /// `adopt_unclaimed_rows`. Must not run while the application runs: with a living C++ executor of the old name it throws
+    /// ConfigError. May be called again after an interruption.
+    RenamedRows rename_application(const std::optional<std::string>& old_name, const std::string& new_name,
+                                   const RenameApplicationOptions& options = {});
+    Future<RenamedRows> rename_application_async(std::optional<std::string> old_name, std::string new_name,
+                                                 RenameApplicationOptions options = {});
+
+    /// Groups of workflows, or of recorded steps, with what was asked for of each; ordered by their columns. Only names of
+    /// the client's application, as in list_workflows(). Throws QueryTimeout.
+    std::vector<WorkflowAggregate> get_workflow_aggregates(const WorkflowAggregatesOptions& options);
+    Future<std::vector<WorkflowAggregate>> get_workflow_aggregates_async(WorkflowAggregatesOptions options);
+    std::vector<StepAggregate> get_step_aggregates(const StepAggregatesOptions& options);
+    Future<std::vector<StepAggregate>> get_step_aggregates_async(StepAggregatesOptions options);
 
    private:
     friend struct detail::ClientAccess;
@@ -509,6 +707,27 @@ class DBOS_EXPORT Client {
         if (!value) return std::nullopt;
         return from_value<T>(*value);
     }
+
+    std::shared_ptr<detail::HandleState> resume(const detail::CallTarget& target,
+                                                const std::string& workflow_id, const ResumeOptions& options);
+    void resume_async(const detail::CallTarget& target, std::string workflow_id, ResumeOptions options,
+                      detail::HandleDone done);
+    detail::HandleStates resume_many(const std::vector<std::string>& workflow_ids,
+                                     const ResumeOptions& options);
+    void resume_many_async(std::vector<std::string> workflow_ids, ResumeOptions options,
+                           detail::HandlesDone done);
+    std::shared_ptr<detail::HandleState> fork(const detail::CallTarget& target,
+                                              const std::string& workflow_id, std::int64_t start_step,
+                                              const ForkOptions& options);
+    void fork_async(const detail::CallTarget& target, const std::string& workflow_id, std::int64_t start_step,
+                    const ForkOptions& options, detail::HandleDone done);
+    detail::HandleStates fork_many(const std::vector<ForkRequest>& requests);
+    void fork_many_async(const std::vector<ForkRequest>& requests, detail::HandlesDone done);
+    std::shared_ptr<detail::HandleState> rewind(const detail::CallTarget& target,
+                                                const std::string& workflow_id, std::int64_t start_step,
+                                                const RewindOptions& options);
+    void rewind_async(const detail::CallTarget& target, const std::string& workflow_id,
+                      std::int64_t start_step, const RewindOptions& options, detail::HandleDone done);
 
     template <class Result>
     static Result refused();  // never defined: the static_assert before it has spoken

@@ -73,7 +73,7 @@ enum class DatabaseErrorKind : std::uint8_t {
 class DBOS_EXPORT DatabaseError : public Error {
    public:
     DatabaseError(DatabaseErrorKind kind, const std::string& message, std::string sqlstate = {},
-                  std::string constraint = {}, bool outcome_unknown = false);
+                  std::string constraint = {}, bool outcome_unknown = false, std::string workflow_id = {});
     ~DatabaseError() override;
     DatabaseErrorKind kind() const noexcept { return kind_; }
     /// Five characters on PostgreSQL, `sqlite:<extended code>` on SQLite, empty if there was no answer.
@@ -333,8 +333,10 @@ class DBOS_EXPORT BulkRefused : public Error {
     std::vector<Refusal> refusals_;
 };
 
-/// A write was sent, its acknowledgement was lost, and it cannot be told whether it was committed.
-class DBOS_EXPORT OutcomeUnknown : public Error {
+/// A write was sent, its acknowledgement was lost, and it cannot be told whether it was committed; a repeat could
+/// undo what happened since, so there was none. The message names the call and the ids. Kind `other`,
+/// outcome_unknown() true.
+class DBOS_EXPORT OutcomeUnknown : public DatabaseError {
    public:
     explicit OutcomeUnknown(const std::string& message, std::string workflow_id = {});
     ~OutcomeUnknown() override;

@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "dbos/codec.hpp"
 #include "dbos/export.hpp"
@@ -128,6 +129,30 @@ std::pair<Future<WorkflowHandle<R>>, HandleDone> handle_future(std::shared_ptr<C
                 return HandleAccess::make<R>(take(), errors);
             },
             failed);
+    };
+    return {FutureAccess::make(std::move(state)), std::move(done)};
+}
+
+using HandleStates = std::vector<std::shared_ptr<HandleState>>;
+
+template <class R>
+std::vector<WorkflowHandle<R>> typed_handles(HandleStates states) {
+    std::vector<WorkflowHandle<R>> handles;
+    handles.reserve(states.size());
+    for (auto& state : states) handles.push_back(HandleAccess::make<R>(std::move(state)));
+    return handles;
+}
+
+/// Delivers untyped handles, as HandleDone does one.
+using HandlesDone = OnceFunction<void(OnceFunction<HandleStates()> take, bool failed)>;
+
+/// A Future of typed handles and what completes it.
+template <class R>
+std::pair<Future<std::vector<WorkflowHandle<R>>>, HandlesDone> handles_future(
+    std::shared_ptr<CallbackQueue> queue) {
+    auto state = std::make_shared<FutureState<std::vector<WorkflowHandle<R>>>>(std::move(queue));
+    HandlesDone done = [state](OnceFunction<HandleStates()> take, bool failed) {
+        state->complete([take = std::move(take)]() mutable { return typed_handles<R>(take()); }, failed);
     };
     return {FutureAccess::make(std::move(state)), std::move(done)};
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -132,6 +133,13 @@ struct ListWorkflowsOptions {
     std::optional<Any> attributes = {};
     /// Default: the application_name of the client, if it has one. Rows without an owner match in any case.
     OneOrMany application_name = {};
+    /// Whether it is a fork of another workflow.
+    std::optional<bool> is_fork = {};
+    OneOrMany class_name = {};
+    /// Configured instance of the class.
+    OneOrMany instance_name = {};
+    OneOrMany deduplication_id = {};
+    std::optional<bool> is_debounced = {};
 };
 
 /// Options of list_queued_workflows: those of list_workflows without queues_only.
@@ -163,6 +171,11 @@ struct ListQueuedWorkflowsOptions {
     OneOrMany schedule_name = {};
     std::optional<Any> attributes = {};
     OneOrMany application_name = {};
+    std::optional<bool> is_fork = {};
+    OneOrMany class_name = {};
+    OneOrMany instance_name = {};
+    OneOrMany deduplication_id = {};
+    std::optional<bool> is_debounced = {};
 };
 
 /// Options of list_workflow_steps.
@@ -258,6 +271,125 @@ struct DebouncerOptions {
     std::string deduplication_id = {};
 };
 
+/// Options of cancel_workflow and cancel_workflows.
+struct CancelOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Also all that the workflow has started, and what those have started, whatever became of their parents.
+    bool cancel_children = false;
+};
+
+/// Options of resume_workflow and resume_workflows.
+struct ResumeOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Default: the internal queue, which has no limits.
+    std::string queue_name = {};
+};
+
+/// Options of delete_workflow and delete_workflows.
+struct DeleteOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Also all that the workflow has started, and what those have started.
+    bool delete_children = false;
+};
+
+/// Options of update_workflow_attributes.
+struct UpdateAttributesOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Keys that are not given stay (only the outermost are compared). Default: the whole object is replaced.
+    bool merge = false;
+};
+
+/// Options of fork_workflow.
+struct ForkOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Default: that of the original.
+    std::string application_version = {};
+    /// Default: the internal queue, which has no limits.
+    std::string queue_name = {};
+    /// Needs a queue_name.
+    std::string queue_partition_key = {};
+    /// Ids of children of the original, and what stands in their place in the copied steps.
+    std::map<std::string, std::string> replacement_children = {};
+    /// From the start of its execution. Must be positive. Default: none, whatever the original had.
+    std::optional<Duration> workflow_timeout = {};
+    /// Id of the fork. Default: a new UUIDv7. Taken ids throw WorkflowIdInUse.
+    std::optional<std::string> new_workflow_id = {};
+    /// No version: the fork runs on whichever is the latest when it is dequeued. Not beside application_version.
+    bool latest_version = false;
+};
+
+/// One fork of fork_workflows.
+struct ForkRequest {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    std::string workflow_id = {};
+    /// As in fork_workflow.
+    std::int64_t start_step = 0;
+    ForkOptions options = {};
+};
+
+/// Options of rewind_workflow.
+struct RewindOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Default: it stays as it is.
+    std::string application_version = {};
+    /// Default: the internal queue, which has no limits.
+    std::string queue_name = {};
+    /// Needs a queue_name.
+    std::string queue_partition_key = {};
+};
+
+/// Options of rename_application.
+struct RenameApplicationOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Rows of ended workflows, and steps, that one transaction renames. Absent: everything in one transaction.
+    std::optional<std::int64_t> batch_size = 10000;
+    /// Also rows without an owner.
+    bool adopt_unclaimed_rows = false;
+};
+
+/// Options of get_workflow_aggregates: what to group by, what to compute, and which workflows. At least one
+/// group_by or a time bucket is needed; without any select_ the rows are counted.
+struct WorkflowAggregatesOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    bool group_by_status = false;
+    bool group_by_name = false;
+    bool group_by_queue_name = false;
+    bool group_by_executor_id = false;
+    bool group_by_application_version = false;
+    bool group_by_application_name = false;
+    bool select_count = false;
+    bool select_min_created_at = false;
+    /// From creation to the start of the execution.
+    bool select_max_queue_wait_ms = false;
+    /// From creation to the end.
+    bool select_max_total_latency_ms = false;
+    /// Groups by creation time as well, in slices of this width. At least 1 ms.
+    std::optional<Duration> time_bucket = {};
+    /// Which workflows; limit, offset, sort_desc and load_… must be left as they are.
+    ListWorkflowsOptions filter = {};
+};
+
+/// Options of get_step_aggregates. At least one group_by or a time bucket is needed; without any select_ the steps
+/// are counted.
+struct StepAggregatesOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    bool group_by_function_name = false;
+    /// SUCCESS or, for a step with a recorded error, ERROR.
+    bool group_by_status = false;
+    bool group_by_application_name = false;
+    bool select_count = false;
+    bool select_max_duration_ms = false;
+    /// Groups by the time of completion as well, in slices of this width. At least 1 ms.
+    std::optional<Duration> time_bucket = {};
+    OneOrMany status = {};
+    OneOrMany function_name = {};
+    OneOrMany workflow_id_prefix = {};
+    std::optional<Instant> completed_after = {};
+    std::optional<Instant> completed_before = {};
+    /// Default: the application_name of the client, if it has one. Rows without an owner match in any case.
+    OneOrMany application_name = {};
+};
+
 /// Runs a callback of a Future somewhere else than on the client's callback thread. Must not run it inline.
 using CallbackExecutor = std::function<void(std::function<void()>)>;
 
@@ -289,6 +421,10 @@ struct ClientOptions {
     LogSink log_sink = {};
     /// Where callbacks of Futures run. Default: one thread of the client, one callback at a time.
     CallbackExecutor executor = {};
+    /// PostgreSQL ends a transaction of this client that has been idle for longer, so that a stopped program keeps no
+    /// locks. 0 = as the server is set; so it stays behind a pooler that refuses the setting, and if the URL has
+    /// `options`.
+    Duration system_database_idle_transaction_timeout = std::chrono::seconds(60);
 };
 
 /// Options of a step.
@@ -362,6 +498,8 @@ struct AppOptions {
     Duration observability_query_timeout = std::chrono::seconds(30);
     LogSink log_sink = {};
     CallbackExecutor executor = {};
+    /// As in ClientOptions.
+    Duration system_database_idle_transaction_timeout = std::chrono::seconds(60);
 };
 
 }  // namespace dbos

@@ -126,4 +126,51 @@ struct DBOS_EXPORT StepInfo {
     std::optional<std::string> serialization = {};
 };
 
+/// A registered version of an application. Times are epoch milliseconds. (Fields of the Python SDK's VersionInfo,
+/// dbos/_sys_db.py.)
+struct DBOS_EXPORT VersionInfo {
+    std::string version_id = {};
+    std::string version_name = {};
+    /// When it was registered or last made the latest; the highest is the latest.
+    std::int64_t version_timestamp = 0;
+    std::int64_t created_at = 0;
+    std::optional<std::string> application_name = {};
+};
+
+/// How many rows rename_application() has given to the new name.
+struct DBOS_EXPORT RenamedRows {
+    std::int64_t queues = 0;
+    std::int64_t schedules = 0;
+    std::int64_t versions = 0;
+    std::int64_t workflows = 0;
+    std::int64_t steps = 0;
+};
+
+/// One group of get_workflow_aggregates(). What was not asked for is absent; so is the value of a group of rows whose
+/// column is NULL.
+struct DBOS_EXPORT WorkflowAggregate {
+    std::optional<std::string> status = {};
+    std::optional<std::string> name = {};
+    std::optional<std::string> queue_name = {};
+    std::optional<std::string> executor_id = {};
+    std::optional<std::string> application_version = {};
+    std::optional<std::string> application_name = {};
+    /// Start of the slice of time, in epoch milliseconds: a multiple of its width.
+    std::optional<std::int64_t> time_bucket = {};
+    std::optional<std::int64_t> count = {};
+    std::optional<std::int64_t> min_created_at = {};
+    std::optional<std::int64_t> max_queue_wait_ms = {};
+    std::optional<std::int64_t> max_total_latency_ms = {};
+};
+
+/// One group of get_step_aggregates().
+struct DBOS_EXPORT StepAggregate {
+    std::optional<std::string> function_name = {};
+    std::optional<std::string> status = {};
+    std::optional<std::string> application_name = {};
+    std::optional<std::int64_t> time_bucket = {};
+    std::optional<std::int64_t> count = {};
+    std::optional<std::int64_t> max_duration_ms = {};
+};
+
 }  // namespace dbos

@@ -1,6 +1,7 @@
 #include "dbos/client.hpp"
 
 #include "client/client_impl.hpp"
+#include "core/durations.hpp"
 #include "core/log.hpp"
 #include "core/options.hpp"
 #include "dbos/debouncer.hpp"
@@ -21,6 +22,7 @@ std::shared_ptr<client::Core> make_core(ClientOptions&& options) {
     database.open.application_name =
         "dbos_transact_client";  // what the SDKs' clients call themselves (py: dbos/_client.py)
     database.open.create_file = false;
+    database.open.idle_transaction_timeout = core::to_nanos(options.system_database_idle_transaction_timeout);
     database.pool_size = static_cast<std::size_t>(options.system_database_pool_size);
     database.retry_connection_errors = options.retry_connection_errors;
     LogSink log = options.log_sink ? std::move(options.log_sink) : stderr_log_sink();
@@ -157,17 +159,10 @@ std::shared_ptr<detail::HandleState> Client::retrieve(const detail::CallTarget& 
 
 void Client::retrieve_async(const detail::CallTarget& target, const std::string& workflow_id,
                             detail::HandleDone done) {
-    auto shared = std::make_shared<detail::HandleDone>(std::move(done));
     core::check_workflow_id(workflow_id);
-    impl_->core->in_background<void>([core = impl_->core, target, workflow_id, shared] {
-        using Handle = std::shared_ptr<detail::HandleState>;
-        try {
-            (*shared)([handle = core->retrieve(target, workflow_id)]() -> Handle { return handle; }, false);
-        } catch (...) {
-            (*shared)([error = std::current_exception()]() -> Handle { std::rethrow_exception(error); },
-                      true);
-        }
-    });
+    client::deliver_in_background<std::shared_ptr<detail::HandleState>>(
+        impl_->core, std::move(done),
+        [target, workflow_id](client::Core& core) { return core.retrieve(target, workflow_id); });
 }
 
 std::vector<WorkflowStatus> Client::list_workflows(const ListWorkflowsOptions& options) {
@@ -340,17 +335,6 @@ void Client::wait_many_async(
     detail::OnceFunction<void(detail::OnceFunction<std::size_t()> take, bool failed)> done) {
     impl_->core->check_thread(first ? "wait_first_async" : "wait_all_async", true, false);
     impl_->core->wait_many_async(ids, first, options, future, std::move(done));
-}
-
-void Client::cancel_workflow(const std::string& workflow_id) {
-    impl_->core->check_thread("cancel_workflow", true, true);
-    impl_->core->cancel(workflow_id);
-}
-
-Future<void> Client::cancel_workflow_async(std::string workflow_id) {
-    impl_->core->check_thread("cancel_workflow_async", true, false);
-    return impl_->core->in_background<void>(
-        [core = impl_->core, id = std::move(workflow_id)] { core->cancel(id); });
 }
 
 const std::shared_ptr<detail::CallbackQueue>& Client::callbacks() const noexcept {

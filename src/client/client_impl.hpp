@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 
 #include "client/core.hpp"
 #include "dbos/client.hpp"
@@ -12,5 +13,26 @@ struct Client::Impl {
     std::shared_ptr<client::Core> core;
     bool borrowed = false;  // the core is that of an App
 };
+
+namespace client {
+
+/// Runs `work(core)`, which returns what `done` delivers, on one of the core's worker threads.
+template <class T, class F>
+void deliver_in_background(const std::shared_ptr<Core>& core,
+                           detail::OnceFunction<void(detail::OnceFunction<T()> take, bool failed)> done,
+                           F work) {
+    const auto shared =
+        std::make_shared<detail::OnceFunction<void(detail::OnceFunction<T()> take, bool failed)>>(
+            std::move(done));
+    core->in_background<void>([core, shared, work = std::move(work)]() mutable {
+        try {
+            (*shared)([result = work(*core)]() mutable -> T { return std::move(result); }, false);
+        } catch (...) {
+            (*shared)([error = std::current_exception()]() -> T { std::rethrow_exception(error); }, true);
+        }
+    });
+}
+
+}  // namespace client
 
 }  // namespace dbos

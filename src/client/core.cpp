@@ -376,7 +376,7 @@ void Core::result_async(const std::string& workflow_id, bool seen, const GetResu
     future->on_abandon([self, id] { self->hub_.withdraw(id); });
 }
 
-std::vector<WorkflowStatus> Core::list(const ListWorkflowsOptions& options) {
+sysdb::ListQuery Core::list_query(const ListWorkflowsOptions& options) const {
     core::check_list(options);
     sysdb::ListQuery query;
     query.workflow_ids = options.workflow_ids.values();
@@ -403,6 +403,11 @@ std::vector<WorkflowStatus> Core::list(const ListWorkflowsOptions& options) {
     query.dequeued_to = millis(options.dequeued_before);
     query.was_forked_from = options.was_forked_from;
     query.has_parent = options.has_parent;
+    query.is_fork = options.is_fork;
+    query.class_name = options.class_name.values();
+    query.config_name = options.instance_name.values();
+    query.deduplication_id = options.deduplication_id.values();
+    query.is_debounced = options.is_debounced;
     if (options.attributes && options.attributes->value().size() > 0) {
         if (database_->backend() == sql::Backend::sqlite) {
             throw UsageError(
@@ -418,15 +423,12 @@ std::vector<WorkflowStatus> Core::list(const ListWorkflowsOptions& options) {
     query.load_input = options.load_input;
     query.load_output = options.load_output;
     query.timeout_ms = core::to_millis(options_.query_timeout);
-    return guarded(*this, [&] {
-        try {
-            return formats_.statuses(database_->list_workflows(query));
-        } catch (const DatabaseError& error) {
-            if (error.kind() == DatabaseErrorKind::timeout)
-                throw QueryTimeout(options_.query_timeout.count());
-            throw;
-        }
-    });
+    return query;
+}
+
+std::vector<WorkflowStatus> Core::list(const ListWorkflowsOptions& options) {
+    const sysdb::ListQuery query = list_query(options);
+    return guarded_listing([&] { return formats_.statuses(database_->list_workflows(query)); });
 }
 
 std::vector<StepInfo> Core::steps(const std::string& workflow_id, const ListStepsOptions& options) {
@@ -435,16 +437,7 @@ std::vector<StepInfo> Core::steps(const std::string& workflow_id, const ListStep
     return guarded(*this, [&] { return formats_.steps(workflow_id, database_->list_steps(query)); });
 }
 
-// ---------------------------------------------------------------------------------------------------- managing
-
-void Core::cancel(const std::string& workflow_id) {
-    guarded(*this, [&] {
-        const std::string ids[] = {workflow_id};
-        database_->cancel(ids);
-        return 0;
-    });
-    hub_.notify_ended(workflow_id);
-}
+// ---------------------------------------------------------------------------------------------------- life
 
 void Core::check_connection() {
     guarded(*this, [&] {

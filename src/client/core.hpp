@@ -16,6 +16,7 @@
 #include "core/options.hpp"
 #include "dbos/client.hpp"
 #include "dbos/error.hpp"
+#include "sysdb/manage.hpp"
 #include "sysdb/system_database.hpp"
 #include "value/uuid.hpp"
 
@@ -146,9 +147,34 @@ class Core : public std::enable_shared_from_this<Core> {
     void wait_many_async(const std::vector<std::string>& ids, bool first, const WaitWorkflowsOptions& options,
                          const std::shared_ptr<detail::FutureCore>& future, ManyDone done);
 
-    // --- managing
+    // --- managing (manage.cpp). As the methods of Client of the same names; options are checked.
 
-    void cancel(const std::string& workflow_id);
+    std::optional<WorkflowStatus> find_status(const std::string& workflow_id);
+    void cancel(std::span<const std::string> workflow_ids, const CancelOptions& options);
+    /// Handles in the order of the ids.
+    detail::HandleStates resume(const detail::CallTarget& target, std::span<const std::string> workflow_ids,
+                                const ResumeOptions& options);
+    void set_delay(const std::string& workflow_id, Duration delay);
+    void set_delay(const std::string& workflow_id, Instant until);
+    void set_priority(const std::string& workflow_id, std::int64_t priority);
+    void update_attributes(const std::string& workflow_id, const std::optional<Any>& attributes,
+                           const UpdateAttributesOptions& options);
+    void delete_workflows(std::span<const std::string> workflow_ids, const DeleteOptions& options);
+    /// Ids and tokens for these forks; throws UsageError.
+    std::vector<sysdb::Fork> prepare_forks(const detail::CallTarget& target,
+                                           std::span<const ForkRequest> requests);
+    detail::HandleStates fork(const std::vector<sysdb::Fork>& forks);
+    std::shared_ptr<detail::HandleState> rewind(const detail::CallTarget& target,
+                                                const std::string& workflow_id, std::int64_t start_step,
+                                                const RewindOptions& options);
+    std::vector<VersionInfo> versions();
+    VersionInfo latest_version();
+    void set_latest_version(const std::string& version_name, const std::string& application_name);
+    RenamedRows rename_application(const std::optional<std::string>& old_name, const std::string& new_name,
+                                   const RenameApplicationOptions& options);
+    std::vector<WorkflowAggregate> aggregates(const WorkflowAggregatesOptions& options);
+    std::vector<StepAggregate> aggregates(const StepAggregatesOptions& options);
+
     void check_connection();
 
     /// Runs `work` on one of the worker threads and delivers what it returns or throws.
@@ -185,7 +211,22 @@ class Core : public std::enable_shared_from_this<Core> {
     /// Idempotent.
     void close(seam::Duration drain = std::chrono::seconds(10)) noexcept;
 
+    /// As guarded(), for a listing: its limit of time is a QueryTimeout.
+    template <class F>
+    auto guarded_listing(F&& call) const {
+        return guarded(*this, [&] {
+            try {
+                return call();
+            } catch (const DatabaseError& error) {
+                if (error.kind() == DatabaseErrorKind::timeout)
+                    throw QueryTimeout(options_.query_timeout.count());
+                throw;
+            }
+        });
+    }
+
    private:
+    sysdb::ListQuery list_query(const ListWorkflowsOptions& options) const;
     void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
 
     WorkflowSchedule shown(const sysdb::ScheduleRow& row) const;

@@ -85,7 +85,7 @@ void check_schema(const std::string& schema) {
     }
 }
 
-void check_common(std::int64_t pool, Duration query_timeout) {
+void check_common(std::int64_t pool, Duration query_timeout, Duration idle_timeout) {
     if (pool < 1 || pool > kMaxPool) {
         throw ConfigError("system_database_pool_size: expected 1 to " + std::to_string(kMaxPool) + ", got " +
                           std::to_string(pool));
@@ -93,6 +93,12 @@ void check_common(std::int64_t pool, Duration query_timeout) {
     if (std::isnan(query_timeout.count()) || query_timeout.count() < 0) {
         throw ConfigError("observability_query_timeout: expected 0 or a positive duration, got " +
                           seconds(query_timeout));
+    }
+    if (std::isnan(idle_timeout.count()) || std::isinf(idle_timeout.count()) || idle_timeout.count() < 0) {
+        throw ConfigError(
+            "system_database_idle_transaction_timeout: expected 0 (as the server is set) or a positive "
+            "duration, got " +
+            seconds(idle_timeout));
     }
 }
 
@@ -119,13 +125,9 @@ void check_start(const EnqueueOptions& options, std::string_view name, StartKind
     if (!options.queue_name.empty() && blank(options.queue_name)) {
         usage("queue_name", "a name that is not blank", quoted(options.queue_name));
     }
-    if (options.priority < 0 || options.priority > kMaxPriority) {
-        usage("priority", "0 to " + std::to_string(kMaxPriority), std::to_string(options.priority));
-    }
+    check_priority(options.priority);
     if (options.workflow_timeout) check_positive("workflow_timeout", *options.workflow_timeout);
-    if (options.delay) check_not_negative("delay", *options.delay);
-    if (options.delay && std::isinf(options.delay->count()))
-        usage("delay", "a finite duration", "an infinite one");
+    if (options.delay) check_delay(*options.delay);
     if (options.duplication_policy == DuplicationPolicy::return_existing &&
         options.deduplication_id.empty()) {
         usage("duplication_policy", "a deduplication_id beside return_existing", "none");
@@ -155,6 +157,119 @@ void check_start(const EnqueueOptions& options, std::string_view name, StartKind
                 options.queue_name.size() + options.queue_partition_key.size() +
                     (options.workflow_id ? options.workflow_id->size() : 36));
     check_attributes("attributes", options.attributes);
+}
+
+void check_ids(std::span<const std::string> ids) {
+    for (const std::string& id : ids) check_text("workflow_id", id);
+}
+
+void check_priority(std::int64_t priority) {
+    if (priority < 0 || priority > kMaxPriority)
+        usage("priority", "0 to " + std::to_string(kMaxPriority), std::to_string(priority));
+}
+
+void check_delay(Duration delay) {
+    check_not_negative("delay", delay);
+    if (std::isinf(delay.count())) usage("delay", "a finite duration", "an infinite one");
+}
+
+void check_optional_name(const char* what, std::string_view name) {
+    if (name.empty()) return;
+    if (blank(name)) usage(what, "a name that is not blank", quoted(name));
+    check_text(what, name);
+    check_bytes(what, name.size());
+}
+
+void check_new_attributes(const std::optional<Any>& attributes, const UpdateAttributesOptions& options) {
+    if (!attributes && options.merge) usage("attributes", "an object to merge", "none");
+    check_attributes("attributes", attributes);
+}
+
+namespace {
+
+void check_queue_and_key(const std::string& queue, const std::string& key, std::size_t id_bytes) {
+    check_optional_name("queue_name", queue);
+    check_text("queue_partition_key", key);
+    if (queue.empty() && !key.empty()) {
+        usage("queue_name", "a queue, because queue_partition_key is given", "none");
+    }
+    check_bytes("queue_name, queue_partition_key and workflow_id", queue.size() + key.size() + id_bytes);
+}
+
+void check_start_step(std::int64_t step) {
+    constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+    if (step < 0 || step > most)
+        usage("start_step", "the number of a step, 0 to " + std::to_string(most), std::to_string(step));
+}
+
+void check_bucket(const std::optional<Duration>& bucket) {
+    if (!bucket) return;
+    if (!(bucket->count() >= 0.001) || std::isinf(bucket->count()))
+        usage("time_bucket", "a finite duration of at least 1 ms", seconds(*bucket));
+}
+
+}  // namespace
+
+void check_fork(const ForkRequest& request) {
+    const ForkOptions& options = request.options;
+    check_workflow_id(request.workflow_id);
+    check_start_step(request.start_step);
+    if (options.new_workflow_id) check_workflow_id(*options.new_workflow_id);
+    check_optional_name("application_version", options.application_version);
+    if (options.latest_version && !options.application_version.empty()) {
+        usage("application_version", "none, because latest_version is given",
+              quoted(options.application_version));
+    }
+    check_queue_and_key(options.queue_name, options.queue_partition_key,
+                        options.new_workflow_id ? options.new_workflow_id->size() : 36);
+    for (const auto& [before, after] : options.replacement_children) {
+        check_text("replacement_children", before);
+        check_workflow_id(after);
+    }
+    if (options.workflow_timeout) check_positive("workflow_timeout", *options.workflow_timeout);
+}
+
+void check_rewind(const std::string& workflow_id, std::int64_t start_step, const RewindOptions& options) {
+    check_workflow_id(workflow_id);
+    check_start_step(start_step);
+    check_optional_name("application_version", options.application_version);
+    check_queue_and_key(options.queue_name, options.queue_partition_key, workflow_id.size());
+}
+
+void check_rename(const std::optional<std::string>& old_name, const std::string& new_name,
+                  const RenameApplicationOptions& options) {
+    if (old_name && blank(*old_name)) usage("old_name", "the name of an application", quoted(*old_name));
+    if (!old_name && !options.adopt_unclaimed_rows)
+        usage("old_name", "a name, or adopt_unclaimed_rows", "neither");
+    if (blank(new_name)) usage("new_name", "the name of an application", quoted(new_name));
+    if (old_name) check_text("old_name", *old_name);
+    check_text("new_name", new_name);
+    check_bytes("new_name", new_name.size());
+    if (old_name && *old_name == new_name) usage("new_name", "another name", quoted(new_name));
+    if (options.batch_size && *options.batch_size < 1)
+        usage("batch_size", "1 or more, or none", std::to_string(*options.batch_size));
+}
+
+void check_aggregates(const WorkflowAggregatesOptions& options) {
+    check_bucket(options.time_bucket);
+    check_list(options.filter);
+    const ListWorkflowsOptions& filter = options.filter;
+    if (filter.limit || filter.offset || filter.sort_desc || !filter.load_input || !filter.load_output) {
+        usage("filter", "conditions only", "limit, offset, sort_desc, load_input or load_output");
+    }
+    if (!options.time_bucket && !options.group_by_status && !options.group_by_name &&
+        !options.group_by_queue_name && !options.group_by_executor_id &&
+        !options.group_by_application_version && !options.group_by_application_name) {
+        usage("group_by", "at least one group_by_… or a time_bucket", "none");
+    }
+}
+
+void check_aggregates(const StepAggregatesOptions& options) {
+    check_bucket(options.time_bucket);
+    if (!options.time_bucket && !options.group_by_function_name && !options.group_by_status &&
+        !options.group_by_application_name) {
+        usage("group_by", "at least one group_by_… or a time_bucket", "none");
+    }
 }
 
 void check_get_result(const GetResultOptions& options) {
@@ -246,7 +361,8 @@ void check_client(const ClientOptions& options) {
             "text");
     }
     check_schema(options.dbos_system_schema);
-    check_common(options.system_database_pool_size, options.observability_query_timeout);
+    check_common(options.system_database_pool_size, options.observability_query_timeout,
+                 options.system_database_idle_transaction_timeout);
     if (options.lazy && options.use_listen_notify.value_or(false)) {
         throw ConfigError(
             "lazy and use_listen_notify: expected at most one of them to be true, for a lazy client connects "
@@ -265,7 +381,8 @@ void check_app(const AppOptions& options) {
             throw ConfigError(std::string(what) + ": expected text without U+0000");
     }
     check_schema(options.dbos_system_schema);
-    check_common(options.system_database_pool_size, options.observability_query_timeout);
+    check_common(options.system_database_pool_size, options.observability_query_timeout,
+                 options.system_database_idle_transaction_timeout);
     const auto bad = [](Duration duration) { return std::isnan(duration.count()) || duration.count() <= 0; };
     if (bad(options.lease_renewal) || bad(options.lease_duration) ||
         options.lease_duration < options.lease_renewal * 2.0) {
@@ -308,6 +425,11 @@ ListWorkflowsOptions queued(const ListQueuedWorkflowsOptions& options) {
     all.schedule_name = options.schedule_name;
     all.attributes = options.attributes;
     all.application_name = options.application_name;
+    all.is_fork = options.is_fork;
+    all.class_name = options.class_name;
+    all.instance_name = options.instance_name;
+    all.deduplication_id = options.deduplication_id;
+    all.is_debounced = options.is_debounced;
     return all;
 }
 

@@ -2,6 +2,8 @@
 // form "expected …, got …"; none looks at a database.
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,6 +27,19 @@ void check_stream(std::string_view workflow_id, std::string_view key, const Read
 void check_wait(const WaitWorkflowsOptions& options);
 void check_list(const ListWorkflowsOptions& options);
 void check_steps(const ListStepsOptions& options);
+/// Ids of a call that leaves unknown ones alone.
+void check_ids(std::span<const std::string> ids);
+void check_priority(std::int64_t priority);
+void check_delay(Duration delay);
+/// A name that may be left out: no U+0000, not blank.
+void check_optional_name(const char* what, std::string_view name);
+void check_new_attributes(const std::optional<Any>& attributes, const UpdateAttributesOptions& options);
+void check_fork(const ForkRequest& request);
+void check_rewind(const std::string& workflow_id, std::int64_t start_step, const RewindOptions& options);
+void check_rename(const std::optional<std::string>& old_name, const std::string& new_name,
+                  const RenameApplicationOptions& options);
+void check_aggregates(const WorkflowAggregatesOptions& options);
+void check_aggregates(const StepAggregatesOptions& options);
 void check_step(const StepOptions& options, std::string_view step_name);
 void check_queue(const QueueOptions& options);
 /// Throws ConfigError.

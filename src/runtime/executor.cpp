@@ -153,6 +153,8 @@ void Executor::open_database() {
 
     sysdb::DatabaseOptions database;
     database.open = open;
+    database.open.idle_transaction_timeout =
+        core::to_nanos(options_.system_database_idle_transaction_timeout);
     database.pool_size = static_cast<std::size_t>(options_.system_database_pool_size);
     database.retry_connection_errors = options_.retry_connection_errors;
     database.log = log();

@@ -208,6 +208,11 @@ struct OpenOptions {
     bool full_sync = true;
     /// SQLite: where the connection counts its commits, if anywhere.
     std::shared_ptr<CommitCount> commits = {};
+    /// PostgreSQL: the server ends a transaction of ours that has been idle for longer; 0 = as the server is set. Sent with the
+    /// start-up packet, so not through a pooler that refuses it, and not if the URL has `options` of its own.
+    seam::Duration idle_transaction_timeout{0};
+    /// Wraps every connection of a pool as it is opened; for fault injection.
+    std::function<std::unique_ptr<Connection>(std::unique_ptr<Connection>)> decorate = {};
 };
 
 std::unique_ptr<Connection> open(const OpenOptions& options);

@@ -41,7 +41,7 @@ struct Pool::Impl {
     /// A new connection, registered; on PostgreSQL already while it connects.
     std::unique_ptr<Connection> connect_lent() {
         if (options.url.backend == Backend::sqlite) {
-            auto connection = connect(false);
+            auto connection = decorated(connect(false));
             lend(connection.get());
             return connection;
         }
@@ -55,7 +55,16 @@ struct Pool::Impl {
             if (closed) throw DatabaseError(DatabaseErrorKind::closed, "the connection pool has been closed");
             throw;
         }
+        if (!options.decorate) return connection;
+        Connection* const plain = connection.get();
+        connection = decorated(std::move(connection));
+        const std::lock_guard lock(mutex);
+        std::ranges::replace(leased, plain, connection.get());
         return connection;
+    }
+
+    std::unique_ptr<Connection> decorated(std::unique_ptr<Connection> connection) const {
+        return options.decorate ? options.decorate(std::move(connection)) : std::move(connection);
     }
 
     sqlite::MemoryDatabase& memory_database() {

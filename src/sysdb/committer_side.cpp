@@ -4,6 +4,7 @@
 #include <string>
 #include <system_error>
 
+#include "sysdb/blockers.hpp"
 #include "sysdb/committer.hpp"
 
 namespace dbos::sysdb {
@@ -14,11 +15,6 @@ constexpr seam::Duration kSlice = std::chrono::milliseconds(200);
 constexpr seam::Duration kLoneSlice = std::chrono::seconds(1);
 /// How long to wait where no thread can be made.
 constexpr seam::Duration kNoThread = std::chrono::milliseconds(100);
-
-constexpr sql::Statement kBackendPid{"committer_backend_pid", "SELECT pg_backend_pid()", sql::Access::read};
-constexpr sql::Statement kBlockingPids{"committer_blocking_pids",
-                                       "SELECT array_to_string(pg_blocking_pids($1::bigint::int), ', ')",
-                                       sql::Access::read};
 
 /// What other writes must not overtake.
 std::vector<std::string> order_keys(const Write& write) {
@@ -141,39 +137,16 @@ bool Committer::still_waits(Write& write) {
 }
 
 void Committer::explain_block(Write& write) {
-    // Who holds the lock is only known while this connection waits for it: another one asks meanwhile.
-    std::string pids;
-    seam::Atomic<bool> done{false};
-    seam::Thread asking;
-    try {
-        const std::int64_t pid = side_.connection->execute(kBackendPid).at(0, 0).integer();
-        asking = seam::spawn("dbos-blockers", [this, pid, &pids, &done] {
-            try {
-                const auto connection = core_.pool.open_dedicated(false);
-                while (!done.load()) {
-                    const sql::Result found = connection->execute(kBlockingPids, {pid});
-                    if (!found.empty() && !found.at(0, 0).text().empty()) {
-                        pids = found.at(0, 0).string();
-                        return;
-                    }
-                    seam::sleep_for(std::chrono::milliseconds(10));
-                }
-            } catch (const std::exception&) {  // then the error names nobody
-            }
-        });
-    } catch (const std::exception&) {
-    }
+    Blockers blockers(core_, *side_.connection);
     Write* const only = &write;
     std::exception_ptr failure;
     side_.writer->set_lock_timeout(kLoneSlice);
     const Ran ran = run_writes(side_, {&only, 1}, failure);
-    done.store(true);
-    if (asking.joinable()) asking.join();
+    const std::string pids = blockers.finish();
     if (ran == Ran::failed || ran == Ran::refused) fail(write, failure);
     if (ran != Ran::blocked) return;
     const std::string text = write.describe() + " has waited " + seconds(seam::steady_now() - write.since) +
-                             " s for a lock; held by server process " + (pids.empty() ? "(unknown)" : pids) +
-                             " (pg_stat_activity.pid)";
+                             " s for a lock; held by server process " + pids + " (pg_stat_activity.pid)";
     if (write.kind == WriteKind::start) {
         fail(write,
              std::make_exception_ptr(DatabaseError(

@@ -1,37 +1,12 @@
 #include "sysdb/listing.hpp"
 
 #include "dbos/error.hpp"
+#include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
+#include "sysdb/listing_text.hpp"
 
 namespace dbos::sysdb {
 namespace {
-
-sql::TextArray text_array(std::span<const std::string> texts) {
-    sql::TextArray array;
-    array.reserve(texts.size());
-    for (const std::string& text : texts) array.emplace_back(text);
-    return array;
-}
-
-/// `expression` is one of the texts of parameter `n`.
-std::string is_one_of(sql::Backend backend, std::string_view expression, std::size_t n) {
-    const std::string parameter = '$' + std::to_string(n);
-    if (backend == sql::Backend::postgres)
-        return std::string(expression) + " = ANY(" + parameter + "::text[])";
-    return std::string(expression) + " IN (SELECT value FROM json_each(" + parameter + "))";
-}
-
-std::string payload(const Layout& layout, const char* table, const char* column) {
-    std::string legacy = std::string("ws.") + column;
-    if (!layout.payload_tables) return legacy;
-    const std::string own = std::string(table) + '.' + column;
-    return layout.legacy_payloads ? "COALESCE(" + own + ", " + legacy + ')' : own;
-}
-
-/// Layout A may become B under a living client (safety.md 31): the version of the same snapshot tells.
-std::string version_column(const Layout& layout) {
-    return layout.payload_tables ? "NULL" : "(SELECT max(version) FROM @dbos_migrations)";
-}
 
 /// Runs `read(layout)`, which returns a result whose last column is version_column(); again if the layout changed.
 template <class F>
@@ -56,7 +31,7 @@ sql::Result with_version(SystemDatabase::Core& core, sql::Connection& connection
 class ListingText {
    public:
     ListingText(const ListQuery& query, const Layout& layout, sql::Backend backend)
-        : query_(query), layout_(layout), backend_(backend) {}
+        : query_(query), layout_(layout), backend_(backend), conditions_(layout, backend) {}
 
     std::string build() {
         text_ = "SELECT ";
@@ -68,13 +43,14 @@ class ListingText {
         if (layout_.payload_tables && query_.load_output) {
             text_ += " LEFT JOIN @workflow_output wo ON wo.workflow_uuid = ws.workflow_uuid";
         }
-        filters();
+        conditions_.filters(query_);
+        text_ += conditions_.where();
         const char* order = query_.descending ? " DESC" : "";
         text_ += std::string(" ORDER BY ws.created_at") + order + ", ws.workflow_uuid" + order;
         bounds();
         return std::move(text_);
     }
-    const sql::Params& params() const noexcept { return params_; }
+    const sql::Params& params() const noexcept { return conditions_.params(); }
 
    private:
     void columns() {
@@ -104,106 +80,20 @@ class ListingText {
         text_ += ", ws.recovery_attempts, " + version_column(layout_);
     }
 
-    void filters() {
-        one_of("ws.workflow_uuid", query_.workflow_ids);
-        one_of("ws.status", query_.status);
-        one_of("ws.name", query_.name);
-        one_of("ws.application_version", query_.app_version);
-        one_of("ws.forked_from", query_.forked_from);
-        one_of("ws.parent_workflow_id", query_.parent_workflow_id);
-        one_of("ws.authenticated_user", query_.user);
-        one_of("ws.queue_name", query_.queue_name);
-        one_of("ws.executor_id", query_.executor_id);
-        one_of(layout_.schedule_name ? "ws.schedule_name" : nullptr, query_.schedule_name);
-        one_of(layout_.ownership ? "ws.application_name" : nullptr, query_.application_name, true);
-        prefixes();
-        bound("ws.created_at", ">=", query_.created_from);
-        bound("ws.created_at", "<=", query_.created_to);
-        bound(layout_.completed_at ? "ws.completed_at" : nullptr, ">=", query_.completed_from);
-        bound(layout_.completed_at ? "ws.completed_at" : nullptr, "<=", query_.completed_to);
-        bound("ws.started_at_epoch_ms", ">=", query_.dequeued_from);
-        bound("ws.started_at_epoch_ms", "<=", query_.dequeued_to);
-        if (query_.was_forked_from)
-            also(*query_.was_forked_from ? "ws.was_forked_from" : "NOT ws.was_forked_from");
-        if (query_.has_parent) {
-            also(*query_.has_parent ? "ws.parent_workflow_id IS NOT NULL" : "ws.parent_workflow_id IS NULL");
-        }
-        if (query_.queues_only) {
-            also("ws.queue_name IS NOT NULL");
-            also("ws.status IN ('DELAYED', 'ENQUEUED', 'PENDING')");
-        }
-        if (query_.attributes) {
-            if (layout_.attributes) {
-                also("ws.attributes @> $" + add(std::string_view(*query_.attributes)) + "::jsonb");
-            } else {
-                also("1 = 0");
-            }
-        }
-    }
-
-    void also(const std::string& condition) {
-        text_ += any_ ? " AND " : " WHERE ";
-        text_ += condition;
-        any_ = true;
-    }
-    std::string add(sql::Param param) {
-        params_.push_back(std::move(param));
-        return std::to_string(params_.size());
-    }
-
-    /// `column` nullptr: the database has none, so it is NULL in every row.
-    void one_of(const char* column, const ListQuery::Texts& texts, bool null_matches = false) {
-        if (!texts) return;
-        bool null = null_matches;
-        for (const std::string& text : *texts) null = null || text.empty();
-        if (texts->empty()) return also("1 = 0");
-        if (column == nullptr) {
-            if (!null) also("1 = 0");
-            return;
-        }
-        params_.emplace_back(text_array(*texts));
-        const std::string among = is_one_of(backend_, column, params_.size());
-        also(null ? '(' + among + " OR " + column + " IS NULL)" : among);
-    }
-
-    void prefixes() {
-        if (!query_.workflow_id_prefix) return;
-        std::string any;
-        for (const std::string& prefix : *query_.workflow_id_prefix) {
-            if (prefix.empty()) continue;  // no id is empty, and "" must not list everybody
-            const std::string n = '$' + add(std::string_view(prefix));
-            if (!any.empty()) any += " OR ";
-            // Not LIKE: it folds case on SQLite.
-            any += backend_ == sql::Backend::postgres
-                       ? "starts_with(ws.workflow_uuid, " + n + "::text)"
-                       : "substr(ws.workflow_uuid, 1, length(" + n + ")) = " + n;
-        }
-        also(any.empty() ? "1 = 0" : '(' + any + ')');
-    }
-
-    void bound(const char* column, const char* comparison, const std::optional<Millis>& value) {
-        if (!value) return;
-        if (column == nullptr) return also("1 = 0");
-        also(std::string(column) + ' ' + comparison + " $" + add(*value) + cast());
-    }
-
     void bounds() {
         if (query_.limit) {
-            text_ += " LIMIT $" + add(*query_.limit) + cast();
+            text_ += " LIMIT $" + conditions_.add(*query_.limit) + conditions_.cast();
         } else if (query_.offset && backend_ == sql::Backend::sqlite) {
             text_ += " LIMIT -1";
         }
-        if (query_.offset) text_ += " OFFSET $" + add(*query_.offset) + cast();
+        if (query_.offset) text_ += " OFFSET $" + conditions_.add(*query_.offset) + conditions_.cast();
     }
-
-    const char* cast() const { return backend_ == sql::Backend::postgres ? "::bigint" : ""; }
 
     const ListQuery& query_;
     const Layout& layout_;
     const sql::Backend backend_;
+    ConditionText conditions_;
     std::string text_;
-    sql::Params params_;
-    bool any_ = false;
 };
 
 ListedWorkflow listed(const sql::Result& rows, std::size_t row) {
@@ -247,9 +137,6 @@ ListedWorkflow listed(const sql::Result& rows, std::size_t row) {
     return item;
 }
 
-constexpr sql::Statement kStatementTimeout{
-    "listing_timeout", "SELECT set_config('statement_timeout', $1::text, true)", sql::Access::read};
-
 StepRecord step(const sql::Result& rows, std::size_t row) {
     StepRecord record;
     record.function_id = static_cast<std::int32_t>(rows.at(row, 0).integer());
@@ -275,7 +162,7 @@ std::vector<ListedWorkflow> SystemDatabase::list_workflows(const ListQuery& quer
             const std::string text = builder.build();
             if (!timed) return connection.query(text, builder.params());
             sql::Transaction transaction(connection, sql::Isolation::read_only);
-            connection.execute(kStatementTimeout, {std::string_view(limit)});
+            connection.execute(kListingTimeout, {std::string_view(limit)});
             sql::Result result = connection.query(text, builder.params());
             transaction.commit();
             return result;

@@ -33,6 +33,11 @@ struct ListQuery {
     std::optional<Millis> dequeued_from, dequeued_to;
     std::optional<bool> was_forked_from;
     std::optional<bool> has_parent;
+    std::optional<bool> is_fork;
+    std::optional<bool> is_debounced;
+    Texts class_name;
+    Texts config_name;
+    Texts deduplication_id;
     Text attributes;  // JSON text of an object; PostgreSQL only
     bool queues_only = false;
     std::optional<std::int64_t> limit;

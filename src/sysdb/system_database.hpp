@@ -7,7 +7,7 @@
 //
 // Thread-safe. Implemented in one file per noun: database.cpp, workflows.cpp, steps.cpp, committer*.cpp, queues.cpp,
 // claims.cpp, shared_claims.cpp, claim_state.cpp, leases.cpp, recovery.cpp, tick.cpp, versions.cpp, listing.cpp, messages.cpp,
-// events.cpp, streams.cpp.
+// events.cpp, streams.cpp, manage.cpp, fork.cpp, rewind.cpp, rename.cpp, aggregates.cpp.
 #pragma once
 
 #include <exception>
@@ -28,6 +28,16 @@ namespace dbos::sysdb {
 struct ListQuery;
 struct ListedWorkflow;
 struct StepQuery;
+struct Resume;
+struct Fork;
+struct Rewind;
+struct Rename;
+struct Renamed;
+struct VersionRow;
+struct WorkflowAggregateQuery;
+struct WorkflowAggregateRow;
+struct StepAggregateQuery;
+struct StepAggregateRow;
 
 /// Completion of an asynchronous write: exactly one call, with a result or an exception. Runs on the committer thread: it
 /// must only hand over (post to another thread, release a slot), never wait, never run user code.
@@ -53,6 +63,7 @@ struct DatabaseOptions {
     /// A start that has waited this long for a lock fails with kind `blocked`; a checkpoint is reported, and waits on.
     seam::Duration blocked_after = std::chrono::seconds(30);
     /// Wraps every connection outside of the pool as it is opened (committer, claims, tick, lease); for fault injection.
+    /// Those of the pool: OpenOptions::decorate.
     std::function<std::unique_ptr<sql::Connection>(std::unique_ptr<sql::Connection>)> decorate = {};
 };
 
@@ -125,8 +136,6 @@ class SystemDatabase {
     /// Of these ids: which exist, and their status. Ids and statuses only.
     std::vector<std::pair<std::string, std::string>> statuses(std::span<const std::string> ids);
     Text inputs(const std::string& workflow_id);
-    /// Cancels rows that are not SUCCESS or ERROR (runtime.md 4.2); unknown ids are ignored.
-    void cancel(std::span<const std::string> ids);
     /// Dead-letters a claimed row (runtime.md 1.9); false if it was not ours any more.
     bool dead_letter(const Fence& fence, std::int64_t attempts_read);
     /// Which of these runs are still ours: status PENDING and owner_xid equal, pair by pair. Order as given.
@@ -158,6 +167,35 @@ class SystemDatabase {
     /// Puts off the workflow that waits under this key and gives it the new arguments, or creates one. Throws OutcomeUnknown if a
     /// put-off may have been committed, ConfigError if the database is from before debouncing.
     DebounceResult debounce(const DebounceCall& call);
+
+    // --- managing (manage.cpp, fork.cpp, rewind.cpp, rename.cpp, aggregates.cpp; manage.hpp). One transaction a call, on a
+    // pool connection.
+    /// Cancels rows that are not SUCCESS or ERROR (runtime.md 4.2); unknown ids are ignored. With `children` also all that
+    /// these have started, however deep, one transaction a level. Returns what was cancelled.
+    std::vector<std::string> cancel(std::span<const std::string> ids, bool children = false);
+    /// Puts rows that are not SUCCESS or ERROR back into a queue; all or, if an id is missing, none (NonexistentWorkflow).
+    /// Layout A: OutcomeUnknown after a lost acknowledgement.
+    void resume(std::span<const std::string> ids, const Resume& how);
+    /// Removes rows of any status with all that belongs to them; unknown ids are ignored. `children` as in cancel().
+    void delete_workflows(std::span<const std::string> ids, bool children = false);
+    /// Of a DELAYED row; others are left alone.
+    void set_delay(const std::string& workflow_id, Millis until_ms);
+    /// Of an ENQUEUED or DELAYED row; others are left alone.
+    void set_priority(const std::string& workflow_id, std::int32_t priority);
+    /// Stores what `change` makes of the stored JSON text; called again in a repeat. `repeatable`: its result does not depend
+    /// on what is stored; else OutcomeUnknown after a lost acknowledgement.
+    void update_attributes(const std::string& workflow_id, bool repeatable,
+                           const std::function<Text(const Text&)>& change);
+    /// All or none. Throws NonexistentWorkflow, ConflictingWorkflow, WorkflowIdInUse. `application_name` owns forks of
+    /// originals that nobody owns.
+    void fork(std::span<const Fork> forks, const Text& application_name);
+    /// Throws NonexistentWorkflow, ConflictingWorkflow, UsageError (not ended), ConfigError (layout A), OutcomeUnknown.
+    void rewind(const Rewind& how);
+    /// Throws ConfigError (a living executor of the old name, no ownership in this database), OutcomeUnknown.
+    Renamed rename_application(const Rename& how);
+    /// Ordered by their columns.
+    std::vector<WorkflowAggregateRow> aggregate_workflows(const WorkflowAggregateQuery& query);
+    std::vector<StepAggregateRow> aggregate_steps(const StepAggregateQuery& query);
 
     // --- queues (claims.cpp, shared_claims.cpp, queues.cpp)
     /// Claims ENQUEUED rows of queues without a shared limit, in (priority, created_at) order per queue, at most
@@ -250,6 +288,11 @@ class SystemDatabase {
     /// Claims or inserts the version; throws ConfigError if another application owns it.
     void register_version(const std::string& version, const Text& application_name);
     Text latest_version(const Text& application_name);
+    /// In scope (own and unclaimed; all without a name), newest first, at most `limit`. `timeout_ms` as in ListQuery.
+    std::vector<VersionRow> list_versions(const Text& application_name, std::int64_t limit,
+                                          Millis timeout_ms);
+    /// Gives it the highest timestamp. Throws NotFound, ConfigError (another application's), OutcomeUnknown.
+    void promote_version(const std::string& version, const Text& application_name);
     /// Versions that have active rows, with counts: for the warning at launch. Rows without a version are not counted.
     std::vector<std::pair<std::string, std::int64_t>> active_versions(const Text& application_name);
 

@@ -1,4 +1,4 @@
-// Reads of workflow rows, and the writes that take a row out of the hands of a run: cancel and dead letter.
+// Reads of workflow rows, and the dead letter.
 #include <algorithm>
 #include <unordered_map>
 
@@ -84,44 +84,6 @@ Text SystemDatabase::inputs(const std::string& workflow_id) {
                                  join_payload(layout, "workflow_input", "i") + " WHERE w.workflow_uuid = $1",
                              {std::string_view(workflow_id)});
         return found.empty() ? Text() : found.at(0, 0).optional_text();
-    });
-}
-
-void SystemDatabase::cancel(std::span<const std::string> ids) {
-    if (ids.empty()) return;
-    core_->with_connection([&](sql::Connection& connection) {
-        const Layout layout = core_->layout(connection);
-        const bool postgres = core_->backend == sql::Backend::postgres;
-        const std::string now = postgres ? kNow : "$2";
-        std::string changes =
-            "status = 'CANCELLED', deduplication_id = NULL, queue_name = NULL, started_at_epoch_ms = NULL";
-        if (layout.creator_token) changes += ", owner_xid = NULL";
-        changes += ", updated_at = " + std::string(postgres ? "t.now" : now);
-        if (layout.completed_at) changes += ", completed_at = " + std::string(postgres ? "t.now" : now);
-        sql::Params params = ids_of(ids);
-        const auto cancelled = [&] {
-            if (!postgres) {
-                params.emplace_back(core_->clock.now_ms());
-                return connection.query("UPDATE @workflow_status SET " + changes + " WHERE " +
-                                            among(core_->backend, "workflow_uuid") +
-                                            " AND status NOT IN ('SUCCESS', 'ERROR') RETURNING workflow_uuid",
-                                        params, sql::Access::write);
-            }
-            return connection.query(
-                "WITH l AS MATERIALIZED (SELECT w.workflow_uuid AS id FROM @workflow_status w WHERE " +
-                    among(core_->backend, "w.workflow_uuid") +
-                    " AND w.status NOT IN ('SUCCESS', 'ERROR') ORDER BY w.workflow_uuid COLLATE \"C\" FOR NO "
-                    "KEY UPDATE), u AS "
-                    "(UPDATE @workflow_status w SET " +
-                    changes + " FROM l, (SELECT " + kNow +
-                    " AS now) t WHERE w.workflow_uuid = l.id RETURNING w.workflow_uuid) SELECT "
-                    "u.workflow_uuid FROM u",
-                params, sql::Access::write);
-        }();
-        std::vector<std::string> ended;
-        for (std::size_t row = 0; row < cancelled.size(); ++row)
-            ended.push_back(cancelled.at(row, 0).string());
-        core_->announce_ended(connection, ended);
     });
 }
 

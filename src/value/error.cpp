@@ -42,8 +42,8 @@ ConfigError::ConfigError(const std::string& message) : Error(message) {}
 ConfigError::~ConfigError() = default;
 
 DatabaseError::DatabaseError(DatabaseErrorKind kind, const std::string& message, std::string sqlstate,
-                             std::string constraint, bool outcome_unknown)
-    : Error(message),
+                             std::string constraint, bool outcome_unknown, std::string workflow_id)
+    : Error(message, 0, std::move(workflow_id)),
       kind_(kind),
       sqlstate_(std::move(sqlstate)),
       constraint_(std::move(constraint)),
@@ -211,7 +211,7 @@ BulkRefused::BulkRefused(std::vector<Refusal> refusals)
 BulkRefused::~BulkRefused() = default;
 
 OutcomeUnknown::OutcomeUnknown(const std::string& message, std::string workflow_id)
-    : Error(message, 0, std::move(workflow_id)) {}
+    : DatabaseError(DatabaseErrorKind::other, message, {}, {}, true, std::move(workflow_id)) {}
 OutcomeUnknown::~OutcomeUnknown() = default;
 
 DecodeError::DecodeError(std::string path, std::string expected, std::string found, std::string refusal,

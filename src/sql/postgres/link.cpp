@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -126,18 +127,18 @@ void Link::connect(const OpenOptions& options, std::string_view database) {
     reply_timeout_ = options.reply_timeout > 0ns ? options.reply_timeout : seam::Duration::max();
     plans_unpinned_ = false;
     try {
-        attempt(options, database, options.pinned_plans);
+        attempt(options, database, true);
     } catch (const DatabaseError& error) {
         // Poolers refuse start-up options (08P01), old servers settings that they do not know (42704).
         const bool refused_options =
             error.sqlstate() == "08P01" || error.sqlstate() == "42704" || error.sqlstate() == "0A000";
-        if (!options.pinned_plans || !refused_options) throw;
+        if ((!options.pinned_plans && options.idle_transaction_timeout <= 0ns) || !refused_options) throw;
         attempt(options, database, false);
-        plans_unpinned_ = true;
+        plans_unpinned_ = options.pinned_plans;
     }
 }
 
-void Link::attempt(const OpenOptions& options, std::string_view database, bool pin) {
+void Link::attempt(const OpenOptions& options, std::string_view database, bool with_settings) {
     close();
     auto parameters = parameters_of(options.url.conninfo);
     const seam::Duration timeout = connect_timeout_of(parameters);
@@ -149,9 +150,17 @@ void Link::attempt(const OpenOptions& options, std::string_view database, bool p
     parameters.try_emplace("tcp_user_timeout", "10000");
     parameters.try_emplace("application_name", options.application_name);
     parameters["client_encoding"] = "UTF8";
-    if (pin) {
+    const auto set = [&parameters](const std::string& settings) {
         std::string& own = parameters["options"];
-        own = own.empty() ? plan_options() : own + ' ' + plan_options();
+        own = own.empty() ? settings : own + ' ' + settings;
+    };
+    const bool has_own = parameters.contains("options");
+    if (with_settings && options.pinned_plans) set(plan_options());
+    if (with_settings && options.idle_transaction_timeout > 0ns && !has_own) {
+        set("-c idle_in_transaction_session_timeout=" +
+            std::to_string(std::min<std::int64_t>(
+                std::chrono::ceil<std::chrono::milliseconds>(options.idle_transaction_timeout).count(),
+                std::numeric_limits<std::int32_t>::max())));
     }
     std::vector<const char*> keys;
     std::vector<const char*> values;

@@ -65,7 +65,7 @@ class Link {
     bool interrupted() const noexcept { return interrupted_.load(); }
 
    private:
-    void attempt(const OpenOptions& options, std::string_view database, bool pin);
+    void attempt(const OpenOptions& options, std::string_view database, bool with_settings);
     void poll_connect(const OpenOptions& options, seam::Duration timeout);
     [[noreturn]] void refuse(const OpenOptions& options);
     void cancel_local() noexcept;

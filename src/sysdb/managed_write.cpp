@@ -1,0 +1,205 @@
+#include "sysdb/managed_write.hpp"
+
+#include <algorithm>
+
+#include "sysdb/blockers.hpp"
+
+namespace dbos::sysdb {
+namespace {
+
+// Pool connections keep the plans of their statements; one that was made while the tables were small would read them whole
+// when they have grown. So each execution is planned for its parameters: these calls are rare.
+constexpr sql::Statement kSettings{
+    "managed_settings",
+    "SELECT set_config('lock_timeout', $1::text, true), set_config('plan_cache_mode', 'force_custom_plan', "
+    "true), set_config('jit', 'off', true)",
+    sql::Access::read};
+constexpr sql::Statement kDatabaseTime{
+    "managed_now", "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", sql::Access::read};
+constexpr sql::Statement kVersion{"managed_version", "SELECT max(version) FROM @dbos_migrations",
+                                  sql::Access::read};
+
+/// How long a call that was blocked waits once more, so that it can be asked whom it waits for.
+constexpr seam::Duration kOnceMore = std::chrono::seconds(1);
+constexpr std::size_t kNamedIds = 5;
+
+std::string named(const ManagingCall& call) {
+    std::string text = call.name;
+    for (std::size_t n = 0; n < std::min(call.ids.size(), kNamedIds); ++n) {
+        text += (n == 0 ? " of \"" : "\", \"") + call.ids[n];
+    }
+    if (!call.ids.empty()) text += '"';
+    if (call.ids.size() > kNamedIds)
+        text += " and " + std::to_string(call.ids.size() - kNamedIds) + " others";
+    return text;
+}
+
+std::string seconds(seam::Duration duration) {
+    return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
+}
+
+std::vector<std::string> listed(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
+
+/// One managing call through its attempts.
+class Managing {
+   public:
+    Managing(SystemDatabase::Core& core, const ManagingCall& call,
+             const std::function<void(ManagedWrite&)>& body)
+        : core_(core), call_(call), body_(body) {}
+
+    void run() {
+        core_.with_connection([this](sql::Connection& connection, const Attempt& attempt) {
+            if (core_.backend == sql::Backend::sqlite) {
+                once(connection, attempt, {});
+                return true;
+            }
+            try {
+                once(connection, attempt, core_.options.blocked_after);
+            } catch (const DatabaseError& error) {
+                if (error.kind() != DatabaseErrorKind::busy) throw;
+                explain_block(connection, attempt);
+            }
+            return true;
+        });
+        const auto queues = listed(queues_);
+        core_.claims->forget(queues);
+        tell_after_commit(core_, {.queues = queues, .ended = ended_});
+    }
+
+   private:
+    /// In one transaction; again, from the start, if the layout has changed meanwhile (safety 31).
+    void once(sql::Connection& connection, const Attempt& attempt, seam::Duration lock_timeout) {
+        for (int round = 0;; ++round) {
+            const Layout layout = core_.layout(connection);
+            sql::Transaction transaction(connection);
+            if (lock_timeout > seam::Duration::zero()) {
+                const std::string limit =
+                    std::to_string(
+                        std::chrono::duration_cast<std::chrono::milliseconds>(lock_timeout).count()) +
+                    "ms";
+                connection.execute(kSettings, {std::string_view(limit)});
+            }
+            ManagedWrite write(core_, connection, layout, attempt);
+            body_(write);
+            // The tables are locked against a migration by now, so what is read here holds until the commit.
+            if (!layout.payload_tables && round < 2) {
+                const auto version = connection.execute(kVersion).at(0, 0).optional_integer();
+                if (version && *version != layout.version) {
+                    transaction.rollback();
+                    core_.forget_layout();
+                    continue;
+                }
+            }
+            queues_ = write.queues;
+            ended_ = write.ended;
+            const auto queues = listed(queues_);
+            notify_in_transaction(core_, connection, {.queues = queues, .ended = ended_});
+            commit(transaction, layout);
+            return;
+        }
+    }
+
+    void commit(sql::Transaction& transaction, const Layout& layout) {
+        try {
+            transaction.commit();
+        } catch (const DatabaseError& error) {
+            const bool repeatable = call_.repeat == Repeat::always ||
+                                    (call_.repeat == Repeat::where_fenced && layout.creator_token);
+            if (repeatable || !error.outcome_unknown()) throw;
+            throw OutcomeUnknown(named(call_) +
+                                     " was sent, but its acknowledgement was lost, and a repeat could undo "
+                                     "what happened since: look at the result, then call again if needed. "
+                                     "The error was: " +
+                                     error.what(),
+                                 call_.ids.size() == 1 ? call_.ids.front() : std::string());
+        }
+    }
+
+    void explain_block(sql::Connection& connection, const Attempt& attempt) {
+        Blockers blockers(core_, connection);
+        try {
+            once(connection, attempt, kOnceMore);
+        } catch (const DatabaseError& error) {
+            if (error.kind() != DatabaseErrorKind::busy) throw;
+            throw DatabaseError(DatabaseErrorKind::blocked,
+                                named(call_) + " has waited " +
+                                    seconds(core_.options.blocked_after + kOnceMore) +
+                                    " s for a lock; held by server process " + blockers.finish() +
+                                    " (pg_stat_activity.pid); does this thread, or another program, hold an "
+                                    "open transaction?",
+                                error.sqlstate());
+        }
+    }
+
+    SystemDatabase::Core& core_;
+    const ManagingCall& call_;
+    const std::function<void(ManagedWrite&)>& body_;
+    std::set<std::string> queues_;
+    std::vector<std::string> ended_;
+};
+
+}  // namespace
+
+void managed_write(SystemDatabase::Core& core, const ManagingCall& call,
+                   const std::function<void(ManagedWrite&)>& body) {
+    Managing(core, call, body).run();
+}
+
+std::vector<LockedRow> ManagedWrite::lock(std::span<const std::string> ids, Lock strength) {
+    std::string text = "SELECT w.workflow_uuid, w.status, w.name, w.queue_name, w.owner_xid, " +
+                       std::string(layout.ownership ? "w.application_name" : "NULL") +
+                       " FROM @workflow_status w WHERE " + among("w.workflow_uuid", 1);
+    if (postgres()) {
+        text += std::string(" ORDER BY w.workflow_uuid COLLATE \"C\" FOR ") +
+                (strength == Lock::remove ? "UPDATE" : "NO KEY UPDATE");
+    }
+    sql::TextArray array;
+    array.reserve(ids.size());
+    for (const std::string& id : ids) array.emplace_back(id);
+    const sql::Result found = write(text, {std::move(array)});
+    std::vector<LockedRow> rows;
+    rows.reserve(found.size());
+    for (std::size_t row = 0; row < found.size(); ++row) {
+        rows.push_back({found.at(row, 0).string(), found.at(row, 1).string(), found.at(row, 2).string(),
+                        found.at(row, 3).optional_text(), found.at(row, 4).optional_text(),
+                        found.at(row, 5).optional_text()});
+    }
+    return rows;
+}
+
+Millis ManagedWrite::now_ms() {
+    if (!now_) now_ = postgres() ? connection.execute(kDatabaseTime).at(0, 0).integer() : core.durable_now();
+    return *now_;
+}
+
+std::string ManagedWrite::among(const std::string& column, std::size_t n) const {
+    const std::string parameter = '$' + std::to_string(n);
+    return column + (postgres() ? " = ANY(" + parameter + "::text[])"
+                                : " IN (SELECT value FROM json_each(" + parameter + "))");
+}
+
+sql::TextArray ids_of(std::span<const LockedRow> rows) {
+    sql::TextArray array;
+    array.reserve(rows.size());
+    for (const LockedRow& row : rows) array.emplace_back(row.id);
+    return array;
+}
+
+void check_name(const LockedRow& row, const Text& expected) {
+    if (!expected || row.name == *expected) return;
+    throw ConflictingWorkflow(row.id,
+                              "its name is \"" + row.name + "\", the contract says \"" + *expected + '"');
+}
+
+void check_all_exist(std::span<const std::string> ids, std::span<const LockedRow> rows) {
+    std::set<std::string_view> found;
+    for (const LockedRow& row : rows) found.insert(row.id);
+    std::string missing;
+    for (const std::string& id : ids) {
+        if (!found.insert(id).second) continue;
+        missing += (missing.empty() ? "" : ", ") + id;
+    }
+    if (!missing.empty()) throw NonexistentWorkflow(missing);
+}
+
+}  // namespace dbos::sysdb
