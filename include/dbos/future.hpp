@@ -33,10 +33,15 @@ namespace detail {
 template <class Signature>
 class OnceFunction;
 
+/// One type for what all of them hold: an instantiation of unique_ptr for each signature costs every translation unit more than
+/// the rest of it.
+struct OnceModel {
+    virtual ~OnceModel() = default;
+};
+
 template <class R, class... A>
 class OnceFunction<R(A...)> {
-    struct Base {
-        virtual ~Base() = default;
+    struct Base : OnceModel {
         virtual R call(A...) = 0;
     };
     template <class F>
@@ -51,16 +56,15 @@ class OnceFunction<R(A...)> {
     template <class F>
         requires(!std::is_same_v<std::decay_t<F>, OnceFunction> &&
                  std::is_invocable_r_v<R, std::decay_t<F>&, A...>)
-    OnceFunction(F&& f)
-        : model_(std::make_unique<Model<std::decay_t<F>>>(std::decay_t<F>(std::forward<F>(f)))) {}
+    OnceFunction(F&& f) : model_(new Model<std::decay_t<F>>(std::decay_t<F>(std::forward<F>(f)))) {}
     explicit operator bool() const noexcept { return model_ != nullptr; }
     R operator()(A... args) {
-        const std::unique_ptr<Base> model = std::move(model_);
-        return model->call(std::forward<A>(args)...);
+        const std::unique_ptr<OnceModel> model = std::move(model_);
+        return static_cast<Base&>(*model).call(std::forward<A>(args)...);
     }
 
    private:
-    std::unique_ptr<Base> model_;
+    std::unique_ptr<OnceModel> model_;
 };
 
 /// Where continuations run: the callback thread of a client or application.

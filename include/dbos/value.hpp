@@ -18,7 +18,6 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "dbos/error.hpp"
@@ -217,7 +216,8 @@ struct DBOS_EXPORT Failure {
     /// Short type name: `ValueError`, `CardDeclined`, `runtime_error`.
     std::string type_name = {};
     std::string message = {};
-    std::variant<std::monostate, std::int64_t, std::string> code = {};
+    /// An integer or a text; null = none.
+    Value code = {};
     /// Null = none.
     Value data = {};
     /// What native formats know beyond: an object with some of `class`, `args`, `props`, `state`, `errors`,

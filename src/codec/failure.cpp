@@ -12,8 +12,7 @@ namespace dbos {
 
 namespace detail {
 void set_code(Failure& failure, const Value& value) {
-    if (value.kind() == Kind::integer) failure.code = value.as_int();
-    if (value.kind() == Kind::string) failure.code = value.as_string();
+    if (value.kind() == Kind::integer || value.kind() == Kind::string) failure.code = value;
 }
 }  // namespace detail
 

@@ -239,11 +239,9 @@ std::string PortableJson::encode_error(const Failure& failure) const {
     writer.string(failure.type_name, path);
     writer.member("message", false);
     writer.string(failure.message, path);
-    if (failure.code.index() != 0) {
+    if (!failure.code.is_null()) {
         writer.member("code", false);
-        const auto* number = std::get_if<std::int64_t>(&failure.code);
-        writer.value(number != nullptr ? Value(*number) : Value(*std::get_if<std::string>(&failure.code)),
-                     path);
+        writer.value(failure.code, path);
     }
     if (!failure.data.is_null()) {
         writer.member("data", false);
@@ -273,8 +271,7 @@ std::optional<Failure> portable_failure(const Value& record) {
     failure.type_name = text_of("name", "Error");
     failure.message = text_of("message", "");
     if (const Value* code = record.find("code")) {
-        if (code->kind() == Kind::integer) failure.code = code->as_int();
-        if (code->kind() == Kind::string) failure.code = code->as_string();
+        if (code->kind() == Kind::integer || code->kind() == Kind::string) failure.code = *code;
     }
     if (const Value* data = record.find("data")) failure.data = *data;
     return failure;

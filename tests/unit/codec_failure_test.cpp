@@ -76,7 +76,7 @@ TEST(Failure, ListedTypesComeBackWithTheirFields) {
     const Failure failure = describe(shop::OutOfStock("none left", "a-1", 410));
     EXPECT_EQ(failure.type_name, "OutOfStock");
     EXPECT_EQ(failure.message, "none left");
-    EXPECT_EQ(std::get<std::int64_t>(failure.code), 410);
+    EXPECT_EQ(failure.code.as_int(), 410);
     EXPECT_EQ(failure.data, (Value(Object{{"sku", "a-1"}, {"code", 410}})));
     try {
         dbos::raise_workflow(failure, kKnown, "wf");
@@ -199,7 +199,7 @@ TEST(Failure, OwnErrorsComeBackInSteps) {
 TEST(Failure, OwnErrorsHavePythonNamesAndCodes) {
     const Failure failure = describe(dbos::QueueDeduplicated("wf", "q", "d"));
     EXPECT_EQ(failure.type_name, "DBOSQueueDeduplicatedError");
-    EXPECT_EQ(std::get<std::int64_t>(failure.code), 12);
+    EXPECT_EQ(failure.code.as_int(), 12);
     EXPECT_EQ(failure.data,
               (Value(Object{{"workflowID", "wf"}, {"queueName", "q"}, {"deduplicationID", "d"}})));
     // As the error of a workflow it is about that workflow's doings, not about the call that reads it.

@@ -41,8 +41,7 @@ std::string stored(const Value& vector) {
 
 Value failure_value(const dbos::Failure& failure) {
     Object members{{"name", failure.type_name}, {"message", failure.message}};
-    if (const auto* number = std::get_if<std::int64_t>(&failure.code)) members.emplace_back("code", *number);
-    if (const auto* text = std::get_if<std::string>(&failure.code)) members.emplace_back("code", *text);
+    if (!failure.code.is_null()) members.emplace_back("code", failure.code);
     if (!failure.data.is_null()) members.emplace_back("data", failure.data);
     return Value::annotated("error", std::move(members));
 }
