@@ -36,8 +36,9 @@ std::string own_text(const std::system_error& error) {
 [[noreturn]] void raise_system_error(const Failure& failure) {
     const Value* category = failure.data.find("category");
     const bool system = category != nullptr && *category == Value("system");
-    const std::error_code error(failure.code.kind() == Kind::integer ? static_cast<int>(failure.code.as_int()) : 0,
-                                system ? std::system_category() : std::generic_category());
+    const std::error_code error(
+        failure.code.kind() == Kind::integer ? static_cast<int>(failure.code.as_int()) : 0,
+        system ? std::system_category() : std::generic_category());
     const Value* text = failure.data.find("text");
     const bool has_text = text != nullptr && text->kind() == Kind::string && !text->as_string().empty();
     if (has_text) throw std::system_error(error, text->as_string());
