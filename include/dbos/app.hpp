@@ -25,6 +25,7 @@
 
 #include "dbos/client.hpp"
 #include "dbos/context.hpp"
+#include "dbos/detail/owned.hpp"
 #include "dbos/export.hpp"
 #include "dbos/options.hpp"
 #include "dbos/workflow.hpp"
@@ -205,7 +206,7 @@ class DBOS_EXPORT App {
     template <class R, class... A, class... E, class... U>
     static WorkflowHandle<R> refused(const Workflow<R(A...), E...>&, U&&...);  // never defined
 
-    std::unique_ptr<Impl> impl_;
+    detail::Owned<Impl> impl_;
 };
 
 }  // namespace dbos

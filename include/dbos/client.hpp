@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "dbos/codec.hpp"
+#include "dbos/detail/owned.hpp"
 #include "dbos/export.hpp"
 #include "dbos/failure.hpp"
 #include "dbos/future.hpp"
@@ -194,10 +195,11 @@ class DBOS_EXPORT Client {
     }
     template <class R = Value>
     Future<std::vector<WorkflowHandle<R>>> enqueue_bulk_async(std::vector<EnqueueRequest> requests) {
-        return bulk_async(std::move(requests))
-            .then([](const std::vector<std::shared_ptr<detail::HandleState>>& states) {
-                return handles<R>(states);
-            });
+        auto state = std::make_shared<detail::FutureState<std::vector<WorkflowHandle<R>>>>(callbacks());
+        bulk_async(std::move(requests), [state](detail::OnceFunction<States()> take, bool failed) {
+            state->complete([take = std::move(take)]() mutable { return handles<R>(take()); }, failed);
+        });
+        return detail::FutureAccess::make(std::move(state));
     }
 
     /// enqueue in the caller's own transaction: the workflow exists if and when it commits. A refusal (QueueDeduplicated,
@@ -321,9 +323,13 @@ class DBOS_EXPORT Client {
     template <class T = Value>
     Future<T> read_stream_offset_async(const std::string& workflow_id, const std::string& key,
                                        std::int64_t offset, const ReadStreamOffsetOptions& options = {}) {
-        return stream_value_async(workflow_id, key, offset, options).then([](const Value& value) {
-            return from_value<T>(value);
-        });
+        auto state = std::make_shared<detail::FutureState<T>>(callbacks());
+        stream_value_async(
+            workflow_id, key, offset, options, state,
+            [state](detail::OnceFunction<Value()> take, bool failed) {
+                state->complete([take = std::move(take)]() mutable { return from_value<T>(take()); }, failed);
+            });
+        return detail::FutureAccess::make(std::move(state));
     }
 
     // Schedules. Errors: ConfigError (another application owns the name), UsageError (a bad cron expression or zone).
@@ -609,13 +615,13 @@ class DBOS_EXPORT Client {
     /// application_name), newest first. Throws QueryTimeout.
     std::vector<VersionInfo> list_application_versions();
     Future<std::vector<VersionInfo>> list_application_versions_async();
-    std::vector<VersionInfo> list_versions() { return list_application_versions(); }
-    Future<std::vector<VersionInfo>> list_versions_async() { return list_application_versions_async(); }
+    std::vector<VersionInfo> list_versions();
+    Future<std::vector<VersionInfo>> list_versions_async();
     /// The newest of them. Throws InitializationError if there is none.
     VersionInfo get_latest_application_version();
     Future<VersionInfo> get_latest_application_version_async();
-    VersionInfo get_latest_version() { return get_latest_application_version(); }
-    Future<VersionInfo> get_latest_version_async() { return get_latest_application_version_async(); }
+    VersionInfo get_latest_version();
+    Future<VersionInfo> get_latest_version_async();
     /// Makes a registered version the latest: it takes the workflows that have no version. `application_name` = whose version
     /// is meant; default: the client's. A version without an owner is then owned by it.
     /// Throws NotFound for an unknown version (the SDKs are silent); ConfigError if another application owns it.
@@ -623,12 +629,8 @@ class DBOS_EXPORT Client {
                                         const std::string& application_name = {});
     Future<void> set_latest_application_version_async(std::string version_name,
                                                       std::string application_name = {});
-    void set_latest_version(const std::string& version_name, const std::string& application_name = {}) {
-        set_latest_application_version(version_name, application_name);
-    }
-    Future<void> set_latest_version_async(std::string version_name, std::string application_name = {}) {
-        return set_latest_application_version_async(std::move(version_name), std::move(application_name));
-    }
+    void set_latest_version(const std::string& version_name, const std::string& application_name = {});
+    Future<void> set_latest_version_async(std::string version_name, std::string application_name = {});
 
     /// Gives all rows of one application another name: queues, schedules, versions and active workflows in one transaction,
     /// then ended workflows and steps in batches. `old_name` std::nullopt: only rows without an owner, with
@@ -650,7 +652,7 @@ class DBOS_EXPORT Client {
     friend struct detail::ClientAccess;
     friend class detail::DebouncerBase;
     struct Impl;
-    explicit Client(std::unique_ptr<Impl> impl);
+    explicit Client(Impl* impl);  // takes it over
 
     std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options,
                                                Arguments&& arguments);
@@ -658,8 +660,9 @@ class DBOS_EXPORT Client {
                      detail::HandleDone done);
     std::vector<client::PreparedStart> prepared(std::vector<EnqueueRequest>&& requests);
     std::vector<std::shared_ptr<detail::HandleState>> bulk(std::vector<EnqueueRequest>&& requests);
-    Future<std::vector<std::shared_ptr<detail::HandleState>>> bulk_async(
-        std::vector<EnqueueRequest>&& requests);
+    using States = std::vector<std::shared_ptr<detail::HandleState>>;
+    void bulk_async(std::vector<EnqueueRequest>&& requests,
+                    detail::OnceFunction<void(detail::OnceFunction<States()> take, bool failed)> done);
     template <class R>
     static std::vector<WorkflowHandle<R>> handles(
         const std::vector<std::shared_ptr<detail::HandleState>>& states) {
@@ -686,8 +689,10 @@ class DBOS_EXPORT Client {
                                                  const ReadStreamOptions& options);
     Value stream_value(const std::string& workflow_id, const std::string& key, std::int64_t offset,
                        const ReadStreamOffsetOptions& options);
-    Future<Value> stream_value_async(const std::string& workflow_id, const std::string& key,
-                                     std::int64_t offset, const ReadStreamOffsetOptions& options);
+    void stream_value_async(const std::string& workflow_id, const std::string& key, std::int64_t offset,
+                            const ReadStreamOffsetOptions& options,
+                            const std::shared_ptr<detail::FutureCore>& future,
+                            detail::OnceFunction<void(detail::OnceFunction<Value()> take, bool failed)> done);
     std::size_t wait_first_of(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options);
     void wait_for_all(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options);
     void wait_many_async(
@@ -732,7 +737,7 @@ class DBOS_EXPORT Client {
     template <class Result>
     static Result refused();  // never defined: the static_assert before it has spoken
 
-    std::unique_ptr<Impl> impl_;
+    detail::Owned<Impl> impl_;
 };
 
 /// The name of the Python SDK.

@@ -18,6 +18,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "dbos/detail/owned.hpp"
 #include "dbos/error.hpp"
 #include "dbos/export.hpp"
 #include "dbos/value.hpp"
@@ -110,7 +111,7 @@ class DBOS_EXPORT FutureCore {
    private:
     struct Impl;
     std::shared_ptr<CallbackQueue> queue_;
-    std::unique_ptr<Impl> impl_;
+    Owned<Impl> impl_;
 };
 
 /// The state holds a recipe rather than a value: decoding happens on the thread that takes the result, never

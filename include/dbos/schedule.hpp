@@ -104,8 +104,9 @@ struct WorkflowSchedule {
     std::optional<std::string> application_name = {};
 };
 
-/// At most `limit` starts in `period`.
+/// At most `limit` starts in `period`; none if both are 0.
 struct RateLimit {
+    bool none() const noexcept { return limit == 0 && period.count() == 0; }
     std::int64_t limit = 0;
     Duration period = Duration(0);
     friend bool operator==(const RateLimit&, const RateLimit&) = default;
@@ -119,11 +120,11 @@ struct QueueDefinition {
     /// Of one process, and of all.
     std::optional<std::int64_t> worker_concurrency = {};
     std::optional<std::int64_t> concurrency = {};
-    std::optional<RateLimit> limiter = {};
+    RateLimit limiter = {};
     /// The same of each partition key.
     std::optional<std::int64_t> partition_worker_concurrency = {};
     std::optional<std::int64_t> partition_concurrency = {};
-    std::optional<RateLimit> partition_limiter = {};
+    RateLimit partition_limiter = {};
     Duration polling_interval = std::chrono::seconds(1);
     /// Default of a registration: that of the client.
     std::string application_name = {};

@@ -49,16 +49,14 @@ std::shared_ptr<client::Core> make_core(ClientOptions&& options) {
 
 }  // namespace
 
-Client::Client(ClientOptions options) : impl_(std::make_unique<Impl>()) {
-    impl_->core = make_core(std::move(options));
-}
+Client::Client(ClientOptions options) : impl_(new Impl) { impl_->core = make_core(std::move(options)); }
 
-Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Client::Client(Impl* impl) : impl_(impl) {}
 
 Client::~Client() {
     // In a forked child the threads are not there, and locks may be held by them for ever: forget everything.
     if (impl_->core->forked()) {
-        static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
+        impl_.release();
         return;
     }
     destroy();
@@ -107,12 +105,18 @@ std::vector<std::shared_ptr<detail::HandleState>> Client::bulk(std::vector<Enque
     return impl_->core->enqueue_bulk(prepared(std::move(requests)));
 }
 
-Future<std::vector<std::shared_ptr<detail::HandleState>>> Client::bulk_async(
-    std::vector<EnqueueRequest>&& requests) {
+void Client::bulk_async(std::vector<EnqueueRequest>&& requests,
+                        detail::OnceFunction<void(detail::OnceFunction<States()> take, bool failed)> done) {
     impl_->core->check_thread("enqueue_bulk_async", true, false);
+    impl_->core->check_process("enqueue_bulk_async");
     auto starts = std::make_shared<std::vector<client::PreparedStart>>(prepared(std::move(requests)));
-    return impl_->core->in_background<std::vector<std::shared_ptr<detail::HandleState>>>(
-        [core = impl_->core, starts] { return core->enqueue_bulk(*starts); });
+    impl_->core->post([core = impl_->core, starts, done = std::move(done)]() mutable {
+        try {
+            done([states = core->enqueue_bulk(*starts)]() mutable { return std::move(states); }, false);
+        } catch (...) {
+            done([error = std::current_exception()]() -> States { std::rethrow_exception(error); }, true);
+        }
+    });
 }
 
 std::vector<client::PreparedStart> Client::prepared(std::vector<EnqueueRequest>&& requests) {
@@ -305,18 +309,28 @@ Value Client::stream_value(const std::string& workflow_id, const std::string& ke
     return value_or_timeout(source->next(), workflow_id, key, options);
 }
 
-Future<Value> Client::stream_value_async(const std::string& workflow_id, const std::string& key,
-                                         std::int64_t offset, const ReadStreamOffsetOptions& options) {
-    auto state = std::make_shared<detail::FutureState<Value>>(callbacks());
+void Client::stream_value_async(
+    const std::string& workflow_id, const std::string& key, std::int64_t offset,
+    const ReadStreamOffsetOptions& options, const std::shared_ptr<detail::FutureCore>& future,
+    detail::OnceFunction<void(detail::OnceFunction<Value()> take, bool failed)> done) {
     stream(workflow_id, key, at_offset(offset, options))
-        ->next_async(state, [=](detail::OnceFunction<std::optional<Value>()> take, bool failed) {
-            state->complete(
-                [=, take = std::move(take)]() mutable {
-                    return value_or_timeout(take(), workflow_id, key, options);
-                },
-                failed);
+        ->next_async(future, [=, done = std::move(done)](detail::OnceFunction<std::optional<Value>()> take,
+                                                         bool failed) mutable {
+            done([=, take = std::move(
+                         take)]() mutable { return value_or_timeout(take(), workflow_id, key, options); },
+                 failed);
         });
-    return detail::FutureAccess::make(std::move(state));
+}
+
+std::vector<VersionInfo> Client::list_versions() { return list_application_versions(); }
+Future<std::vector<VersionInfo>> Client::list_versions_async() { return list_application_versions_async(); }
+VersionInfo Client::get_latest_version() { return get_latest_application_version(); }
+Future<VersionInfo> Client::get_latest_version_async() { return get_latest_application_version_async(); }
+void Client::set_latest_version(const std::string& version_name, const std::string& application_name) {
+    set_latest_application_version(version_name, application_name);
+}
+Future<void> Client::set_latest_version_async(std::string version_name, std::string application_name) {
+    return set_latest_application_version_async(std::move(version_name), std::move(application_name));
 }
 
 std::size_t Client::wait_first_of(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options) {
@@ -371,7 +385,7 @@ struct detail::ClientAccess {
         auto impl = std::make_unique<Client::Impl>();
         impl->core = std::move(core);
         impl->borrowed = true;
-        return std::unique_ptr<Client>(new Client(std::move(impl)));
+        return std::unique_ptr<Client>(new Client(impl.release()));
     }
 };
 

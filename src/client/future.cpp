@@ -17,8 +17,7 @@ struct FutureCore::Impl {
     OnceFunction<void()> abandoned;
 };
 
-FutureCore::FutureCore(std::shared_ptr<CallbackQueue> queue)
-    : queue_(std::move(queue)), impl_(std::make_unique<Impl>()) {}
+FutureCore::FutureCore(std::shared_ptr<CallbackQueue> queue) : queue_(std::move(queue)), impl_(new Impl) {}
 FutureCore::~FutureCore() = default;
 
 bool FutureCore::ready() const noexcept {

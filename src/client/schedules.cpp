@@ -100,19 +100,19 @@ void check_queue(const QueueDefinition& queue) {
     within("partition_worker_concurrency", queue.partition_worker_concurrency, "concurrency",
            queue.concurrency);
     within("partition_concurrency", queue.partition_concurrency, "concurrency", queue.concurrency);
-    const auto rate = [&](const char* what, const std::optional<RateLimit>& limit) {
-        if (!limit) return;
-        positive(what, limit->limit);
-        if (!(limit->period.count() > 0))
-            usage(where + what, "a positive period", std::to_string(limit->period.count()) + " s");
+    const auto rate = [&](const char* what, const RateLimit& limit) {
+        if (limit.none()) return;
+        positive(what, limit.limit);
+        if (!(limit.period.count() > 0))
+            usage(where + what, "a positive period", std::to_string(limit.period.count()) + " s");
     };
     rate("limiter", queue.limiter);
     rate("partition_limiter", queue.partition_limiter);
 }
 
-std::optional<RateLimit> rate(const std::optional<std::int32_t>& limit, const std::optional<double>& period) {
-    if (!limit || !period) return std::nullopt;
-    return RateLimit{*limit, Duration(*period)};
+RateLimit rate(const std::optional<std::int32_t>& limit, const std::optional<double>& period) {
+    if (!limit || !period) return {};
+    return {*limit, Duration(*period)};
 }
 
 QueueDefinition shown(const sysdb::QueueRow& row) {
@@ -348,16 +348,16 @@ QueueDefinition Core::register_queue(const QueueDefinition& queue, bool update) 
     row.worker_concurrency = small(queue.worker_concurrency);
     row.partition_concurrency = small(queue.partition_concurrency);
     row.partition_worker_concurrency = small(queue.partition_worker_concurrency);
-    if (queue.limiter) {
-        row.rate_limit_max = small(queue.limiter->limit);
-        row.rate_limit_period_sec = queue.limiter->period.count();
+    if (!queue.limiter.none()) {
+        row.rate_limit_max = small(queue.limiter.limit);
+        row.rate_limit_period_sec = queue.limiter.period.count();
     }
-    if (queue.partition_limiter) {
-        row.partition_rate_limit_max = small(queue.partition_limiter->limit);
-        row.partition_rate_limit_period_sec = queue.partition_limiter->period.count();
+    if (!queue.partition_limiter.none()) {
+        row.partition_rate_limit_max = small(queue.partition_limiter.limit);
+        row.partition_rate_limit_period_sec = queue.partition_limiter.period.count();
     }
     row.partition_queue =
-        queue.partition_concurrency || queue.partition_worker_concurrency || queue.partition_limiter;
+        queue.partition_concurrency || queue.partition_worker_concurrency || !queue.partition_limiter.none();
     row.priority_enabled = true;
     row.polling_interval_sec = queue.polling_interval.count();
     row.application_name =

@@ -23,11 +23,11 @@ struct App::Impl {
     }
 };
 
-App::App(AppOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+App::App(AppOptions options) : impl_(new Impl(std::move(options))) {}
 
 App::~App() {
     // In a forked child the threads are not there and the connections are the parent's: forget everything.
-    if (impl_->forked()) static_cast<void>(impl_.release());  // NOLINT(bugprone-unused-return-value)
+    if (impl_->forked()) impl_.release();
 }
 
 void App::add(detail::Implementation implementation) {

@@ -279,7 +279,7 @@ TEST_P(ClientSchedules, queues_are_defined_changed_and_deleted) {
     const auto changed = client().register_queue_async({.name = "q", .worker_concurrency = 3}).get();
     EXPECT_EQ(changed.worker_concurrency, 3);
     EXPECT_EQ(changed.concurrency, std::nullopt);
-    EXPECT_EQ(changed.limiter, std::nullopt);
+    EXPECT_TRUE(changed.limiter.none());
     EXPECT_FALSE(changed.partition_queue);
     client().enqueue({.workflow_name = "f", .queue_name = "q"});
     client().delete_queue("q");
