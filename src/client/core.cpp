@@ -14,16 +14,6 @@ namespace {
 
 constexpr std::size_t kWorkerThreads = 2;
 
-sysdb::Text text_or_null(std::string&& text) {
-    if (text.empty()) return std::nullopt;
-    return std::move(text);
-}
-
-sysdb::Text text_or_null(std::string_view text) {
-    if (text.empty()) return std::nullopt;
-    return std::string(text);
-}
-
 /// What a call says and what the contract says; both must agree.
 std::string either(const char* option, std::string&& given, std::string_view contract) {
     if (given.empty()) return std::string(contract);
@@ -44,12 +34,9 @@ std::string or_empty(const sysdb::Text& text) { return text.value_or(""); }
 
 std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }
 
-WaitOptions wait_options(const GetResultOptions& options, bool seen) {
+WaitOptions result_wait(const GetResultOptions& options, bool seen) {
     core::check_get_result(options);
-    WaitOptions wait;
-    wait.polling_interval = core::to_nanos(options.polling_interval);
-    if (options.timeout && !std::isinf(options.timeout->count()))
-        wait.timeout = core::to_nanos(*options.timeout);
+    WaitOptions wait = wait_options(options.polling_interval, options.timeout);
     wait.fail_if_missing = options.fail_if_missing;
     wait.seen = seen;
     return wait;
@@ -172,7 +159,7 @@ PreparedStart Core::prepare(const detail::CallTarget& target, EnqueueOptions&& o
     row.serialization = std::string(format.name());
     row.application_version = text_or_null(std::move(options.app_version));
     row.application_name = options.application_name.empty()
-                               ? text_or_null(std::string_view(options_.application_name))
+                               ? text_or_null(options_.application_name)
                                : text_or_null(std::move(options.application_name));
     row.authenticated_user = text_or_null(std::move(options.authenticated_user));
     row.assumed_role = text_or_null(std::move(options.assumed_role));
@@ -349,7 +336,7 @@ WorkflowStatus Core::status(const std::string& workflow_id) {
 
 Value Core::result(const std::string& workflow_id, bool seen, const GetResultOptions& options,
                    std::span<const ErrorType> errors) {
-    const WaitOptions wait = wait_options(options, seen);
+    const WaitOptions wait = result_wait(options, seen);
     const sysdb::ResultRow row = guarded(*this, [&] {
         const BlockingWait waiting;
         return hub_.wait(workflow_id, wait);
@@ -360,7 +347,7 @@ Value Core::result(const std::string& workflow_id, bool seen, const GetResultOpt
 void Core::result_async(const std::string& workflow_id, bool seen, const GetResultOptions& options,
                         std::span<const ErrorType> errors, const std::shared_ptr<detail::FutureCore>& future,
                         detail::HandleState::AwaitDone done) {
-    const WaitOptions wait = wait_options(options, seen);
+    const WaitOptions wait = result_wait(options, seen);
     const auto self = shared_from_this();
     const auto id = hub_.add(
         workflow_id, wait,

@@ -2,6 +2,7 @@
 // asynchronous calls. Handles and Futures hold it; after close() it holds no thread and no connection.
 #pragma once
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "client/decode.hpp"
 #include "client/hub.hpp"
 #include "client/workers.hpp"
+#include "core/durations.hpp"
 #include "core/options.hpp"
 #include "dbos/client.hpp"
 #include "dbos/error.hpp"
@@ -254,6 +256,20 @@ class Core : public std::enable_shared_from_this<Core> {
     seam::Mutex layouts_mutex_;
     std::map<std::string, sysdb::Layout> layouts_;  // of databases that callers' connections lead to
 };
+
+/// An optional name or key of a call: empty = not given.
+inline sysdb::Text text_or_null(std::string text) {
+    if (text.empty()) return std::nullopt;
+    return text;
+}
+
+/// How long and how often to wait; an infinite timeout is none.
+inline WaitOptions wait_options(Duration polling_interval, const std::optional<Duration>& timeout) {
+    WaitOptions wait;
+    wait.polling_interval = core::to_nanos(polling_interval);
+    if (timeout && !std::isinf(timeout->count())) wait.timeout = core::to_nanos(*timeout);
+    return wait;
+}
 
 /// Runs a call; a database that was closed meanwhile is the client's close.
 template <class F>

@@ -9,7 +9,6 @@
 namespace dbos::client {
 namespace {
 
-constexpr const char* kInternalQueue = "_dbos_internal_queue";
 /// How long to wait for a workflow that has left its delay to let go of the key, before looking again.
 constexpr auto kPause = std::chrono::milliseconds(100);
 
@@ -53,7 +52,7 @@ sysdb::DebounceCall Core::prepare_debounce(const detail::CallTarget& target, con
     EnqueueOptions workflow = options.workflow_options;
     check(workflow, options, key, period);
     if (!options.queue.empty()) workflow.queue_name = options.queue;
-    if (workflow.queue_name.empty()) workflow.queue_name = kInternalQueue;
+    if (workflow.queue_name.empty()) workflow.queue_name = sysdb::kInternalQueue;
     if (!options.application_name.empty()) workflow.application_name = options.application_name;
     sysdb::DebounceCall call;
     call.row = prepare(target, std::move(workflow), std::move(arguments), core::StartKind::enqueue).row;

@@ -24,38 +24,6 @@ std::unique_ptr<sql::Connection> open_connection(sysdb::SystemDatabase::Core& co
     return core.options.decorate ? core.options.decorate(std::move(connection)) : std::move(connection);
 }
 
-/// How a change is announced on the shared channels of all SDKs; nothing for results.
-std::string payload_of(bool event, bool stream, const std::string& workflow_id, const std::string& key) {
-    if (!event && !stream) return {};
-    return std::string(event ? "dbos_workflow_events_channel" : "dbos_streams_channel") + '\n' + workflow_id +
-           "::" + key;
-}
-
-/// Blocks the calling thread on a slot of its own until `add`'s wait is told.
-template <class T, class Add>
-T block(Add add) {
-    struct Slot {
-        seam::Mutex mutex;
-        seam::CondVar changed;
-        bool ready = false;
-        T value{};
-        std::exception_ptr error;
-    };
-    // Shared: the notifier still holds it when this thread has gone on.
-    const auto slot = std::make_shared<Slot>();
-    add([slot](T value, std::exception_ptr error) {
-        const std::lock_guard<seam::Mutex> lock(slot->mutex);
-        slot->value = std::move(value);
-        slot->error = std::move(error);
-        slot->ready = true;
-        slot->changed.notify_one();
-    });
-    std::unique_lock<seam::Mutex> lock(slot->mutex);
-    slot->changed.wait(lock, [&] { return slot->ready; });
-    if (slot->error) std::rethrow_exception(slot->error);
-    return std::move(slot->value);
-}
-
 }  // namespace
 
 WaiterHub::WaiterHub(sysdb::SystemDatabase& database, HubOptions options)
@@ -67,17 +35,17 @@ WaiterHub::~WaiterHub() {
 }
 
 WaiterHub::WaitId WaiterHub::add(std::string workflow_id, const WaitOptions& options, Done done) {
-    Wait wait;
-    wait.workflow_id = std::move(workflow_id);
-    wait.done = [done = std::move(done)](Answer answer, std::exception_ptr error) mutable {
-        done(std::move(answer.row), std::move(error));
-    };
-    return add_wait(std::move(wait), options);
+    return add_row_wait(Kind::result, std::move(workflow_id), options, std::move(done));
 }
 
 WaiterHub::WaitId WaiterHub::add_end(std::string workflow_id, const WaitOptions& options, Done done) {
+    return add_row_wait(Kind::end, std::move(workflow_id), options, std::move(done));
+}
+
+WaiterHub::WaitId WaiterHub::add_row_wait(Kind kind, std::string workflow_id, const WaitOptions& options,
+                                          Done done) {
     Wait wait;
-    wait.kind = Kind::end;
+    wait.kind = kind;
     wait.workflow_id = std::move(workflow_id);
     wait.done = [done = std::move(done)](Answer answer, std::exception_ptr error) mutable {
         done(std::move(answer.row), std::move(error));
@@ -127,10 +95,7 @@ WaiterHub::WaitId WaiterHub::add_wait(Wait wait, const WaitOptions& options) {
         auto& group = by_id_[wait.workflow_id];
         if (group.empty()) by_hash_.emplace(sysdb::wake_hash(wait.workflow_id), wait.workflow_id);
         group.insert(id);
-        if (const std::string payload =
-                payload_of(wait.kind == Kind::event, wait.kind == Kind::stream, wait.workflow_id, wait.key);
-            !payload.empty())
-            by_payload_[payload].insert(id);
+        if (const std::string payload = wait.payload(); !payload.empty()) by_payload_[payload].insert(id);
         wait.interval = std::max<seam::Duration>(options.polling_interval, milliseconds(1));
         if (options.timeout) wait.deadline = now + *options.timeout;
         // Registered first, looked at afterwards: an end that is delivered meanwhile finds the wait.
@@ -162,16 +127,16 @@ void WaiterHub::withdraw(WaitId id) noexcept {
 }
 
 sysdb::ResultRow WaiterHub::wait(const std::string& workflow_id, const WaitOptions& options) {
-    return block<sysdb::ResultRow>([&](Done done) { add(workflow_id, options, std::move(done)); });
+    return block_until_told<sysdb::ResultRow>([&](Done done) { add(workflow_id, options, std::move(done)); });
 }
 
 std::optional<sysdb::EventRow> WaiterHub::wait_event(const sysdb::EventKey& key, const WaitOptions& options) {
-    return block<std::optional<sysdb::EventRow>>(
+    return block_until_told<std::optional<sysdb::EventRow>>(
         [&](EventDone done) { add_event(key, options, std::move(done)); });
 }
 
 bool WaiterHub::wait_stream(const sysdb::StreamPosition& position, const WaitOptions& options) {
-    return block<bool>([&](StreamDone done) { add_stream(position, options, std::move(done)); });
+    return block_until_told<bool>([&](StreamDone done) { add_stream(position, options, std::move(done)); });
 }
 
 void WaiterHub::notify_ended(const std::string& workflow_id) noexcept {
@@ -255,6 +220,12 @@ void WaiterHub::join() noexcept {
 
 // ---------------------------------------------------------------------------------------------------- book-keeping
 
+std::string WaiterHub::Wait::payload() const {
+    if (kind != Kind::event && kind != Kind::stream) return {};
+    const char* const channel = kind == Kind::event ? "dbos_workflow_events_channel" : "dbos_streams_channel";
+    return std::string(channel) + '\n' + workflow_id + "::" + key;
+}
+
 void WaiterHub::make_due(WaitId id, Wait& wait, seam::SteadyTime due) {
     due_.erase({wait.due, id});
     // The last look is at the deadline, or the first one after it.
@@ -274,9 +245,7 @@ WaiterHub::Wait WaiterHub::take(std::map<WaitId, Wait>::iterator position) {
             std::find_if(first, last, [&](const auto& item) { return item.second == wait.workflow_id; });
         if (entry != last) by_hash_.erase(entry);
     }
-    const std::string payload =
-        payload_of(wait.kind == Kind::event, wait.kind == Kind::stream, wait.workflow_id, wait.key);
-    if (const auto same = by_payload_.find(payload); same != by_payload_.end()) {
+    if (const auto same = by_payload_.find(wait.payload()); same != by_payload_.end()) {
         same->second.erase(position->first);
         if (same->second.empty()) by_payload_.erase(same);
     }

@@ -43,6 +43,32 @@ struct WaitOptions {
     bool seen = false;  // the row is known to have existed
 };
 
+/// Blocks the calling thread on a slot of its own until the callback that `add` is given has been called, with a T and an error.
+/// Returns the one or throws the other.
+template <class T, class Add>
+T block_until_told(Add add) {
+    struct Slot {
+        seam::Mutex mutex;
+        seam::CondVar changed;
+        bool ready = false;
+        T value{};
+        std::exception_ptr error;
+    };
+    // Shared: the notifier still holds it when this thread has gone on.
+    const auto slot = std::make_shared<Slot>();
+    add([slot](T value, std::exception_ptr error) {
+        const std::lock_guard<seam::Mutex> lock(slot->mutex);
+        slot->value = std::move(value);
+        slot->error = std::move(error);
+        slot->ready = true;
+        slot->changed.notify_one();
+    });
+    std::unique_lock<seam::Mutex> lock(slot->mutex);
+    slot->changed.wait(lock, [&] { return slot->ready; });
+    if (slot->error) std::rethrow_exception(slot->error);
+    return std::move(slot->value);
+}
+
 class WaiterHub {
    public:
     /// Called once: with the row of a workflow that has ended, or with an error: Timeout, NonexistentWorkflow, ClientClosed,
@@ -118,6 +144,8 @@ class WaiterHub {
         bool seen = false;
         bool fail_if_missing = false;
         bool woken = false;  // due because of a wake-up
+        /// Channel and payload that announce a change on the shared channels of all SDKs; empty for results and ends.
+        std::string payload() const;
     };
     struct Finished {
         Told done;
@@ -134,6 +162,7 @@ class WaiterHub {
     };
     using Lock = std::unique_lock<seam::Mutex>;
 
+    WaitId add_row_wait(Kind kind, std::string workflow_id, const WaitOptions& options, Done done);
     WaitId add_wait(Wait wait, const WaitOptions& options);
     void run() noexcept;
     void idle(Lock& lock);

@@ -3,6 +3,7 @@
 
 #include "client/core.hpp"
 #include "sql/borrowed.hpp"
+#include "sysdb/announce.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos::client {
@@ -43,8 +44,10 @@ std::shared_ptr<detail::HandleState> Core::enqueue_in(const CallerTransaction& t
         const std::span<const sysdb::NewWorkflow> rows(&start.row, 1);
         const auto results = sysdb::start_in(database_->core(), *connection, layout, rows, true);
         std::string id = settle(start, results.front());
-        if (transaction.notify())
-            sysdb::notify_queues_in(database_->core(), *connection, sysdb::queues_of(rows, results));
+        if (transaction.notify()) {
+            const auto queues = sysdb::queues_of(rows, results);
+            sysdb::notify_in_transaction(database_->core(), *connection, {.queues = queues});
+        }
         return handle(std::move(id), false);  // it may be undone yet
     } catch (const DatabaseError& error) {
         // A migration may have changed the tables: the caller's next attempt looks again.

@@ -10,8 +10,6 @@
 namespace dbos::client {
 namespace {
 
-sysdb::Text given(const std::string& text) { return text.empty() ? std::nullopt : sysdb::Text(text); }
-
 sysdb::Text contract_name(const detail::CallTarget& target) {
     return target.by_contract ? sysdb::Text(std::string(target.name)) : std::nullopt;
 }
@@ -71,7 +69,8 @@ detail::HandleStates Core::resume(const detail::CallTarget& target, std::span<co
                                   const ResumeOptions& options) {
     for (const std::string& id : workflow_ids) core::check_workflow_id(id);
     core::check_optional_name("queue_name", options.queue_name);
-    const sysdb::Resume how{.queue_name = given(options.queue_name), .expected_name = contract_name(target)};
+    const sysdb::Resume how{.queue_name = text_or_null(options.queue_name),
+                            .expected_name = contract_name(target)};
     guarded(*this, [&] {
         database_->resume(workflow_ids, how);
         return 0;
@@ -148,10 +147,10 @@ std::vector<sysdb::Fork> Core::prepare_forks(const detail::CallTarget& target,
         fork.new_workflow_id = options.new_workflow_id ? *options.new_workflow_id : new_id();
         fork.token = uuid4();
         fork.expected_name = contract_name(target);
-        fork.application_version = given(options.application_version);
+        fork.application_version = text_or_null(options.application_version);
         fork.latest_version = options.latest_version;
-        fork.queue_name = given(options.queue_name);
-        fork.queue_partition_key = given(options.queue_partition_key);
+        fork.queue_name = text_or_null(options.queue_name);
+        fork.queue_partition_key = text_or_null(options.queue_partition_key);
         fork.replacement_children = options.replacement_children;
         if (options.workflow_timeout && !std::isinf(options.workflow_timeout->count())) {
             fork.timeout_ms = std::max<std::int64_t>(core::to_millis(*options.workflow_timeout), 1);
@@ -167,7 +166,7 @@ std::vector<sysdb::Fork> Core::prepare_forks(const detail::CallTarget& target,
 
 detail::HandleStates Core::fork(const std::vector<sysdb::Fork>& forks) {
     guarded(*this, [&] {
-        database_->fork(forks, given(options_.application_name));
+        database_->fork(forks, text_or_null(options_.application_name));
         return 0;
     });
     detail::HandleStates handles;
@@ -182,9 +181,9 @@ std::shared_ptr<detail::HandleState> Core::rewind(const detail::CallTarget& targ
     const sysdb::Rewind how{.workflow_id = workflow_id,
                             .start_step = start_step,
                             .expected_name = contract_name(target),
-                            .application_version = given(options.application_version),
-                            .queue_name = given(options.queue_name),
-                            .queue_partition_key = given(options.queue_partition_key)};
+                            .application_version = text_or_null(options.application_version),
+                            .queue_name = text_or_null(options.queue_name),
+                            .queue_partition_key = text_or_null(options.queue_partition_key)};
     guarded(*this, [&] {
         database_->rewind(how);
         return 0;
@@ -196,7 +195,7 @@ std::shared_ptr<detail::HandleState> Core::rewind(const detail::CallTarget& targ
 
 std::vector<VersionInfo> Core::versions() {
     auto rows = guarded_listing([&] {
-        return database_->list_versions(given(options_.application_name),
+        return database_->list_versions(text_or_null(options_.application_name),
                                         std::numeric_limits<std::int64_t>::max(),
                                         core::to_millis(options_.query_timeout));
     });
@@ -206,8 +205,8 @@ std::vector<VersionInfo> Core::versions() {
 }
 
 VersionInfo Core::latest_version() {
-    auto rows =
-        guarded(*this, [&] { return database_->list_versions(given(options_.application_name), 1, 0); });
+    auto rows = guarded(
+        *this, [&] { return database_->list_versions(text_or_null(options_.application_name), 1, 0); });
     if (rows.empty()) {
         throw InitializationError("no application version is registered" +
                                   (options_.application_name.empty()
@@ -227,7 +226,8 @@ void Core::set_latest_version(const std::string& version_name, const std::string
     core::check_optional_name("application_name", application_name);
     guarded(*this, [&] {
         database_->promote_version(
-            version_name, given(application_name.empty() ? options_.application_name : application_name));
+            version_name,
+            text_or_null(application_name.empty() ? options_.application_name : application_name));
         return 0;
     });
 }

@@ -1,21 +1,17 @@
 // Core: messages and events.
-#include <cmath>
+#include <algorithm>
 #include <set>
 
 #include "client/core.hpp"
 #include "client/marks.hpp"
-#include "core/durations.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos::client {
 namespace {
 
+/// A timeout below 0 is one look, as 0.
 WaitOptions event_wait(Duration timeout, const GetEventOptions& options) {
-    WaitOptions wait;
-    wait.polling_interval = core::to_nanos(options.polling_interval);
-    if (!(std::isinf(timeout.count()) && timeout.count() > 0))
-        wait.timeout = core::to_nanos(std::max(timeout, Duration(0)));
-    return wait;
+    return wait_options(options.polling_interval, std::max(timeout, Duration(0)));
 }
 
 std::string described(const sysdb::EventKey& at) {

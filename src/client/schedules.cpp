@@ -14,7 +14,6 @@
 namespace dbos::client {
 namespace {
 
-constexpr const char* kInternalQueue = "_dbos_internal_queue";
 constexpr std::size_t kRunsAtOnce = 100;
 
 core::ScheduleDialect dialect(ScheduleStyle style) {
@@ -51,8 +50,6 @@ void check_cron(const std::string& where, const std::string& text, ScheduleStyle
 core::TimeZone zone_of(const sysdb::Text& name) {
     return core::load_time_zone(name.value_or(""), seam::read_zone_file);
 }
-
-sysdb::Text text_or_null(const std::string& text) { return text.empty() ? sysdb::Text() : sysdb::Text(text); }
 
 bool passes(const OneOrMany& filter, const std::string& value) {
     return !filter.values() || std::ranges::find(*filter.values(), value) != filter.values()->end();
@@ -278,7 +275,7 @@ sysdb::NewWorkflow Core::run_of(const sysdb::ScheduleRow& schedule, std::string 
     }
     EnqueueOptions options;
     options.workflow_name = schedule.workflow_name;
-    options.queue_name = schedule.queue_name.value_or(kInternalQueue);
+    options.queue_name = schedule.queue_name.value_or(std::string(sysdb::kInternalQueue));
     options.workflow_id = std::move(id);
     options.app_version = version;
     options.class_name = schedule.workflow_class_name.value_or("");

@@ -1,10 +1,8 @@
 // Core: reading streams. Values are read in pages when they are asked for; the hub says when there is something to read.
-#include <cmath>
 #include <deque>
 
 #include "client/core.hpp"
 #include "client/marks.hpp"
-#include "core/durations.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos {
@@ -20,13 +18,10 @@ constexpr std::string_view kEnd = "__DBOS_STREAM_CLOSED__";
 class ClientStream final : public detail::StreamSource, public std::enable_shared_from_this<ClientStream> {
    public:
     ClientStream(std::shared_ptr<Core> core, sysdb::StreamPosition from, const ReadStreamOptions& options)
-        : core_(std::move(core)), at_(std::move(from)) {
-        wait_.polling_interval = core::to_nanos(options.polling_interval);
-        if (options.timeout && !std::isinf(options.timeout->count())) {
-            wait_.timeout = core::to_nanos(*options.timeout);
-            timeout_seconds_ = options.timeout->count();
-        }
-    }
+        : core_(std::move(core)),
+          at_(std::move(from)),
+          wait_(wait_options(options.polling_interval, options.timeout)),
+          timeout_seconds_(options.timeout.value_or(Duration(0)).count()) {}
 
     std::optional<Value> next() override {
         core_->check_thread("read_stream", true, true);
@@ -147,8 +142,8 @@ class ClientStream final : public detail::StreamSource, public std::enable_share
 
     const std::shared_ptr<Core> core_;
     sysdb::StreamPosition at_;  // behind what is in the buffer
-    WaitOptions wait_;
-    double timeout_seconds_ = 0;
+    const WaitOptions wait_;
+    const double timeout_seconds_;
     std::deque<sysdb::StreamValue> buffer_;
     bool ended_ = false;
     seam::Atomic<bool> busy_{false};

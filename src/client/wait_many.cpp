@@ -1,21 +1,15 @@
 // Core: waiting for the first of several workflows, or for all of them.
-#include <cmath>
 #include <set>
 
 #include "client/core.hpp"
 #include "client/marks.hpp"
-#include "core/durations.hpp"
 
 namespace dbos::client {
 namespace {
 
-WaitOptions wait_options(const WaitWorkflowsOptions& options) {
+WaitOptions checked(const WaitWorkflowsOptions& options) {
     core::check_wait(options);
-    WaitOptions wait;
-    wait.polling_interval = core::to_nanos(options.polling_interval);
-    if (options.timeout && !std::isinf(options.timeout->count()))
-        wait.timeout = core::to_nanos(*options.timeout);
-    return wait;
+    return wait_options(options.polling_interval, options.timeout);
 }
 
 /// The waits of one call; ends with the first end, or with the last. Lives as long as a wait of it does.
@@ -108,29 +102,11 @@ std::vector<std::string> distinct(const std::vector<std::string>& ids) {
 }
 
 std::size_t block(Core& core, const std::vector<std::string>& ids, bool first, const WaitOptions& options) {
-    struct Slot {
-        seam::Mutex mutex;
-        seam::CondVar changed;
-        bool ready = false;
-        std::size_t which = 0;
-        std::exception_ptr error;
-    };
-    const auto slot = std::make_shared<Slot>();
-    const auto ends =
-        std::make_shared<Ends>(core.hub(), first, [slot](std::size_t which, std::exception_ptr error) {
-            const std::lock_guard<seam::Mutex> lock(slot->mutex);
-            slot->which = which;
-            slot->error = std::move(error);
-            slot->ready = true;
-            slot->changed.notify_one();
-        });
     return guarded(core, [&] {
         const BlockingWait waiting;
-        ends->begin(ids, options);
-        std::unique_lock<seam::Mutex> lock(slot->mutex);
-        slot->changed.wait(lock, [&] { return slot->ready; });
-        if (slot->error) std::rethrow_exception(slot->error);
-        return slot->which;
+        return block_until_told<std::size_t>([&](Ends::Told told) {
+            std::make_shared<Ends>(core.hub(), first, std::move(told))->begin(ids, options);
+        });
     });
 }
 
@@ -138,11 +114,11 @@ std::size_t block(Core& core, const std::vector<std::string>& ids, bool first, c
 
 std::size_t Core::wait_first(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options) {
     check_first(ids);
-    return block(*this, ids, true, wait_options(options));
+    return block(*this, ids, true, checked(options));
 }
 
 void Core::wait_all(const std::vector<std::string>& ids, const WaitWorkflowsOptions& options) {
-    const WaitOptions wait = wait_options(options);
+    const WaitOptions wait = checked(options);
     if (!ids.empty()) block(*this, distinct(ids), false, wait);
 }
 
@@ -150,7 +126,7 @@ void Core::wait_many_async(const std::vector<std::string>& ids, bool first,
                            const WaitWorkflowsOptions& options,
                            const std::shared_ptr<detail::FutureCore>& future, ManyDone done) {
     if (first) check_first(ids);
-    const WaitOptions wait = wait_options(options);
+    const WaitOptions wait = checked(options);
     check_open();
     if (ids.empty()) return done([] { return std::size_t{0}; }, false);
     const auto self = shared_from_this();

@@ -28,7 +28,7 @@
 namespace dbos::runtime {
 
 /// Queue of resumes, forks and recovered direct starts; every process serves it (py: dbos/_queue.py).
-inline constexpr const char* kInternalQueue = "_dbos_internal_queue";
+using sysdb::kInternalQueue;
 
 class Executor {
    public:

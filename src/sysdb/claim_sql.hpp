@@ -12,9 +12,6 @@
 
 namespace dbos::sysdb {
 
-/// The queue of everything that has none; never a row of `queues` (py, ts, go: dbos_executor).
-inline constexpr std::string_view kInternalQueue = "_dbos_internal_queue";
-
 /// One operation in the texts of both databases.
 struct Dialects {
     sql::Statement postgres;

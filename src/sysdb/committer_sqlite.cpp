@@ -63,22 +63,8 @@ class SqliteWriter final : public BatchWriter {
     bool insert(sql::Connection& c, Write& write) {
         const NewWorkflow& workflow = *write.workflow;
         const Millis at = std::min(std::max(now_, write.created_floor) + write.created_step, now_ + 1000);
-        params_.clear();
-        statements_->bind_row(workflow, params_);
-        params_.emplace_back(at);
-        if (c.execute(statements_->start_row, params_).affected() == 0) return false;
+        if (!insert_start(*statements_, c, workflow, at, params_)) return false;
         order_.stamped(write, at);
-        if (statements_->layout.payload_tables) {
-            const sql::Params payload{std::string_view(workflow.workflow_id),
-                                      std::string_view(workflow.inputs), at};
-            if (c.execute(statements_->input_row, payload).affected() == 0) {
-                // A workflow of this id was deleted by an older SDK, which leaves steps and payloads behind.
-                const sql::Params id{std::string_view(workflow.workflow_id)};
-                c.execute(statements_->input_update, payload);
-                c.execute(statements_->delete_steps, id);
-                c.execute(statements_->delete_output, id);
-            }
-        }
         return true;
     }
 

@@ -92,6 +92,10 @@ bool row_is_ours(const Write& write, const sql::Result& row);
 void settle_child(const CommitterStatements& statements, Write& write, const sql::Result& checkpoint,
                   const sql::Result& row, const sql::Result& holder);
 void settle_outcome(Write& write, const sql::Result& row);
+/// SQLite: inserts a start with its payload, stamped with `at`, in the open transaction; false = something stood in the way.
+/// `params` is room that callers use again.
+bool insert_start(const CommitterStatements& statements, sql::Connection& connection,
+                  const NewWorkflow& workflow, Millis at, sql::Params& params);
 /// The result of a start or child that this transaction inserted.
 void created(const CommitterStatements& statements, Write& write);
 /// Columns of kStepColumns from `first` on.

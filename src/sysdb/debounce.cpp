@@ -1,5 +1,5 @@
 // Debouncing by delay (client-operations.md 11): the workflow itself waits DELAYED, and each call puts it off.
-#include "sysdb/committer_statements.hpp"
+#include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
 #include "sysdb/in_transaction.hpp"
 
@@ -53,9 +53,8 @@ class Debounce {
         q.text =
             "UPDATE @workflow_status SET delay_until_epoch_ms = CASE WHEN debounce_deadline_epoch_ms < " +
             until + " THEN debounce_deadline_epoch_ms ELSE " + until +
-            " END, serialization = " + q.add(std::string_view(row.serialization)) + ", updated_at = " +
-            (postgres_ ? "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-                       : q.add(core_.clock.now_ms(), "BIGINT"));
+            " END, serialization = " + q.add(std::string_view(row.serialization)) +
+            ", updated_at = " + (postgres_ ? DBOS_CLOCK_PG : q.add(core_.clock.now_ms(), "BIGINT"));
         if (!layout_.payload_tables) q.text += ", inputs = " + q.add(std::string_view(row.inputs));
         const std::string owner = layout_.ownership ? q.add(sql::opt(row.application_name)) : "";
         if (layout_.ownership) q.text += ", application_name = COALESCE(application_name, " + owner + ")";

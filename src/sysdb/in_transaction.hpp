@@ -22,8 +22,4 @@ std::vector<std::string> queues_of(std::span<const NewWorkflow> rows, std::span<
 /// Throws NonexistentWorkflow before anything is written if a destination does not exist for this transaction.
 void send_in(sql::Connection& connection, std::span<const NewMessage> messages, bool to_forks);
 
-/// One notification in the open transaction that these queues have work.
-void notify_queues_in(SystemDatabase::Core& core, sql::Connection& connection,
-                      std::span<const std::string> queues);
-
 }  // namespace dbos::sysdb

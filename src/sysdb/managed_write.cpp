@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "sysdb/blockers.hpp"
+#include "sysdb/claim_sql.hpp"
+#include "sysdb/listing_text.hpp"
 
 namespace dbos::sysdb {
 namespace {
@@ -14,8 +16,7 @@ constexpr sql::Statement kSettings{
     "SELECT set_config('lock_timeout', $1::text, true), set_config('plan_cache_mode', 'force_custom_plan', "
     "true), set_config('jit', 'off', true)",
     sql::Access::read};
-constexpr sql::Statement kDatabaseTime{
-    "managed_now", "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", sql::Access::read};
+constexpr sql::Statement kDatabaseTime{"managed_now", "SELECT " DBOS_CLOCK_PG, sql::Access::read};
 constexpr sql::Statement kVersion{"managed_version", "SELECT max(version) FROM @dbos_migrations",
                                   sql::Access::read};
 
@@ -153,10 +154,7 @@ std::vector<LockedRow> ManagedWrite::lock(std::span<const std::string> ids, Lock
         text += std::string(" ORDER BY w.workflow_uuid COLLATE \"C\" FOR ") +
                 (strength == Lock::remove ? "UPDATE" : "NO KEY UPDATE");
     }
-    sql::TextArray array;
-    array.reserve(ids.size());
-    for (const std::string& id : ids) array.emplace_back(id);
-    const sql::Result found = write(text, {std::move(array)});
+    const sql::Result found = write(text, {text_array(ids)});
     std::vector<LockedRow> rows;
     rows.reserve(found.size());
     for (std::size_t row = 0; row < found.size(); ++row) {
@@ -173,9 +171,7 @@ Millis ManagedWrite::now_ms() {
 }
 
 std::string ManagedWrite::among(const std::string& column, std::size_t n) const {
-    const std::string parameter = '$' + std::to_string(n);
-    return column + (postgres() ? " = ANY(" + parameter + "::text[])"
-                                : " IN (SELECT value FROM json_each(" + parameter + "))");
+    return is_one_of(core.backend, column, n);
 }
 
 sql::TextArray ids_of(std::span<const LockedRow> rows) {

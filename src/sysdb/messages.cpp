@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
 #include "sysdb/in_transaction.hpp"
 
@@ -9,14 +10,6 @@ namespace dbos::sysdb {
 namespace {
 
 constexpr Millis kFurthestAhead = 1000;
-
-struct Dialects {
-    sql::Statement postgres;
-    sql::Statement sqlite;
-    const sql::Statement& on(sql::Backend backend) const noexcept {
-        return backend == sql::Backend::postgres ? postgres : sqlite;
-    }
-};
 
 constexpr sql::Statement kInsertAll{
     "send",

@@ -5,12 +5,16 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dbos::sysdb {
 
 using Text = std::optional<std::string>;
 using Millis = std::int64_t;
+
+/// The queue of everything that has none; never a row of `queues` (py, ts, go: dbos_executor).
+inline constexpr std::string_view kInternalQueue = "_dbos_internal_queue";
 
 /// A run of a workflow: the pair that every fenced write compares, row by row (never two independent sets).
 struct Fence {

@@ -33,24 +33,11 @@ class Starts {
     }
 
     void insert_sqlite(Millis now) {
+        sql::Params params;
         for (Write& write : writes_) {
             const NewWorkflow& workflow = *write.workflow;
             const Millis at = now + std::min<Millis>(write.created_step, kFurthestAhead);
-            sql::Params params;
-            statements_.bind_row(workflow, params);
-            params.emplace_back(at);
-            if (connection_.execute(statements_.start_row, params).affected() == 0) continue;
-            created(statements_, write);
-            if (!statements_.layout.payload_tables) continue;
-            const sql::Params payload{std::string_view(workflow.workflow_id),
-                                      std::string_view(workflow.inputs), at};
-            if (connection_.execute(statements_.input_row, payload).affected() == 0) {
-                // A workflow of this id was deleted by an older SDK, which leaves steps and payloads behind.
-                const sql::Params id{std::string_view(workflow.workflow_id)};
-                connection_.execute(statements_.input_update, payload);
-                connection_.execute(statements_.delete_steps, id);
-                connection_.execute(statements_.delete_output, id);
-            }
+            if (insert_start(statements_, connection_, workflow, at, params)) created(statements_, write);
         }
     }
 
@@ -152,11 +139,6 @@ std::vector<std::string> queues_of(std::span<const NewWorkflow> rows, std::span<
             queues.insert(*rows[n].queue_name);
     }
     return {queues.begin(), queues.end()};
-}
-
-void notify_queues_in(SystemDatabase::Core& core, sql::Connection& connection,
-                      std::span<const std::string> queues) {
-    notify_in_transaction(core, connection, {.queues = queues});
 }
 
 void SystemDatabase::wake(const std::string& queue) {

@@ -1,15 +1,11 @@
 // Streams of workflows: reading them in pages, and what the waiter hub asks about positions in them.
 #include "dbos/types.hpp"
+#include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
 #include "sysdb/listing.hpp"
 
 namespace dbos::sysdb {
 namespace {
-
-struct Dialects {
-    sql::Statement postgres;
-    sql::Statement sqlite;
-};
 
 // The sum of the sizes before a value bounds the page; the first value comes whatever its size.
 #define DBOS_STREAM_PAGE(status_table, streams_table, length)                                         \
@@ -76,10 +72,9 @@ std::vector<StreamState> wait_streams(sql::Connection& connection,
 
 StreamPage SystemDatabase::read_stream(const StreamPosition& from) {
     return core_->with_connection([&](sql::Connection& connection) {
-        const sql::Statement& statement =
-            connection.backend() == sql::Backend::postgres ? kPage.postgres : kPage.sqlite;
-        const sql::Result rows = connection.execute(
-            statement, {std::string_view(from.workflow_id), std::string_view(from.key), from.offset});
+        const sql::Result rows =
+            connection.execute(kPage.on(connection.backend()),
+                               {std::string_view(from.workflow_id), std::string_view(from.key), from.offset});
         StreamPage page;
         if (rows.empty()) return page;
         page.status = rows.at(0, 0).string();

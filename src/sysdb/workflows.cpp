@@ -2,87 +2,32 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "sysdb/claim_sql.hpp"
 #include "sysdb/committer_statements.hpp"
 #include "sysdb/database.hpp"
+#include "sysdb/listing.hpp"
+#include "sysdb/listing_text.hpp"
 
 namespace dbos::sysdb {
-namespace {
-
-constexpr const char* kNow = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-
-sql::Params ids_of(std::span<const std::string> ids) {
-    sql::TextArray array;
-    array.reserve(ids.size());
-    for (const std::string& id : ids) array.emplace_back(id);
-    sql::Params params;
-    params.emplace_back(std::move(array));
-    return params;
-}
-
-/// " … = ANY($1)" in the words of the database.
-std::string among(sql::Backend backend, const std::string& column) {
-    return column + (backend == sql::Backend::postgres ? " = ANY($1::text[])"
-                                                       : " IN (SELECT value FROM json_each($1))");
-}
-
-/// A payload column where it may stand in either place.
-std::string payload(const Layout& layout, const char* table, const char* column) {
-    std::string legacy = std::string("w.") + column;
-    if (!layout.payload_tables) return legacy;
-    const std::string own = std::string(table) + "." + column;
-    return layout.legacy_payloads ? "COALESCE(" + own + ", " + legacy + ")" : own;
-}
-
-std::string join_payload(const Layout& layout, const char* table, const char* alias) {
-    if (!layout.payload_tables) return "";
-    return std::string(" LEFT JOIN @") + table + " " + alias + " ON " + alias +
-           ".workflow_uuid = w.workflow_uuid";
-}
-
-}  // namespace
-
 std::vector<ResultRow> SystemDatabase::results(std::span<const std::string> ids) {
-    return core_->with_connection([&](sql::Connection& connection) {
-        const Layout layout = core_->layout(connection);
-        const sql::Result found =
-            connection.query("SELECT w.workflow_uuid, w.status, " + payload(layout, "o", "output") + ", " +
-                                 payload(layout, "o", "error") + ", w.serialization FROM @workflow_status w" +
-                                 join_payload(layout, "workflow_output", "o") + " WHERE " +
-                                 among(core_->backend, "w.workflow_uuid"),
-                             ids_of(ids));
-        std::vector<ResultRow> rows;
-        rows.reserve(found.size());
-        for (std::size_t row = 0; row < found.size(); ++row) {
-            rows.push_back({found.at(row, 0).string(), found.at(row, 1).string(),
-                            found.at(row, 2).optional_text(), found.at(row, 3).optional_text(),
-                            found.at(row, 4).optional_text()});
-        }
-        return rows;
-    });
+    return core_->with_connection(
+        [&](sql::Connection& connection) { return wait_results(*core_, connection, ids); });
 }
 
 std::vector<std::pair<std::string, std::string>> SystemDatabase::statuses(std::span<const std::string> ids) {
-    return core_->with_connection([&](sql::Connection& connection) {
-        const sql::Result found =
-            connection.query("SELECT w.workflow_uuid, w.status FROM @workflow_status w WHERE " +
-                                 among(core_->backend, "w.workflow_uuid"),
-                             ids_of(ids));
-        std::vector<std::pair<std::string, std::string>> rows;
-        rows.reserve(found.size());
-        for (std::size_t row = 0; row < found.size(); ++row) {
-            rows.emplace_back(found.at(row, 0).string(), found.at(row, 1).string());
-        }
-        return rows;
-    });
+    return core_->with_connection(
+        [&](sql::Connection& connection) { return wait_statuses(connection, ids); });
 }
 
 Text SystemDatabase::inputs(const std::string& workflow_id) {
     return core_->with_connection([&](sql::Connection& connection) -> Text {
         const Layout layout = core_->layout(connection);
-        const sql::Result found =
-            connection.query("SELECT " + payload(layout, "i", "inputs") + " FROM @workflow_status w" +
-                                 join_payload(layout, "workflow_input", "i") + " WHERE w.workflow_uuid = $1",
-                             {std::string_view(workflow_id)});
+        const sql::Result found = connection.query(
+            "SELECT " + payload(layout, "i", "inputs") + " FROM @workflow_status ws" +
+                (layout.payload_tables ? " LEFT JOIN @workflow_input i ON i.workflow_uuid = ws.workflow_uuid"
+                                       : "") +
+                " WHERE ws.workflow_uuid = $1",
+            {std::string_view(workflow_id)});
         return found.empty() ? Text() : found.at(0, 0).optional_text();
     });
 }
@@ -98,7 +43,7 @@ bool SystemDatabase::dead_letter(const Fence& fence, std::int64_t attempts_read)
             "UPDATE @workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', deduplication_id = NULL, "
             "started_at_epoch_ms = NULL, queue_name = NULL, owner_xid = NULL, updated_at = " +
                 now + ", completed_at = " + now +
-                (postgres ? " FROM (SELECT " + std::string(kNow) + " AS now) t" : "") +
+                (postgres ? " FROM (SELECT " + std::string(DBOS_CLOCK_PG) + " AS now) t" : "") +
                 " WHERE workflow_uuid = $1 AND owner_xid = $2 AND recovery_attempts >= $3 AND status || '' = "
                 "'PENDING' "
                 "RETURNING workflow_uuid",
@@ -119,10 +64,10 @@ std::vector<bool> SystemDatabase::still_owned(std::span<const Fence> fences) {
     std::vector<std::string> ids;
     for (const Fence& fence : fences) ids.push_back(fence.workflow_id);
     return core_->with_connection([&](sql::Connection& connection) {
-        const sql::Result found =
-            connection.query("SELECT w.workflow_uuid, w.owner_xid FROM @workflow_status w WHERE " +
-                                 among(core_->backend, "w.workflow_uuid") + " AND w.status || '' = 'PENDING'",
-                             ids_of(ids));
+        const sql::Result found = connection.query(
+            "SELECT w.workflow_uuid, w.owner_xid FROM @workflow_status w WHERE " +
+                is_one_of(core_->backend, "w.workflow_uuid", 1) + " AND w.status || '' = 'PENDING'",
+            {text_array(ids)});
         std::unordered_map<std::string_view, std::string_view> owners;
         for (std::size_t row = 0; row < found.size(); ++row)
             owners[found.at(row, 0).text()] = found.at(row, 1).text();
@@ -144,8 +89,8 @@ std::vector<std::vector<StepRecord>> SystemDatabase::histories(std::span<const s
         }
         const sql::Result found = connection.query(
             "SELECT o.workflow_uuid, " + columns + " FROM @operation_outputs o WHERE " +
-                among(core_->backend, "o.workflow_uuid") + " ORDER BY o.workflow_uuid, o.function_id",
-            ids_of(ids));
+                is_one_of(core_->backend, "o.workflow_uuid", 1) + " ORDER BY o.workflow_uuid, o.function_id",
+            {text_array(ids)});
         std::vector<std::vector<StepRecord>> histories(ids.size());
         std::unordered_map<std::string_view, std::vector<std::size_t>> places;
         for (std::size_t n = 0; n < ids.size(); ++n) places[ids[n]].push_back(n);

@@ -22,15 +22,6 @@ class ClientMessages : public dbos::test::ClientTest {
     std::string notification(const std::string& column, const std::string& where = "1 = 1") {
         return query_text("SELECT " + column + " FROM @notifications WHERE " + where);
     }
-    template <class F>
-    std::string refusal(F call) {
-        try {
-            call();
-        } catch (const dbos::Error& error) {
-            return error.what();
-        }
-        return "nothing was refused";
-    }
 };
 DBOS_FOR_EVERY_DATABASE(ClientMessages);
 

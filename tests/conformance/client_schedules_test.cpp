@@ -27,15 +27,6 @@ class ClientSchedules : public dbos::test::ClientTest {
                                         {"version_timestamp", timestamp},
                                         {"created_at", timestamp}});
     }
-    template <class F>
-    std::string refusal(F call) {
-        try {
-            call();
-        } catch (const dbos::Error& error) {
-            return error.what();
-        }
-        return "nothing was refused";
-    }
 };
 DBOS_FOR_EVERY_DATABASE(ClientSchedules);
 

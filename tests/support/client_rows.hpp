@@ -62,6 +62,17 @@ class ClientTest : public DatabaseTest {
     void execute(const std::string& text);
     std::string query_text(const std::string& text);
 
+    /// What the call was refused with.
+    template <class F>
+    static std::string refusal(F call) {
+        try {
+            call();
+        } catch (const Error& error) {
+            return error.what();
+        }
+        return "nothing was refused";
+    }
+
     LogLines log;
 
    private:

@@ -2,6 +2,7 @@
 
 #include <libpq-fe.h>
 
+#include "sql/borrowed_connection.hpp"
 #include "sql/postgres/params.hpp"
 #include "sql/postgres/rows.hpp"
 #include "sql/text.hpp"
@@ -33,40 +34,19 @@ void check(PGconn* connection) {
     }
 }
 
-class BorrowedPostgres final : public Connection {
+class BorrowedPostgres final : public BorrowedConnection {
    public:
     BorrowedPostgres(PGconn* connection, std::string schema)
         : connection_(connection), schema_(std::move(schema)) {}
 
     Backend backend() const noexcept override { return Backend::postgres; }
-    Result execute(const Statement& statement, const Params& params) override {
-        return run(statement.text, params, statement.name);
-    }
-    Result query(const std::string& text, const Params& params, Access) override {
-        return run(text, params, "query");
-    }
-    void script(const std::string& text) override { run(text, {}, "script"); }
-    using Connection::pipeline;
-    std::vector<Result> pipeline(std::span<const Call> calls, const Meanwhile&) override {
-        std::vector<Result> results;
-        results.reserve(calls.size());
-        for (const Call& call : calls) results.push_back(execute(*call.statement, call.params));
-        return results;
-    }
-    void begin(Isolation) override { not_ours(); }
-    void commit() override { not_ours(); }
-    void rollback() noexcept override {}
     bool in_transaction() const noexcept override {
         return PQtransactionStatus(connection_) == PQTRANS_INTRANS;
     }
     bool usable() const noexcept override { return PQstatus(connection_) == CONNECTION_OK; }
-    void interrupt() noexcept override {}
 
    private:
-    [[noreturn]] static void not_ours() {
-        throw std::logic_error("a transaction of the caller's is neither begun nor ended here");
-    }
-    Result run(std::string_view text, const Params& params, const char* what) {
+    Result run(std::string_view text, const Params& params, const char* what) override {
         refuse_nul(params, what);
         EncodedParams encoded;
         encoded.encode(params);

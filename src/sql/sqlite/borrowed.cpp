@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include "sql/borrowed_connection.hpp"
 #include "sql/sqlite/connection.hpp"
 #include "sql/sqlite/rows.hpp"
 
@@ -9,39 +10,18 @@ namespace dbos::sql {
 namespace sqlite {
 namespace {
 
-class BorrowedSqlite final : public Connection {
+class BorrowedSqlite final : public BorrowedConnection {
    public:
     explicit BorrowedSqlite(sqlite3* connection) : db_(connection) {}
 
     Backend backend() const noexcept override { return Backend::sqlite; }
-    Result execute(const Statement& statement, const Params& params) override {
-        return run(statement.text, params, statement.name);
-    }
-    Result query(const std::string& text, const Params& params, Access) override {
-        return run(text, params, "query");
-    }
-    void script(const std::string& text) override { run(text, {}, "script"); }
-    using Connection::pipeline;
-    std::vector<Result> pipeline(std::span<const Call> calls, const Meanwhile&) override {
-        std::vector<Result> results;
-        results.reserve(calls.size());
-        for (const Call& call : calls) results.push_back(execute(*call.statement, call.params));
-        return results;
-    }
-    void begin(Isolation) override { not_ours(); }
-    void commit() override { not_ours(); }
-    void rollback() noexcept override {}
     bool in_transaction() const noexcept override { return sqlite3_get_autocommit(db_) == 0; }
     bool usable() const noexcept override { return true; }
-    void interrupt() noexcept override {}
 
    private:
     struct Finalize {
         void operator()(sqlite3_stmt* statement) const noexcept { sqlite3_finalize(statement); }
     };
-    [[noreturn]] static void not_ours() {
-        throw std::logic_error("a transaction of the caller's is neither begun nor ended here");
-    }
     [[noreturn]] void raise(int code, const char* what) const {
         const DatabaseError error =
             error_of(code, sqlite3_errmsg(db_), std::string("statement \"") + what + '"');
@@ -52,7 +32,7 @@ class BorrowedSqlite final : public Connection {
                                              : "; the transaction has been rolled back by SQLite"),
             error.sqlstate(), error.constraint());
     }
-    Result run(std::string_view text, const Params& params, const char* what) {
+    Result run(std::string_view text, const Params& params, const char* what) override {
         refuse_nul(params, what);
         const std::string expanded = expand(text, Backend::sqlite, {});
         sqlite3_stmt* made = nullptr;
