@@ -1,0 +1,323 @@
+// The public names of the client, for the compiler: what the headers lack does not build. Generated from
+// docs/reference/client.list by scripts/check-client-reference --update; do not edit.
+// clang-format off
+#include "dbos/client.hpp"
+#include "dbos/debouncer.hpp"
+
+namespace {
+
+static_assert(sizeof(dbos::DBOSClient) == sizeof(dbos::Client));
+static_assert(sizeof(dbos::named("name", 1)) > 0);
+static_assert(sizeof(dbos::CallerTransaction) > 0);
+static_assert(sizeof(dbos::DebouncerClient) > 0);
+static_assert(sizeof(dbos::enqueue_request({})) > 0);
+
+// Methods: a using-declaration names all overloads of a name, and refuses a name that does not exist.
+struct ClientNames : dbos::Client {
+    using dbos::Client::destroy;
+    using dbos::Client::enqueue;
+    using dbos::Client::enqueue_async;
+    using dbos::Client::retrieve_workflow;
+    using dbos::Client::retrieve_workflow_async;
+    using dbos::Client::send;
+    using dbos::Client::send_async;
+    using dbos::Client::get_event;
+    using dbos::Client::get_event_async;
+    using dbos::Client::read_stream;
+    using dbos::Client::read_stream_async;
+    using dbos::Client::list_workflows;
+    using dbos::Client::list_workflows_async;
+    using dbos::Client::list_queued_workflows;
+    using dbos::Client::list_queued_workflows_async;
+    using dbos::Client::list_workflow_steps;
+    using dbos::Client::list_workflow_steps_async;
+    using dbos::Client::cancel_workflow;
+    using dbos::Client::cancel_workflow_async;
+    using dbos::Client::resume_workflow;
+    using dbos::Client::resume_workflow_async;
+    using dbos::Client::fork_workflow;
+    using dbos::Client::fork_workflow_async;
+    using dbos::Client::create_schedule;
+    using dbos::Client::create_schedule_async;
+    using dbos::Client::list_schedules;
+    using dbos::Client::list_schedules_async;
+    using dbos::Client::get_schedule;
+    using dbos::Client::get_schedule_async;
+    using dbos::Client::delete_schedule;
+    using dbos::Client::delete_schedule_async;
+    using dbos::Client::pause_schedule;
+    using dbos::Client::pause_schedule_async;
+    using dbos::Client::resume_schedule;
+    using dbos::Client::resume_schedule_async;
+    using dbos::Client::apply_schedules;
+    using dbos::Client::apply_schedules_async;
+    using dbos::Client::backfill_schedule;
+    using dbos::Client::backfill_schedule_async;
+    using dbos::Client::trigger_schedule;
+    using dbos::Client::trigger_schedule_async;
+    using dbos::Client::list_versions;
+    using dbos::Client::list_versions_async;
+    using dbos::Client::get_latest_version;
+    using dbos::Client::get_latest_version_async;
+    using dbos::Client::set_latest_version;
+    using dbos::Client::set_latest_version_async;
+    using dbos::Client::check_connection;
+    using dbos::Client::check_connection_async;
+    using dbos::Client::enqueue_in_transaction;
+    using dbos::Client::enqueue_bulk;
+    using dbos::Client::enqueue_bulk_async;
+    using dbos::Client::wake;
+    using dbos::Client::wake_async;
+    using dbos::Client::get_workflow_status;
+    using dbos::Client::get_workflow_status_async;
+    using dbos::Client::wait_first;
+    using dbos::Client::wait_first_async;
+    using dbos::Client::wait_all;
+    using dbos::Client::wait_all_async;
+    using dbos::Client::send_bulk;
+    using dbos::Client::send_bulk_async;
+    using dbos::Client::send_in_transaction;
+    using dbos::Client::send_bulk_in_transaction;
+    using dbos::Client::get_all_events;
+    using dbos::Client::get_all_events_async;
+    using dbos::Client::read_stream_offset;
+    using dbos::Client::read_stream_offset_async;
+    using dbos::Client::get_workflow_aggregates;
+    using dbos::Client::get_workflow_aggregates_async;
+    using dbos::Client::get_step_aggregates;
+    using dbos::Client::get_step_aggregates_async;
+    using dbos::Client::cancel_workflows;
+    using dbos::Client::cancel_workflows_async;
+    using dbos::Client::resume_workflows;
+    using dbos::Client::resume_workflows_async;
+    using dbos::Client::fork_workflows;
+    using dbos::Client::fork_workflows_async;
+    using dbos::Client::rewind_workflow;
+    using dbos::Client::rewind_workflow_async;
+    using dbos::Client::set_workflow_delay;
+    using dbos::Client::set_workflow_delay_async;
+    using dbos::Client::set_workflow_priority;
+    using dbos::Client::set_workflow_priority_async;
+    using dbos::Client::update_workflow_attributes;
+    using dbos::Client::update_workflow_attributes_async;
+    using dbos::Client::delete_workflow;
+    using dbos::Client::delete_workflow_async;
+    using dbos::Client::delete_workflows;
+    using dbos::Client::delete_workflows_async;
+    using dbos::Client::register_queue;
+    using dbos::Client::register_queue_async;
+    using dbos::Client::retrieve_queue;
+    using dbos::Client::retrieve_queue_async;
+    using dbos::Client::list_queues;
+    using dbos::Client::list_queues_async;
+    using dbos::Client::delete_queue;
+    using dbos::Client::delete_queue_async;
+    using dbos::Client::update_schedule;
+    using dbos::Client::update_schedule_async;
+    using dbos::Client::list_application_versions;
+    using dbos::Client::list_application_versions_async;
+    using dbos::Client::get_latest_application_version;
+    using dbos::Client::get_latest_application_version_async;
+    using dbos::Client::set_latest_application_version;
+    using dbos::Client::set_latest_application_version_async;
+    using dbos::Client::rename_application;
+    using dbos::Client::rename_application_async;
+};
+struct DebouncerClientNames : dbos::DebouncerClient {
+    using dbos::DebouncerClient::debounce;
+    using dbos::DebouncerClient::debounce_async;
+};
+struct DebouncerByContractNames : dbos::Debouncer<int(int)> {
+    using dbos::Debouncer<int(int)>::debounce;
+    using dbos::Debouncer<int(int)>::debounce_async;
+};
+struct WorkflowHandleNames : dbos::WorkflowHandle<int> {
+    using dbos::WorkflowHandle<int>::get_result;
+    using dbos::WorkflowHandle<int>::get_result_async;
+    using dbos::WorkflowHandle<int>::get_status;
+    using dbos::WorkflowHandle<int>::get_status_async;
+};
+
+// Options: the designators compile only in the order of the declaration, which begins as the manual does.
+static_assert(sizeof(dbos::ClientOptions{
+    .system_database_url = {},
+    .dbos_system_schema = {},
+    .serializer = {},
+    .system_database_pool_size = {},
+    .use_listen_notify = {},
+    .application_name = {},
+    .lazy = {},
+    .retry_connection_errors = {},
+    .observability_query_timeout = {},
+    .system_database_idle_transaction_timeout = {}}) > 0);
+static_assert(sizeof(dbos::EnqueueOptions{
+    .workflow_name = {},
+    .queue_name = {},
+    .workflow_id = {},
+    .app_version = {},
+    .workflow_timeout = {},
+    .deduplication_id = {},
+    .priority = {},
+    .max_recovery_attempts = {},
+    .queue_partition_key = {},
+    .authenticated_user = {},
+    .authenticated_roles = {},
+    .delay = {},
+    .class_name = {},
+    .instance_name = {},
+    .assumed_role = {},
+    .attributes = {},
+    .application_name = {},
+    .duplication_policy = {},
+    .workflow_id_reuse_policy = {},
+    .serializer = {}}) > 0);
+static_assert(sizeof(dbos::SendOptions{
+    .idempotency_key = {},
+    .send_to_forks = {},
+    .serializer = {}}) > 0);
+static_assert(sizeof(dbos::ListWorkflowsOptions{
+    .workflow_ids = {},
+    .status = {},
+    .start_time = {},
+    .end_time = {},
+    .name = {},
+    .app_version = {},
+    .forked_from = {},
+    .parent_workflow_id = {},
+    .user = {},
+    .queue_name = {},
+    .limit = {},
+    .offset = {},
+    .sort_desc = {},
+    .workflow_id_prefix = {},
+    .load_input = {},
+    .load_output = {},
+    .executor_id = {},
+    .queues_only = {},
+    .completed_after = {},
+    .completed_before = {},
+    .dequeued_after = {},
+    .dequeued_before = {},
+    .was_forked_from = {},
+    .has_parent = {},
+    .schedule_name = {},
+    .attributes = {},
+    .application_name = {},
+    .is_fork = {},
+    .class_name = {},
+    .instance_name = {},
+    .deduplication_id = {},
+    .is_debounced = {}}) > 0);
+static_assert(sizeof(dbos::ListQueuedWorkflowsOptions{
+    .workflow_ids = {},
+    .status = {},
+    .start_time = {},
+    .end_time = {},
+    .name = {},
+    .app_version = {},
+    .forked_from = {},
+    .parent_workflow_id = {},
+    .user = {},
+    .queue_name = {},
+    .limit = {},
+    .offset = {},
+    .sort_desc = {},
+    .workflow_id_prefix = {},
+    .load_input = {},
+    .load_output = {},
+    .executor_id = {}}) > 0);
+static_assert(sizeof(dbos::ForkOptions{
+    .application_version = {},
+    .queue_name = {},
+    .queue_partition_key = {},
+    .replacement_children = {},
+    .workflow_timeout = {},
+    .new_workflow_id = {},
+    .latest_version = {}}) > 0);
+static_assert(sizeof(dbos::DebouncerOptions{
+    .debounce_timeout = {},
+    .queue = {},
+    .application_name = {},
+    .style = {},
+    .deduplication_id = {}}) > 0);
+static_assert(sizeof(dbos::ScheduleOptions{
+    .schedule_name = {},
+    .workflow_name = {},
+    .schedule = {},
+    .context = {},
+    .workflow_class_name = {},
+    .automatic_backfill = {},
+    .cron_timezone = {},
+    .queue_name = {},
+    .application_name = {},
+    .serializer = {},
+    .raw_context = {},
+    .style = {}}) > 0);
+static_assert(sizeof(dbos::ListSchedulesOptions{
+    .status = {},
+    .workflow_name = {},
+    .schedule_name_prefix = {},
+    .application_name = {}}) > 0);
+static_assert(sizeof(dbos::GetResultOptions{
+    .polling_interval = {},
+    .timeout = {},
+    .fail_if_missing = {}}) > 0);
+static_assert(sizeof(dbos::WaitWorkflowsOptions{
+    .polling_interval = {},
+    .timeout = {}}) > 0);
+static_assert(sizeof(dbos::Message{
+    .destination_id = {},
+    .message = {},
+    .topic = {},
+    .idempotency_key = {}}) > 0);
+static_assert(sizeof(dbos::SendBulkOptions{
+    .send_to_forks = {},
+    .serializer = {}}) > 0);
+static_assert(sizeof(dbos::GetEventOptions{
+    .polling_interval = {}}) > 0);
+static_assert(sizeof(dbos::ReadStreamOptions{
+    .offset = {},
+    .polling_interval = {},
+    .timeout = {}}) > 0);
+static_assert(sizeof(dbos::ReadStreamOffsetOptions{
+    .polling_interval = {},
+    .timeout = {}}) > 0);
+static_assert(sizeof(dbos::ListStepsOptions{
+    .load_output = {},
+    .limit = {},
+    .offset = {}}) > 0);
+static_assert(sizeof(dbos::CancelOptions{
+    .cancel_children = {}}) > 0);
+static_assert(sizeof(dbos::ResumeOptions{
+    .queue_name = {}}) > 0);
+static_assert(sizeof(dbos::RewindOptions{
+    .application_version = {},
+    .queue_name = {},
+    .queue_partition_key = {}}) > 0);
+static_assert(sizeof(dbos::UpdateAttributesOptions{
+    .merge = {}}) > 0);
+static_assert(sizeof(dbos::DeleteOptions{
+    .delete_children = {}}) > 0);
+static_assert(sizeof(dbos::QueueDefinition{
+    .name = {},
+    .worker_concurrency = {},
+    .concurrency = {},
+    .limiter = {},
+    .partition_worker_concurrency = {},
+    .partition_concurrency = {},
+    .partition_limiter = {},
+    .polling_interval = {},
+    .application_name = {}}) > 0);
+static_assert(sizeof(dbos::RunScheduleOptions{
+    .style = {}}) > 0);
+static_assert(sizeof(dbos::ScheduleUpdate{
+    .schedule = {},
+    .context = {},
+    .automatic_backfill = {},
+    .cron_timezone = {},
+    .queue_name = {}}) > 0);
+static_assert(sizeof(dbos::RenameApplicationOptions{
+    .batch_size = {},
+    .adopt_unclaimed_rows = {}}) > 0);
+
+}  // namespace
