@@ -50,6 +50,7 @@ endfunction()
 dbos_add_suite(unit)
 dbos_add_suite(conformance SHARDS 4 TIMEOUT 600)
 dbos_add_suite(vectors)
+dbos_add_suite(docs)   # the programs of the pages
 dbos_add_suite(chaos TIMEOUT 600)
 if(TARGET chaos_tests)
   # Stops its server, so it has one of its own.
