@@ -43,7 +43,7 @@ class Stream {
     };
 
    public:
-    class iterator {
+    class iterator {  // NOLINT(readability-identifier-naming): a word of the standard library
        public:
         using value_type = T;
         using difference_type = std::ptrdiff_t;

@@ -1,16 +1,18 @@
 // The public names of the client, for the compiler: what the headers lack does not build. Generated from
 // docs/reference/client.list by scripts/check-client-reference --update; do not edit.
 // clang-format off
+#include <type_traits>
+
 #include "dbos/client.hpp"
 #include "dbos/debouncer.hpp"
 
 namespace {
 
-static_assert(sizeof(dbos::DBOSClient) == sizeof(dbos::Client));
-static_assert(sizeof(dbos::named("name", 1)) > 0);
-static_assert(sizeof(dbos::CallerTransaction) > 0);
-static_assert(sizeof(dbos::DebouncerClient) > 0);
-static_assert(sizeof(dbos::enqueue_request({})) > 0);
+static_assert(std::is_same_v<dbos::DBOSClient, dbos::Client>);
+using NamedIs = decltype(dbos::named("name", 1));
+using CallerTransactionIs = dbos::CallerTransaction;
+using DebouncerClientIs = dbos::DebouncerClient;
+using EnqueueRequestIs = decltype(dbos::enqueue_request({}));
 
 // Methods: a using-declaration names all overloads of a name, and refuses a name that does not exist.
 struct ClientNames : dbos::Client {
@@ -139,7 +141,7 @@ struct WorkflowHandleNames : dbos::WorkflowHandle<int> {
 };
 
 // Options: the designators compile only in the order of the declaration, which begins as the manual does.
-static_assert(sizeof(dbos::ClientOptions{
+using ClientOptionsHas = decltype(dbos::ClientOptions{
     .system_database_url = {},
     .dbos_system_schema = {},
     .serializer = {},
@@ -149,8 +151,8 @@ static_assert(sizeof(dbos::ClientOptions{
     .lazy = {},
     .retry_connection_errors = {},
     .observability_query_timeout = {},
-    .system_database_idle_transaction_timeout = {}}) > 0);
-static_assert(sizeof(dbos::EnqueueOptions{
+    .system_database_idle_transaction_timeout = {}});
+using EnqueueOptionsHas = decltype(dbos::EnqueueOptions{
     .workflow_name = {},
     .queue_name = {},
     .workflow_id = {},
@@ -170,12 +172,12 @@ static_assert(sizeof(dbos::EnqueueOptions{
     .application_name = {},
     .duplication_policy = {},
     .workflow_id_reuse_policy = {},
-    .serializer = {}}) > 0);
-static_assert(sizeof(dbos::SendOptions{
+    .serializer = {}});
+using SendOptionsHas = decltype(dbos::SendOptions{
     .idempotency_key = {},
     .send_to_forks = {},
-    .serializer = {}}) > 0);
-static_assert(sizeof(dbos::ListWorkflowsOptions{
+    .serializer = {}});
+using ListWorkflowsOptionsHas = decltype(dbos::ListWorkflowsOptions{
     .workflow_ids = {},
     .status = {},
     .start_time = {},
@@ -207,8 +209,8 @@ static_assert(sizeof(dbos::ListWorkflowsOptions{
     .class_name = {},
     .instance_name = {},
     .deduplication_id = {},
-    .is_debounced = {}}) > 0);
-static_assert(sizeof(dbos::ListQueuedWorkflowsOptions{
+    .is_debounced = {}});
+using ListQueuedWorkflowsOptionsHas = decltype(dbos::ListQueuedWorkflowsOptions{
     .workflow_ids = {},
     .status = {},
     .start_time = {},
@@ -225,22 +227,22 @@ static_assert(sizeof(dbos::ListQueuedWorkflowsOptions{
     .workflow_id_prefix = {},
     .load_input = {},
     .load_output = {},
-    .executor_id = {}}) > 0);
-static_assert(sizeof(dbos::ForkOptions{
+    .executor_id = {}});
+using ForkOptionsHas = decltype(dbos::ForkOptions{
     .application_version = {},
     .queue_name = {},
     .queue_partition_key = {},
     .replacement_children = {},
     .workflow_timeout = {},
     .new_workflow_id = {},
-    .latest_version = {}}) > 0);
-static_assert(sizeof(dbos::DebouncerOptions{
+    .latest_version = {}});
+using DebouncerOptionsHas = decltype(dbos::DebouncerOptions{
     .debounce_timeout = {},
     .queue = {},
     .application_name = {},
     .style = {},
-    .deduplication_id = {}}) > 0);
-static_assert(sizeof(dbos::ScheduleOptions{
+    .deduplication_id = {}});
+using ScheduleOptionsHas = decltype(dbos::ScheduleOptions{
     .schedule_name = {},
     .workflow_name = {},
     .schedule = {},
@@ -252,53 +254,53 @@ static_assert(sizeof(dbos::ScheduleOptions{
     .application_name = {},
     .serializer = {},
     .raw_context = {},
-    .style = {}}) > 0);
-static_assert(sizeof(dbos::ListSchedulesOptions{
+    .style = {}});
+using ListSchedulesOptionsHas = decltype(dbos::ListSchedulesOptions{
     .status = {},
     .workflow_name = {},
     .schedule_name_prefix = {},
-    .application_name = {}}) > 0);
-static_assert(sizeof(dbos::GetResultOptions{
+    .application_name = {}});
+using GetResultOptionsHas = decltype(dbos::GetResultOptions{
     .polling_interval = {},
     .timeout = {},
-    .fail_if_missing = {}}) > 0);
-static_assert(sizeof(dbos::WaitWorkflowsOptions{
+    .fail_if_missing = {}});
+using WaitWorkflowsOptionsHas = decltype(dbos::WaitWorkflowsOptions{
     .polling_interval = {},
-    .timeout = {}}) > 0);
-static_assert(sizeof(dbos::Message{
+    .timeout = {}});
+using MessageHas = decltype(dbos::Message{
     .destination_id = {},
     .message = {},
     .topic = {},
-    .idempotency_key = {}}) > 0);
-static_assert(sizeof(dbos::SendBulkOptions{
+    .idempotency_key = {}});
+using SendBulkOptionsHas = decltype(dbos::SendBulkOptions{
     .send_to_forks = {},
-    .serializer = {}}) > 0);
-static_assert(sizeof(dbos::GetEventOptions{
-    .polling_interval = {}}) > 0);
-static_assert(sizeof(dbos::ReadStreamOptions{
+    .serializer = {}});
+using GetEventOptionsHas = decltype(dbos::GetEventOptions{
+    .polling_interval = {}});
+using ReadStreamOptionsHas = decltype(dbos::ReadStreamOptions{
     .offset = {},
     .polling_interval = {},
-    .timeout = {}}) > 0);
-static_assert(sizeof(dbos::ReadStreamOffsetOptions{
+    .timeout = {}});
+using ReadStreamOffsetOptionsHas = decltype(dbos::ReadStreamOffsetOptions{
     .polling_interval = {},
-    .timeout = {}}) > 0);
-static_assert(sizeof(dbos::ListStepsOptions{
+    .timeout = {}});
+using ListStepsOptionsHas = decltype(dbos::ListStepsOptions{
     .load_output = {},
     .limit = {},
-    .offset = {}}) > 0);
-static_assert(sizeof(dbos::CancelOptions{
-    .cancel_children = {}}) > 0);
-static_assert(sizeof(dbos::ResumeOptions{
-    .queue_name = {}}) > 0);
-static_assert(sizeof(dbos::RewindOptions{
+    .offset = {}});
+using CancelOptionsHas = decltype(dbos::CancelOptions{
+    .cancel_children = {}});
+using ResumeOptionsHas = decltype(dbos::ResumeOptions{
+    .queue_name = {}});
+using RewindOptionsHas = decltype(dbos::RewindOptions{
     .application_version = {},
     .queue_name = {},
-    .queue_partition_key = {}}) > 0);
-static_assert(sizeof(dbos::UpdateAttributesOptions{
-    .merge = {}}) > 0);
-static_assert(sizeof(dbos::DeleteOptions{
-    .delete_children = {}}) > 0);
-static_assert(sizeof(dbos::QueueDefinition{
+    .queue_partition_key = {}});
+using UpdateAttributesOptionsHas = decltype(dbos::UpdateAttributesOptions{
+    .merge = {}});
+using DeleteOptionsHas = decltype(dbos::DeleteOptions{
+    .delete_children = {}});
+using QueueDefinitionHas = decltype(dbos::QueueDefinition{
     .name = {},
     .worker_concurrency = {},
     .concurrency = {},
@@ -307,17 +309,17 @@ static_assert(sizeof(dbos::QueueDefinition{
     .partition_concurrency = {},
     .partition_limiter = {},
     .polling_interval = {},
-    .application_name = {}}) > 0);
-static_assert(sizeof(dbos::RunScheduleOptions{
-    .style = {}}) > 0);
-static_assert(sizeof(dbos::ScheduleUpdate{
+    .application_name = {}});
+using RunScheduleOptionsHas = decltype(dbos::RunScheduleOptions{
+    .style = {}});
+using ScheduleUpdateHas = decltype(dbos::ScheduleUpdate{
     .schedule = {},
     .context = {},
     .automatic_backfill = {},
     .cron_timezone = {},
-    .queue_name = {}}) > 0);
-static_assert(sizeof(dbos::RenameApplicationOptions{
+    .queue_name = {}});
+using RenameApplicationOptionsHas = decltype(dbos::RenameApplicationOptions{
     .batch_size = {},
-    .adopt_unclaimed_rows = {}}) > 0);
+    .adopt_unclaimed_rows = {}});
 
 }  // namespace
