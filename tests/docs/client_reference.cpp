@@ -16,12 +16,14 @@ class ClientReference : public dbos::test::ShopTest {};
 DBOS_FOR_EVERY_DATABASE(ClientReference);
 
 TEST_P(ClientReference, constructor) {
-    if (postgres()) GTEST_SKIP() << "the page's program uses the default schema";
+    if (postgres())
+        GTEST_SKIP() << "the page's program uses the default schema";
     setenv("DBOS_SYSTEM_DATABASE_URL", database().url().c_str(), 1);
     // [constructor]
-    dbos::Client client({.system_database_url = std::getenv("DBOS_SYSTEM_DATABASE_URL"),
-                         .application_name = "shop",
-                         .lazy = true});
+    dbos::Client client(
+        {.system_database_url = std::getenv("DBOS_SYSTEM_DATABASE_URL"),
+         .application_name = "shop",
+         .lazy = true});
     // [constructor]
     // [check_connection]
     client.check_connection();  // throws what a call would throw
@@ -36,16 +38,16 @@ TEST_P(ClientReference, enqueue) {
     open_shop();
     auto& client = this->client();
     // [enqueue]
-    auto handle =
-        client.enqueue(Checkout, {.queue_name = "orders", .workflow_timeout = 30s},
-                       {.id = "o-17", .cents = 4200});
+    auto handle = client.enqueue(
+        Checkout, {.queue_name = "orders", .workflow_timeout = 30s},
+        {.id = "o-17", .cents = 4200});
     Receipt receipt = handle.get_result();
     // [enqueue]
     EXPECT_EQ(receipt.charge_id, "charge-o-17");
     // [enqueue_by_name]
     auto task = client.enqueue<std::string>(
-        {.workflow_name = "process_task", .queue_name = "tasks", .priority = 5}, 64,
-        dbos::named("fast", true));
+        {.workflow_name = "process_task", .queue_name = "tasks", .priority = 5},
+        64, dbos::named("fast", true));
     std::string text = task.get_result();
     // [enqueue_by_name]
     EXPECT_EQ(text, "64 fast");
@@ -72,8 +74,8 @@ TEST_P(ClientReference, retrieve_workflow) {
     // [retrieve_workflow]
     auto handle = client.retrieve_workflow(Checkout, "o-17");
     Receipt receipt = handle.get_result();
-    auto any =
-        client.retrieve_workflow("o-17");  // of a workflow without a contract here
+    auto any = client.retrieve_workflow(
+        "o-17");  // of a workflow without a contract here
     dbos::Value value = any.get_result();
     // [retrieve_workflow]
     EXPECT_EQ(value.at("charge_id").as_string(), receipt.charge_id);
@@ -90,13 +92,14 @@ TEST_P(ClientReference, results) {
     auto& client = this->client();
     std::string said;
     // [get_result]
-    auto handle =
-        client.enqueue(Checkout, {.queue_name = "orders"}, {.id = "o-0", .cents = 0});
+    auto handle = client.enqueue(Checkout, {.queue_name = "orders"},
+                                 {.id = "o-0", .cents = 0});
     try {
         Receipt receipt = handle.get_result({.timeout = 60s});
     } catch (const CardDeclined& error) {  // on the contract's throws<…>()
         said = error.what();
-    } catch (const dbos::WorkflowFailed& error) {  // any other, of whatever language
+    } catch (
+        const dbos::WorkflowFailed& error) {  // any other, of whatever language
         said = error.type_name() + ": " + error.message();
     } catch (const dbos::AwaitedWorkflowCancelled&) {
         said = "somebody cancelled it";
@@ -138,14 +141,17 @@ TEST_P(ClientReference, send) {
                 {.idempotency_key = "c-1"});
     // [send]
     // [send_async]
-    dbos::Future<void> sent =
-        client.send_async("o-17", "hurry up", "notes", {.idempotency_key = "n-1"});
+    dbos::Future<void> sent = client.send_async("o-17", "hurry up", "notes",
+                                                {.idempotency_key = "n-1"});
     sent.get();
     // [send_async]
     // [send_bulk]
-    client.send_bulk(
-        {{.destination_id = "o-17", .message = "sale", .idempotency_key = "s-17"},
-         {.destination_id = "o-18", .message = "sale", .idempotency_key = "s-18"}});
+    client.send_bulk({{.destination_id = "o-17",
+                       .message = "sale",
+                       .idempotency_key = "s-17"},
+                      {.destination_id = "o-18",
+                       .message = "sale",
+                       .idempotency_key = "s-18"}});
     // [send_bulk]
     EXPECT_EQ(scalar("SELECT count(*) FROM @notifications"), "4");
 }
@@ -155,7 +161,8 @@ TEST_P(ClientReference, get_event) {
     insert_workflow("o-17", "PENDING");
     write_event("o-17", "progress", "40");
     // [get_event]
-    std::optional<int> progress = client.get_event<int>("o-17", "progress", 10s);
+    std::optional<int> progress =
+        client.get_event<int>("o-17", "progress", 10s);
     // [get_event]
     EXPECT_EQ(progress, 40);
     int shown = 0;
@@ -179,19 +186,21 @@ TEST_P(ClientReference, read_stream) {
     write_stream("o-17", "log", 3, "\"__DBOS_STREAM_CLOSED__\"");
     std::vector<std::string> seen;
     // [read_stream]
-    for (const std::string& line : client.read_stream<std::string>("o-17", "log"))
+    for (const std::string& line :
+         client.read_stream<std::string>("o-17", "log"))
         seen.push_back(line);
     // [read_stream]
     EXPECT_THAT(seen, ElementsAre("line 0", "line 1", "line 2"));
     seen.clear();
     // [read_stream_async]
     auto stream = client.read_stream_async<std::string>("o-17", "log");
-    while (std::optional<std::string> line = stream.next().get()) seen.push_back(*line);
+    while (std::optional<std::string> line = stream.next().get())
+        seen.push_back(*line);
     // [read_stream_async]
     EXPECT_THAT(seen, ElementsAre("line 0", "line 1", "line 2"));
     // [read_stream_offset]
-    auto second =
-        client.read_stream_offset<std::string>("o-17", "log", 1, {.timeout = 10s});
+    auto second = client.read_stream_offset<std::string>("o-17", "log", 1,
+                                                         {.timeout = 10s});
     // [read_stream_offset]
     EXPECT_EQ(second, "line 1");
 }
@@ -206,31 +215,34 @@ TEST_P(ClientReference, listing) {
     client.enqueue(Checkout, {.queue_name = "nobody", .workflow_id = "o-18"},
                    {"o-18", 1});
     // [list_workflows]
-    std::vector<dbos::WorkflowStatus> page =
-        client.list_workflows({.status = {dbos::Status::success, dbos::Status::error},
-                               .start_time = "2026-01-01T00:00:00Z",
-                               .name = "checkout",
-                               .limit = 50,
-                               .sort_desc = true,
-                               .load_input = false});
+    std::vector<dbos::WorkflowStatus> page = client.list_workflows(
+        {.status = {dbos::Status::success, dbos::Status::error},
+         .start_time = "2026-01-01T00:00:00Z",
+         .name = "checkout",
+         .limit = 50,
+         .sort_desc = true,
+         .load_input = false});
     // [list_workflows]
     ASSERT_EQ(page.size(), 1u);
     EXPECT_EQ(page[0].workflow_id, "o-17");
     // [list_queued_workflows]
-    std::size_t waiting = client.list_queued_workflows({.queue_name = "nobody"}).size();
+    std::size_t waiting =
+        client.list_queued_workflows({.queue_name = "nobody"}).size();
     // [list_queued_workflows]
     EXPECT_EQ(waiting, 1u);
     std::string names;
     // [list_workflow_steps]
     for (const dbos::StepInfo& step : client.list_workflow_steps("o-17"))
-        names += std::to_string(step.function_id) + " " + step.function_name + "\n";
+        names +=
+            std::to_string(step.function_id) + " " + step.function_name + "\n";
     // [list_workflow_steps]
     EXPECT_EQ(names, "1 charge\n2 pack\n");
     // [aggregates]
-    auto groups = client.get_workflow_aggregates({.group_by_status = true,
-                                                  .group_by_queue_name = true,
-                                                  .select_count = true,
-                                                  .filter = {.name = "checkout"}});
+    auto groups =
+        client.get_workflow_aggregates({.group_by_status = true,
+                                        .group_by_queue_name = true,
+                                        .select_count = true,
+                                        .filter = {.name = "checkout"}});
     auto steps = client.get_step_aggregates(
         {.group_by_function_name = true, .select_max_duration_ms = true});
     // [aggregates]
@@ -254,11 +266,12 @@ TEST_P(ClientReference, cancel_and_resume) {
     // [resume_workflow]
     EXPECT_EQ(receipt.order_id, "o-17");
     for (const char* id : {"o-1", "o-2"})
-        client.enqueue(Checkout, {.queue_name = "nobody", .workflow_id = id}, {id, 1});
+        client.enqueue(Checkout, {.queue_name = "nobody", .workflow_id = id},
+                       {id, 1});
     // [cancel_workflows]
     client.cancel_workflows({"o-1", "o-2"});
-    auto handles =
-        client.resume_workflows<Receipt>({"o-1", "o-2"}, {.queue_name = "orders"});
+    auto handles = client.resume_workflows<Receipt>({"o-1", "o-2"},
+                                                    {.queue_name = "orders"});
     // [cancel_workflows]
     EXPECT_EQ(handles[1].get_result().order_id, "o-2");
 }
@@ -274,8 +287,8 @@ TEST_P(ClientReference, fork_and_rewind) {
     std::int64_t pack = 0;  // the step to run again, with all that follows
     for (const auto& step : client.list_workflow_steps("o-17"))
         if (step.function_name == "pack") pack = step.function_id;
-    auto fork =
-        client.fork_workflow(Checkout, "o-17", pack, {.new_workflow_id = "o-17-again"});
+    auto fork = client.fork_workflow(Checkout, "o-17", pack,
+                                     {.new_workflow_id = "o-17-again"});
     Receipt receipt = fork.get_result();
     // [fork_workflow]
     EXPECT_EQ(receipt.charge_id, "charge-o-17");
@@ -287,8 +300,8 @@ TEST_P(ClientReference, fork_and_rewind) {
     // [fork_workflows]
     EXPECT_EQ(forks[1].get_result().order_id, "o-17");
     // [rewind_workflow]
-    auto rewound =
-        client.rewind_workflow(Checkout, "o-17", pack);  // the same id runs again
+    auto rewound = client.rewind_workflow(Checkout, "o-17",
+                                          pack);  // the same id runs again
     receipt = rewound.get_result();
     // [rewind_workflow]
     EXPECT_EQ(rewound.workflow_id(), "o-17");
@@ -301,8 +314,9 @@ TEST_P(ClientReference, changes) {
                    {.queue_name = "orders", .workflow_id = "o-17", .delay = 1h},
                    {"o-17", 4200});
     // [set_workflow_delay]
-    client.set_workflow_delay("o-17", 2h);                      // from now
-    client.set_workflow_delay("o-17", "2026-01-01T00:00:00Z");  // past: due at once
+    client.set_workflow_delay("o-17", 2h);  // from now
+    client.set_workflow_delay("o-17",
+                              "2026-01-01T00:00:00Z");  // past: due at once
     // [set_workflow_delay]
     client.retrieve_workflow("o-17").get_result();
     client.enqueue(Checkout, {.queue_name = "nobody", .workflow_id = "o-18"},
@@ -312,15 +326,17 @@ TEST_P(ClientReference, changes) {
     // [set_workflow_priority]
     EXPECT_EQ(client.get_workflow_status("o-18")->priority, 1);
     // [update_workflow_attributes]
-    client.update_workflow_attributes("o-18",
-                                      dbos::Object{{"customer", "c-7"}, {"size", 3}});
+    client.update_workflow_attributes(
+        "o-18", dbos::Object{{"customer", "c-7"}, {"size", 3}});
     client.update_workflow_attributes("o-18", dbos::Object{{"size", 4}},
                                       {.merge = true});
     // [update_workflow_attributes]
+    EXPECT_EQ(client.get_workflow_status("o-18")
+                  ->attributes->at("customer")
+                  .as_string(),
+              "c-7");
     EXPECT_EQ(
-        client.get_workflow_status("o-18")->attributes->at("customer").as_string(),
-        "c-7");
-    EXPECT_EQ(client.get_workflow_status("o-18")->attributes->at("size").as_int(), 4);
+        client.get_workflow_status("o-18")->attributes->at("size").as_int(), 4);
     // [delete_workflow]
     client.delete_workflow("o-17", {.delete_children = true});
     client.delete_workflows({"o-18", "o-19"});
@@ -345,17 +361,19 @@ TEST_P(ClientReference, debounce) {
     // [debouncer_client]
     dbos::DebouncerClient inputs(
         client, {.workflow_name = "process_task", .queue_name = "tasks"});
-    auto task =
-        inputs.debounce<std::string>("user-7", 0s, 64, dbos::named("fast", false));
+    auto task = inputs.debounce<std::string>("user-7", 0s, 64,
+                                             dbos::named("fast", false));
     // [debouncer_client]
     EXPECT_EQ(task.get_result(), "64 slow");
     // [debounce_async]
-    auto id = debouncer.debounce_async("o-17", 0s, {.id = "o-17", .cents = 4400})
-                  .then([](auto handle) { return handle.workflow_id(); });
+    auto id =
+        debouncer.debounce_async("o-17", 0s, {.id = "o-17", .cents = 4400})
+            .then([](auto handle) { return handle.workflow_id(); });
     // [debounce_async]
     EXPECT_EQ(id.get(), first.workflow_id());
     EXPECT_EQ(first.get_result().order_id, "o-17");
-    EXPECT_EQ(first.get_status().input->positional[0].at("cents").as_int(), 4400);
+    EXPECT_EQ(first.get_status().input->positional[0].at("cents").as_int(),
+              4400);
 }
 
 TEST_P(ClientReference, schedules) {
@@ -369,12 +387,13 @@ TEST_P(ClientReference, schedules) {
                             .cron_timezone = "Europe/Berlin"});
     // [create_schedule]
     // [list_schedules]
-    auto active =
-        client.list_schedules({.status = "ACTIVE", .schedule_name_prefix = "daily-"});
+    auto active = client.list_schedules(
+        {.status = "ACTIVE", .schedule_name_prefix = "daily-"});
     // [list_schedules]
     EXPECT_EQ(active.size(), 1u);
     // [get_schedule]
-    std::optional<dbos::WorkflowSchedule> daily = client.get_schedule("daily-report");
+    std::optional<dbos::WorkflowSchedule> daily =
+        client.get_schedule("daily-report");
     std::string cron = daily ? daily->schedule : "there is none";
     // [get_schedule]
     EXPECT_EQ(cron, "0 5 * * *");
@@ -473,9 +492,10 @@ TEST_P(ClientReference, in_transaction_on_postgres) {
     // [enqueue_in_transaction]
     PQclear(PQexec(connection, "BEGIN"));
     PQclear(PQexec(connection, "INSERT INTO orders VALUES ('o-17')"));
-    auto handle = client.enqueue_in_transaction(connection, Checkout,
-                                                {.queue_name = "orders"}, {"o-17", 1});
-    client.send_in_transaction(connection, handle.workflow_id(), "gift", "notes");
+    auto handle = client.enqueue_in_transaction(
+        connection, Checkout, {.queue_name = "orders"}, {"o-17", 1});
+    client.send_in_transaction(connection, handle.workflow_id(), "gift",
+                               "notes");
     PQclear(PQexec(connection, "COMMIT"));
     client.wake("orders");  // or within a second
     // [enqueue_in_transaction]
@@ -492,8 +512,8 @@ TEST_P(ClientReference, in_transaction_on_sqlite) {
     sqlite3_busy_timeout(connection, 10'000);
     // [enqueue_in_transaction_sqlite]
     sqlite3_exec(connection, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
-    auto handle = client.enqueue_in_transaction(connection, Checkout,
-                                                {.queue_name = "orders"}, {"o-17", 1});
+    auto handle = client.enqueue_in_transaction(
+        connection, Checkout, {.queue_name = "orders"}, {"o-17", 1});
     sqlite3_exec(connection, "COMMIT", nullptr, nullptr, nullptr);
     // [enqueue_in_transaction_sqlite]
     EXPECT_EQ(handle.get_result().order_id, "o-17");

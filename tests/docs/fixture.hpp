@@ -62,17 +62,17 @@ class ShopTest : public ClientTest {
     void open_shop() {
         app_ = std::make_unique<App>(app_options());
         app_->implement(Checkout, checkout);
-        app_->implement(workflow<std::string(int, bool)>("process_task",
-                                                         params("size", "*", "fast")),
+        app_->implement(workflow<std::string(int, bool)>(
+                            "process_task", params("size", "*", "fast")),
                         [](Context&, int size, bool fast) {
-                            return std::to_string(size) + (fast ? " fast" : " slow");
+                            return std::to_string(size) +
+                                   (fast ? " fast" : " slow");
                         });
         app_->implement(
-            workflow<std::string(std::chrono::system_clock::time_point, std::string)>(
-                "report"),
-            [](Context&, std::chrono::system_clock::time_point, const std::string& to) {
-                return "report for " + to;
-            });
+            workflow<std::string(std::chrono::system_clock::time_point,
+                                 std::string)>("report"),
+            [](Context&, std::chrono::system_clock::time_point,
+               const std::string& to) { return "report for " + to; });
         app_->register_queue({.name = "orders"});
         app_->register_queue({.name = "tasks"});
         app_->launch();
