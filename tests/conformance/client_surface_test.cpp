@@ -2,8 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <mutex>
 #include <thread>
 
+#include "dbos/debouncer.hpp"
 #include "dbos/serializer.hpp"
 #include "dbos/types.hpp"
 #include "support/client_rows.hpp"
@@ -96,6 +99,20 @@ TEST_P(ClientSurface, values_are_written_in_the_format_of_the_client_or_of_the_c
     EXPECT_EQ(context("t"), "!\"x\"");
     EXPECT_EQ(context("u"), "as it is");
     EXPECT_EQ(other->get_schedule("s")->context.as_string(), "x");
+    client().update_schedule("s", {.context = "y", .serializer = marked});
+    client().update_schedule("t", {.raw_context = "raw"});
+    EXPECT_EQ(context("s"), "!\"y\"");
+    EXPECT_EQ(context("t"), "raw");
+}
+
+TEST_P(ClientSurface, a_schedule_of_another_sdk_keeps_its_dialect) {
+    // TypeScript's cron has ranges that wrap around, Python's of our own style has none.
+    const auto style = dbos::ScheduleStyle::typescript;
+    client().create_schedule(
+        {.schedule_name = "s", .workflow_name = "f", .schedule = "@hourly", .style = style});
+    EXPECT_THROW(client().update_schedule("s", {.schedule = "0 22-2 * * *"}), dbos::UsageError);
+    client().update_schedule("s", {.schedule = "0 22-2 * * *", .style = style});
+    EXPECT_EQ(client().get_schedule("s")->schedule, "0 22-2 * * *");
 }
 
 TEST_P(ClientSurface, max_recovery_attempts_is_accepted_and_changes_nothing) {
@@ -142,6 +159,14 @@ TEST_P(ClientSurface, queued_listings_take_every_filter) {
                      {"parent_workflow_id", "p"},
                      {"authenticated_user", "ann"},
                      {"executor_id", "e1"},
+                     {"class_name", "C"},
+                     {"config_name", "main"},
+                     {"schedule_name", "nightly"},
+                     {"application_name", "shop"},
+                     {"deduplication_id", "d"},
+                     {"was_forked_from", true},
+                     {"started_at_epoch_ms", 1100},
+                     {"completed_at", 1200},
                      {"created_at", 1000}});
     insert_workflow("b-2", "PENDING", {{"name", "g"}, {"queue_name", "r"}, {"created_at", 2000}});
     insert_workflow("b-3", "DELAYED", {{"name", "g"}, {"queue_name", "r"}, {"created_at", 3000}});
@@ -172,6 +197,25 @@ TEST_P(ClientSurface, queued_listings_take_every_filter) {
     EXPECT_THAT(ids({.sort_desc = true}), ElementsAre("b-3", "b-2", "a-1"));
     EXPECT_THAT(ids({.workflow_id_prefix = "b-"}), ElementsAre("b-2", "b-3"));
     EXPECT_THAT(ids({.executor_id = "e1"}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.completed_after = at(1200)}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.completed_before = at(1199)}), ElementsAre());
+    EXPECT_THAT(ids({.dequeued_after = at(1100)}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.dequeued_before = at(1099)}), ElementsAre());
+    EXPECT_THAT(ids({.was_forked_from = true}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.has_parent = false}), ElementsAre("b-2", "b-3"));
+    EXPECT_THAT(ids({.schedule_name = "nightly"}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.application_name = "store"}), ElementsAre("b-2", "b-3"));
+    EXPECT_THAT(ids({.is_fork = true}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.class_name = "C"}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.instance_name = "main"}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.deduplication_id = "d"}), ElementsAre("a-1"));
+    EXPECT_THAT(ids({.is_debounced = true}), ElementsAre());
+    const ListQueuedWorkflowsOptions searched = {.attributes = dbos::Object{{"k", 1}}};
+    if (postgres()) {
+        EXPECT_THAT(ids(searched), ElementsAre());
+    } else {
+        EXPECT_THROW(ids(searched), dbos::UsageError);
+    }
     EXPECT_TRUE(client().list_queued_workflows({.limit = 1}).at(0).input);
     EXPECT_FALSE(
         client().list_queued_workflows({.limit = 1, .load_input = false, .load_output = false}).at(0).input);
@@ -212,6 +256,83 @@ TEST_P(ClientSurface, every_twin_gives_what_its_method_gives) {
     client().set_latest_application_version("v2", "shop");
     EXPECT_EQ(client().get_latest_version().version_name, "v2");
     EXPECT_EQ(client().get_latest_version().application_name, "shop");
+}
+
+TEST_P(ClientSurface, aggregates_of_steps_take_every_filter) {
+    insert_workflow("w-1", "SUCCESS", {{"application_name", "shop"}});
+    insert_workflow("v-2", "SUCCESS");
+    const auto step = [&](const char* id, int number, int completed, const dbos::test::Cells& more) {
+        dbos::test::Cells cells = {{"workflow_uuid", id},
+                                   {"function_id", number},
+                                   {"function_name", "step" + std::to_string(number)},
+                                   {"started_at_epoch_ms", completed - 1},
+                                   {"completed_at_epoch_ms", completed}};
+        cells.insert(cells.end(), more.begin(), more.end());
+        insert("operation_outputs", cells);
+    };
+    step("w-1", 1, 1000, {{"application_name", "shop"}});
+    step("w-1", 2, 2000, {{"error", "{}"}, {"application_name", "shop"}});
+    step("v-2", 1, 3000, {});
+    const auto counted = [&](dbos::StepAggregatesOptions options) {
+        options.group_by_function_name = true;
+        std::int64_t count = 0;
+        for (const auto& group : client().get_step_aggregates(options)) count += *group.count;
+        return count;
+    };
+    const auto at = [](int ms) {
+        return dbos::Instant(std::chrono::system_clock::time_point(std::chrono::milliseconds(ms)));
+    };
+    EXPECT_EQ(counted({}), 3);
+    EXPECT_EQ(counted({.status = "ERROR"}), 1);
+    EXPECT_EQ(counted({.function_name = "step1"}), 2);
+    EXPECT_EQ(counted({.workflow_id_prefix = "w-"}), 2);
+    EXPECT_EQ(counted({.completed_after = at(2000)}), 2);
+    EXPECT_EQ(counted({.completed_before = at(2000)}), 2);
+    EXPECT_EQ(counted({.application_name = "store"}), 1);  // rows without an owner match
+}
+
+TEST_P(ClientSurface, a_debouncer_by_contract_takes_workflow_options) {
+    static constexpr auto kProcess = dbos::workflow<int(std::string)>("process");
+    dbos::Debouncer debouncer(
+        client(), kProcess,
+        {.queue = "q", .workflow_options = {.app_version = "v7", .workflow_timeout = 5s}});
+    const auto row = debouncer.debounce("k", 60s, "a").get_status();
+    EXPECT_EQ(row.app_version, "v7");
+    EXPECT_EQ(row.workflow_timeout_ms, 5000);
+}
+
+TEST_P(ClientSurface, records_go_to_the_log_sink) {
+    std::atomic<int> records = 0;
+    auto options = client_options();
+    options.log_sink = [&](const dbos::LogRecord&) { ++records; };
+    insert_ended("w", "SUCCESS", "no json");
+    const auto talking = make_client(std::move(options));
+    EXPECT_EQ(talking->list_workflows().at(0).output, dbos::Value("no json"));
+    EXPECT_TRUE(dbos::test::eventually([&] { return records > 0; }));
+}
+
+TEST_P(ClientSurface, callbacks_run_on_the_executor) {
+    std::mutex mutex;
+    std::vector<std::function<void()>> tasks;
+    auto options = client_options();
+    options.executor = [&](std::function<void()> task) {
+        const std::lock_guard lock(mutex);
+        tasks.push_back(std::move(task));
+    };
+    const auto other = make_client(std::move(options));
+    std::thread::id where;
+    auto counted = other->list_workflows_async().then([&](const std::vector<dbos::WorkflowStatus>& rows) {
+        where = std::this_thread::get_id();
+        return rows.size();
+    });
+    const auto run = [&] {
+        const std::lock_guard lock(mutex);
+        for (const auto& task : std::exchange(tasks, {})) task();
+        return counted.ready();
+    };
+    EXPECT_TRUE(dbos::test::eventually(run));
+    EXPECT_EQ(counted.get(), 0u);
+    EXPECT_EQ(where, std::this_thread::get_id());
 }
 
 }  // namespace
