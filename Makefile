@@ -4,7 +4,7 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim sim-hunt sim-replay chaos-pg bench check install bootstrap dev release
+.PHONY: help run test sim sim-hunt sim-replay chaos-pg property kills bench check install bootstrap dev release
 
 help:       ## this list
 	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,15 @@ SECONDS ?= 300
 chaos-pg: dev   ## PostgreSQL behind a hostile proxy, with kills: make chaos-pg SECONDS=300 SEED=1
 	DBOS_POSTGRES_OPTIONS="-c track_commit_timestamp=on" scripts/with-postgres \
 	  build/dev/dbos_chaos_pg --seed $(or $(SEED),1) --seconds $(SECONDS)
+
+OPERATIONS ?= 200000
+property: dev   ## two clients in two processes against a model, on both databases: make property OPERATIONS=200000 SEED=1
+	scripts/with-postgres build/dev/dbos_client_property --seed $(or $(SEED),1) --operations $(OPERATIONS)
+
+CALLS ?= 10000
+kills: dev      ## the connections of a client are terminated while it works: make kills CALLS=10000 SEED=1
+	DBOS_TEST_KILL_CALLS=$(CALLS) DBOS_TEST_SEED=$(or $(SEED),1) scripts/with-postgres \
+	  build/dev/chaos_tests --gtest_filter='*ClientKill*'
 
 bench: release   ## benchmarks on this machine, with a private PostgreSQL
 	scripts/with-postgres build/release/bench/dbos_bench $(ARGS)

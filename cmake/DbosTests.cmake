@@ -71,6 +71,12 @@ set_tests_properties(chaos-pg chaos-pg-oracles PROPERTIES LABELS chaos TIMEOUT 6
 if(rapidcheck_FOUND)
   dbos_add_suite(property TIMEOUT 600 LIBRARIES rapidcheck)
 endif()
+# Two processes, one client each, against a model; `make property` is the long form.
+file(GLOB client_property_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/property/client/*.cpp)
+add_executable(dbos_client_property ${client_property_sources})
+target_link_libraries(dbos_client_property PRIVATE dbos_test_support_objects dbos_test_support)
+add_test(NAME client-property COMMAND dbos_client_property --operations 2000)
+set_tests_properties(client-property PROPERTIES LABELS property TIMEOUT 300)
 foreach(folder compile_fail interop)   # suites that build themselves; tests/sim is a build of its own (preset sim)
   if(EXISTS ${PROJECT_SOURCE_DIR}/tests/${folder}/CMakeLists.txt)
     add_subdirectory(${PROJECT_SOURCE_DIR}/tests/${folder} ${PROJECT_BINARY_DIR}/tests/${folder})

@@ -20,7 +20,7 @@ step() {
         passed=$((passed + 1))
         printf 'passed  %4d s' $((SECONDS - start))
         # What the last line of a log says is worth a look for some.
-        case $name in test* | sim* | chaos* | *san | demo | tidy | include* | client-reference | seam | interop) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed(, 0 failed)?$' "$log" | tail -n 1)" ;; esac
+        case $name in test* | sim* | chaos* | *san | demo | tidy | include* | client-reference | seam | interop | property) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed(, 0 failed)?$' "$log" | tail -n 1)" ;; esac
         printf '\n'
     else
         failed+=("$name")
@@ -54,7 +54,7 @@ test_preset() {
 # The checks beside the tests, cheapest first.
 quick_checks=(format docs client-reference seam includes arch)
 # The thread sanitizer builds everything with clang, warnings as errors, so the preset `clang` is not built as well.
-all_checks=(format docs client-reference seam includes arch include-budget headers tidy install-static install-shared asan tsan)
+all_checks=(format docs client-reference seam includes arch include-budget headers tidy install-static install-shared property asan tsan)
 [ ! -e include/dbos/app.hpp ] || all_checks+=(interop)   # its C++ side is an application
 
 # What migrates or plans is one thread and SQL: slow under a sanitizer, and nothing that it would find.
@@ -68,6 +68,13 @@ check_interop() {
     command -v npm >/dev/null || export DBOS_INTEROP_OPTIONAL=1
     build_preset dev interop_peer
     scripts/with-postgres tests/interop/run build/dev
+}
+
+# The long form of the client's property test, and of its test under terminated connections.
+check_property() {
+    build_preset dev dbos_client_property chaos_tests
+    DBOS_TEST_KILL_CALLS=10000 scripts/with-postgres build/dev/chaos_tests --gtest_filter='*ClientKill*'
+    scripts/with-postgres build/dev/dbos_client_property --operations 200000 --seed "${PROPERTY_SEED:-1}"
 }
 
 # Runs one check by name; returns 2 for a name that it does not know.
@@ -85,6 +92,7 @@ run_check() {
         tidy) step tidy scripts/tidy ;;
         install-static) step install-static tests/install/run static ;;
         install-shared) step install-shared tests/install/run shared ;;
+        property) step property check_property ;;
         asan) step asan sanitized asan ;;
         tsan) step tsan sanitized tsan ;;
         interop) step interop check_interop ;;

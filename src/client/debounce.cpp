@@ -61,7 +61,7 @@ sysdb::DebounceCall Core::prepare_debounce(const detail::CallTarget& target, con
     // Always DELAYED, also without a delay: the key is let go when the row leaves its delay.
     call.row.status = to_string(Status::delayed);
     const sysdb::Millis now = database_->durable_now();
-    call.row.delay_until_ms = now + core::to_millis(period);
+    call.row.delay_until_ms = call.bounce_until_ms = now + core::to_millis(period);
     if (options.debounce_timeout) {
         call.deadline_ms = now + core::to_millis(*options.debounce_timeout);
         call.row.delay_until_ms = std::min(*call.row.delay_until_ms, *call.deadline_ms);

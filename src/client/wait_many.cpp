@@ -57,7 +57,7 @@ class Ends : public std::enable_shared_from_this<Ends> {
             const std::lock_guard<seam::Mutex> lock(mutex_);
             if (over_) return;
             --left_;
-            if (error && left_ > 0 && first_ && vanished(error)) return;  // the others may end yet
+            if (error && left_ > 0 && first_ && concerns_one(error)) return;  // the others may end yet
             if (!error && !first_ && left_ > 0) return;
             over_ = true;
             begun = begun_;
@@ -67,10 +67,13 @@ class Ends : public std::enable_shared_from_this<Ends> {
         told(which, error);
     }
 
-    static bool vanished(const std::exception_ptr& error) {
+    /// Deleted, or out of time: each had its own last look, so another one may have ended in time.
+    static bool concerns_one(const std::exception_ptr& error) {
         try {
             std::rethrow_exception(error);
         } catch (const NonexistentWorkflow&) {
+            return true;
+        } catch (const Timeout&) {
             return true;
         } catch (...) {
             return false;

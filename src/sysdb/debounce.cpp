@@ -48,8 +48,8 @@ class Debounce {
     std::optional<std::string> bounce() {
         const NewWorkflow& row = call_.row;
         Built q;
-        // A CASE, because SQLite has no LEAST. The first call's deadline stands.
-        const std::string until = q.add(sql::opt(row.delay_until_ms), "BIGINT");
+        // A CASE, because SQLite has no LEAST. The first call's deadline stands; this call's own timeout is of no meaning.
+        const std::string until = q.add(call_.bounce_until_ms, "BIGINT");
         q.text =
             "UPDATE @workflow_status SET delay_until_epoch_ms = CASE WHEN debounce_deadline_epoch_ms < " +
             until + " THEN debounce_deadline_epoch_ms ELSE " + until +

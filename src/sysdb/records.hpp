@@ -328,6 +328,8 @@ struct StreamPage {
 /// One call of a debouncer.
 struct DebounceCall {
     NewWorkflow row;  // as it is created if no other is waiting: DELAYED, with queue and deduplication id
+    Millis bounce_until_ms =
+        0;  // until when a workflow that waits already is put off, within its own deadline
     std::optional<Millis>
         deadline_ms;             // of the first call of a burst: no later one can put the start off beyond it
     bool compare_class = false;  // TypeScript's debouncers tell classes apart

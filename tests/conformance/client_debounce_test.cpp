@@ -50,6 +50,15 @@ TEST_P(ClientDebounce, calls_of_a_burst_are_one_workflow_with_the_last_arguments
     EXPECT_EQ(query_text("SELECT count(*) FROM @workflow_status"), "2");
 }
 
+TEST_P(ClientDebounce, only_the_timeout_of_the_call_that_began_the_burst_counts) {
+    dbos::Debouncer without(client(), Process, {.queue = "q"});
+    dbos::Debouncer with(client(), Process, {.debounce_timeout = 5s, .queue = "q"});
+    const auto handle = without.debounce("k", 60s, "a");
+    EXPECT_EQ(with.debounce("k", 3600s, "b").workflow_id(), handle.workflow_id());
+    EXPECT_EQ(column(handle.workflow_id(), "debounce_deadline_epoch_ms"), "NULL");
+    EXPECT_NEAR(static_cast<double>(delay(handle.workflow_id())), 3'600'000, 5000);
+}
+
 TEST_P(ClientDebounce, a_timeout_caps_every_delay_of_the_burst) {
     dbos::Debouncer debouncer(client(), Process, {.debounce_timeout = 5s, .queue = "q"});
     const auto handle = debouncer.debounce("k", 3600s, "a");

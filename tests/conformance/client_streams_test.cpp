@@ -181,6 +181,20 @@ TEST_P(ClientStreams, the_first_that_has_ended_is_found) {
     EXPECT_TRUE(client().wait_all_async(std::vector<dbos::WorkflowHandle<int>>{}).get().empty());
 }
 
+TEST_P(ClientStreams, one_look_sees_the_end_of_any) {
+    std::vector<dbos::WorkflowHandle<int>> handles;
+    for (int n = 0; n < 60; ++n) {
+        const std::string id = "w" + std::to_string(n);
+        insert_workflow(id, "PENDING");
+        handles.push_back(client().retrieve_workflow<int>(id));
+    }
+    end("w59", "SUCCESS", "1");
+    for (int round = 0; round < 10; ++round) {
+        EXPECT_EQ(client().wait_first(handles, {.timeout = 0s}).workflow_id(), "w59");
+        EXPECT_EQ(client().wait_first_async(handles, {.timeout = 0s}).get().workflow_id(), "w59");
+    }
+}
+
 TEST_P(ClientStreams, a_deleted_workflow_does_not_win) {
     for (const char* id : {"a", "b"}) insert_workflow(id, "PENDING");
     std::vector<dbos::WorkflowHandle<int>> handles;
