@@ -54,12 +54,23 @@ test_preset() {
 # The checks beside the tests, cheapest first.
 quick_checks=(format docs client-reference seam includes arch)
 # The thread sanitizer builds everything with clang, warnings as errors, so the preset `clang` is not built as well.
-all_checks=(format docs client-reference seam includes arch include-budget headers tidy install-static install-shared property asan tsan)
+all_checks=(format docs client-reference seam includes arch include-budget headers tidy install-static install-shared property asan tsan sim-asan sim-tsan)
 [ ! -e include/dbos/app.hpp ] || all_checks+=(interop)   # its C++ side is an application
 
 # What migrates or plans is one thread and SQL: slow under a sanitizer, and nothing that it would find.
 sanitized() {
     GTEST_FILTER='-*Schema*:*Plans*:*CrashAt*:*10_000*' test_preset "$1" -L 'unit|conformance'
+}
+
+# Simulated worlds under a sanitizer. A campaign as short as that does not reach every situation; only failures count.
+sim_sanitized() {
+    local preset=$1
+    shift
+    build_preset "$preset" dbos_sim sim_tests
+    "build/$preset/tests/sim/sim_tests" --gtest_filter='Primitives*:Races*'
+    for form in "$@"; do
+        "build/$preset/dbos_sim" --jobs "$jobs" --any-situations $form
+    done
 }
 
 # The other SDKs come from their registries. Without npm (it is not among the packages that bootstrap installs) the check
@@ -95,6 +106,8 @@ run_check() {
         property) step property check_property ;;
         asan) step asan sanitized asan ;;
         tsan) step tsan sanitized tsan ;;
+        sim-asan) step sim-asan sim_sanitized sim-asan "--seeds 300" "--seeds 100 --threads" ;;
+        sim-tsan) step sim-tsan sim_sanitized sim-tsan "--seeds 100 --threads" ;;
         interop) step interop check_interop ;;
         *) return 2 ;;
     esac

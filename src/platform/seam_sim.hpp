@@ -8,6 +8,20 @@
 
 #include <concepts>
 
+// For the thread sanitizer the baton would order everything, so it is not told of it: the simulator is not instrumented, and
+// the primitives tell it what the real ones would order. Without it these are nothing.
+#ifdef DBOS_UNDER_TSAN
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+#define DBOS_SIM_UNSEEN __attribute__((no_sanitize("thread")))
+#define DBOS_SIM_ACQUIRE(object) __tsan_acquire(const_cast<void*>(static_cast<const volatile void*>(object)))
+#define DBOS_SIM_RELEASE(object) __tsan_release(const_cast<void*>(static_cast<const volatile void*>(object)))
+#else
+#define DBOS_SIM_UNSEEN
+#define DBOS_SIM_ACQUIRE(object) static_cast<void>(object)
+#define DBOS_SIM_RELEASE(object) static_cast<void>(object)
+#endif
+
 namespace dbos::sim {
 
 using Nanos = std::int64_t;
@@ -42,11 +56,11 @@ inline constexpr bool simulated = true;
 /// Number and mark of life of a primitive: a use after its destruction is a failure of the world.
 class Alive {
    public:
-    Alive() noexcept : id_(sim::new_object()) {}
-    ~Alive() { magic_ = kDead; }
+    DBOS_SIM_UNSEEN Alive() noexcept : id_(sim::new_object()) {}
+    DBOS_SIM_UNSEEN ~Alive() { magic_ = kDead; }
     Alive(const Alive&) = delete;
     Alive& operator=(const Alive&) = delete;
-    std::uint32_t check(const char* what) const noexcept {
+    DBOS_SIM_UNSEEN std::uint32_t check(const char* what) const noexcept {
         if (magic_ != kLiving) sim::fail(std::string("used after its destruction: ") + what);
         return id_;
     }
@@ -59,22 +73,23 @@ class Alive {
 
 class Mutex {
    public:
-    void lock() noexcept {
+    DBOS_SIM_UNSEEN void lock() noexcept {
         const std::uint32_t id = alive_.check("Mutex::lock");
         sim::point('L', id);
         if (held_ && owner_ == sim::current_task()) sim::fail("a task locks a mutex that it holds");
         while (held_) sim::block('l', id, sim::kNever);
         take();
     }
-    bool try_lock() noexcept {
+    DBOS_SIM_UNSEEN bool try_lock() noexcept {
         sim::point('T', alive_.check("Mutex::try_lock"));
         if (held_) return false;
         take();
         return true;
     }
-    void unlock() noexcept {
+    DBOS_SIM_UNSEEN void unlock() noexcept {
         const std::uint32_t id = alive_.check("Mutex::unlock");
         if (!held_) sim::fail("a mutex is unlocked that nobody holds");
+        DBOS_SIM_RELEASE(this);
         held_ = false;
         sim::wake(id, false);
         sim::point('U', id);
@@ -82,9 +97,10 @@ class Mutex {
 
    private:
     friend class CondVar;
-    void take() noexcept {
+    DBOS_SIM_UNSEEN void take() noexcept {
         held_ = true;
         owner_ = sim::current_task();
+        DBOS_SIM_ACQUIRE(this);
     }
     Alive alive_;
     bool held_ = false;
@@ -133,7 +149,7 @@ class CondVar {
 
    private:
     /// Whether it was woken, perhaps for nothing.
-    bool sleep(std::unique_lock<Mutex>& lock, sim::Nanos deadline) noexcept {
+    DBOS_SIM_UNSEEN bool sleep(std::unique_lock<Mutex>& lock, sim::Nanos deadline) noexcept {
         constexpr std::uint32_t kSpuriousPer1024 = 10;
         Mutex& mutex = *lock.mutex();
         const std::uint32_t id = alive_.check("CondVar::wait");
@@ -144,6 +160,7 @@ class CondVar {
             return true;
         }
         // Released and enrolled in one step, as the real one does.
+        DBOS_SIM_RELEASE(&mutex);
         mutex.held_ = false;
         sim::wake(mutex.alive_.check("CondVar::wait"), false);
         const bool woken = sim::block('w', id, deadline);
@@ -157,45 +174,50 @@ class CondVar {
 template <class T>
 class Atomic {
    public:
-    Atomic() noexcept : value_() {}
-    Atomic(T value) noexcept : value_(value) {}
+    DBOS_SIM_UNSEEN Atomic() noexcept : value_() {}
+    DBOS_SIM_UNSEEN Atomic(T value) noexcept : value_(value) {}
     Atomic(const Atomic&) = delete;
     Atomic& operator=(const Atomic&) = delete;
 
-    T load(std::memory_order = std::memory_order_seq_cst) const noexcept {
+    DBOS_SIM_UNSEEN T load(std::memory_order order = std::memory_order_seq_cst) const noexcept {
         enter('r');
+        acquired(order);
         return value_;
     }
-    void store(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN void store(T value, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('s');
+        released(order);
         value_ = value;
     }
-    T exchange(T value, std::memory_order = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN T exchange(T value, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('x');
-        return std::exchange(value_, value);
+        return replace(value, order);
     }
     template <class D>
-    T fetch_add(D difference, std::memory_order = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN T fetch_add(D difference, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('+');
-        return std::exchange(value_, static_cast<T>(value_ + difference));
+        return replace(static_cast<T>(value_ + difference), order);
     }
     template <class D>
-    T fetch_sub(D difference, std::memory_order = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN T fetch_sub(D difference, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('-');
-        return std::exchange(value_, static_cast<T>(value_ - difference));
+        return replace(static_cast<T>(value_ - difference), order);
     }
-    bool compare_exchange_strong(T& expected, T value, std::memory_order = std::memory_order_seq_cst,
-                                 std::memory_order = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN bool compare_exchange_strong(
+        T& expected, T value, std::memory_order success = std::memory_order_seq_cst,
+        std::memory_order failure = std::memory_order_seq_cst) noexcept {
         enter('c');
         if (value_ == expected) {
-            value_ = value;
+            replace(value, success);
             return true;
         }
+        acquired(failure);
         expected = value_;
         return false;
     }
-    bool compare_exchange_weak(T& expected, T value, std::memory_order success = std::memory_order_seq_cst,
-                               std::memory_order failure = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN bool compare_exchange_weak(
+        T& expected, T value, std::memory_order success = std::memory_order_seq_cst,
+        std::memory_order failure = std::memory_order_seq_cst) noexcept {
         constexpr std::uint32_t kSpuriousPer1024 = 10;
         if (sim::chance(kSpuriousPer1024)) {
             expected = load(failure);
@@ -214,17 +236,18 @@ class Atomic {
     T operator--(int) noexcept { return fetch_sub(1); }
     T operator+=(T difference) noexcept { return static_cast<T>(fetch_add(difference) + difference); }
     T operator-=(T difference) noexcept { return static_cast<T>(fetch_sub(difference) - difference); }
-    T fetch_or(T bits, std::memory_order = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN T fetch_or(T bits, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('|');
-        return std::exchange(value_, static_cast<T>(value_ | bits));
+        return replace(static_cast<T>(value_ | bits), order);
     }
-    T fetch_and(T bits, std::memory_order = std::memory_order_seq_cst) noexcept {
+    DBOS_SIM_UNSEEN T fetch_and(T bits, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('&');
-        return std::exchange(value_, static_cast<T>(value_ & bits));
+        return replace(static_cast<T>(value_ & bits), order);
     }
-    void wait(T old, std::memory_order = std::memory_order_seq_cst) const noexcept {
+    DBOS_SIM_UNSEEN void wait(T old, std::memory_order order = std::memory_order_seq_cst) const noexcept {
         for (;;) {
             enter('a');
+            acquired(order);
             if (value_ != old) return;
             sim::block('f', alive_.check("Atomic::wait"), sim::kNever);
         }
@@ -240,9 +263,23 @@ class Atomic {
     }
 
    private:
-    void enter(char kind) const noexcept {
+    DBOS_SIM_UNSEEN void enter(char kind) const noexcept {
         sim::point(kind, alive_.check("Atomic"));
         alive_.check("Atomic");
+    }
+    DBOS_SIM_UNSEEN T replace(T value, std::memory_order order) noexcept {
+        acquired(order);
+        released(order);
+        T old = value_;
+        value_ = value;
+        return old;
+    }
+    /// What an access of this order orders.
+    DBOS_SIM_UNSEEN void acquired(std::memory_order order) const noexcept {
+        if (order != std::memory_order_relaxed && order != std::memory_order_release) DBOS_SIM_ACQUIRE(this);
+    }
+    DBOS_SIM_UNSEEN void released(std::memory_order order) noexcept {
+        if (order != std::memory_order_relaxed && order != std::memory_order_acquire) DBOS_SIM_RELEASE(this);
     }
     Alive alive_;
     T value_;

@@ -86,11 +86,13 @@ using sim::files::all;
 Waker::Waker() : event_fd_(static_cast<int>(sim::new_object()) << 1) {}
 Waker::~Waker() = default;
 void Waker::wake() noexcept {
+    const sim::Unseen unseen;
     event_fd_ |= 1;
     sim::wake(static_cast<std::uint32_t>(event_fd_ >> 1), true);
     sim::point('e', static_cast<std::uint32_t>(event_fd_ >> 1));
 }
 Waker::Why Waker::wait(int, bool, Duration timeout) {
+    const sim::Unseen unseen;
     const auto object = static_cast<std::uint32_t>(event_fd_ >> 1);
     const sim::Nanos end = timeout == Duration::max() ? sim::kNever : sim::steady_ns() + timeout.count();
     sim::point('E', object);
@@ -112,6 +114,7 @@ struct WakeFile::Impl {
 };
 
 WakeFile::WakeFile(std::string database) : impl_(std::make_unique<Impl>()) {
+    const sim::Unseen unseen;
     Impl& impl = *impl_;
     impl.has_file = !database.empty() && database != ":memory:";
     impl.watch->process = sim::current_process();
@@ -122,10 +125,12 @@ WakeFile::WakeFile(std::string database) : impl_(std::make_unique<Impl>()) {
 }
 
 WakeFile::~WakeFile() {
+    const sim::Unseen unseen;
     std::erase_if(all().watches, [&](const auto& watch) { return watch == impl_->watch; });
 }
 
 void WakeFile::signal() noexcept {
+    const sim::Unseen unseen;
     Impl& impl = *impl_;
     if (!impl.has_file) return;
     sim::point('g', impl.watch->object);
@@ -138,6 +143,7 @@ void WakeFile::signal() noexcept {
 }
 
 WakeFile::Event WakeFile::wait(Duration timeout) {
+    const sim::Unseen unseen;
     constexpr Duration kLogReportInterval = std::chrono::milliseconds(5);
     Impl& impl = *impl_;
     const sim::Nanos end = timeout == Duration::max() ? sim::kNever : sim::steady_ns() + timeout.count();
@@ -163,6 +169,7 @@ WakeFile::Event WakeFile::wait(Duration timeout) {
 }
 
 void WakeFile::interrupt() noexcept {
+    const sim::Unseen unseen;
     impl_->woken = true;
     sim::wake(impl_->watch->object, true);
     sim::point('g', impl_->watch->object);
@@ -173,6 +180,7 @@ struct TurnFile::Impl {
 };
 
 TurnFile::TurnFile(const std::string& database) : impl_(std::make_shared<Impl>(Impl{database})) {
+    const sim::Unseen unseen;
     auto& queue = all().turns[database];
     if (queue.object == 0) queue.object = sim::new_object();
 }
@@ -180,6 +188,7 @@ TurnFile::TurnFile(const std::string& database) : impl_(std::make_shared<Impl>(I
 TurnFile::~TurnFile() = default;
 
 bool TurnFile::lock(Duration timeout, const std::function<bool()>& give_up) {
+    const sim::Unseen unseen;
     constexpr sim::Nanos kAskEvery = 50 * sim::kMillisecond;
     if (sim::quiet()) return true;
     auto& queue = all().turns[impl_->path];
@@ -199,6 +208,7 @@ bool TurnFile::lock(Duration timeout, const std::function<bool()>& give_up) {
 }
 
 void TurnFile::unlock() noexcept {
+    const sim::Unseen unseen;
     if (sim::quiet()) return;
     auto& queue = all().turns[impl_->path];
     if (!queue.holders.empty() && queue.holders.front() == impl_.get()) sim::files::leave(queue, impl_.get());

@@ -118,10 +118,14 @@ void end(void*) {}
 
 void install() {
     // A sanitizer wants to see every block.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(DBOS_UNDER_TSAN)
+    constexpr bool kSanitized = true;
+#else
+    constexpr bool kSanitized = false;
+#endif
+    if (kSanitized) return;
     const sqlite3_mem_methods methods = {take, give_back, resize, size_of, round_up, begin, end, nullptr};
     sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
-#endif
 }
 
 void keep() noexcept {

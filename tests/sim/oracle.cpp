@@ -233,6 +233,7 @@ void Oracle::judge_limits() {
 }
 
 void Oracle::body(const std::string& executor_id, const std::string& workflow_id, bool begins) {
+    const Unseen unseen;
     if (tracing()) trace((begins ? "BODY begins of " : "BODY ends of ") + workflow_id);
     auto& running = narrow_bodies_[executor_id + "/" + std::to_string(current_process())];
     const auto row = rows_.find(workflow_id);
@@ -282,6 +283,7 @@ void Oracle::refused(const std::string& id) {
 }
 
 void Oracle::begins(const std::string& executor_id, const std::string& workflow_id, int step, int attempt) {
+    const Unseen unseen;
     const Quiet nobody_else;
     if (tracing())
         trace("BODY of step " + std::to_string(step) + " of " + workflow_id + " begins, attempt " +

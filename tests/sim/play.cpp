@@ -48,6 +48,7 @@ class World {
     }
 
     void control() {
+        const Unseen unseen;
         for (int i = 0; i < scenario_.apps; ++i) start_app(i);
         start_client();
         Nanos calm_since = 0;
@@ -169,7 +170,10 @@ class World {
                  .use_listen_notify = scenario_.wakeups,
                  .retry_connection_errors = scenario_.retry,
                  .log_sink = log_sink()});
-        oracle_.executor(app.executor_id(), current_process());
+        {
+            const Unseen unseen;
+            oracle_.executor(app.executor_id(), current_process());
+        }
         prepare(app, oracle_, scenario_.pace);
         try {
             app.launch();
@@ -200,7 +204,7 @@ class World {
                 } else {
                     app.start_workflow(Chain, options, bits);
                 }
-                known_.accepted.insert(id);
+                accepted(id);
                 ++i;
                 unknown = instance.starts > 1;
             } catch (const DatabaseError& error) {  // a caller tries again under the same id
@@ -234,11 +238,20 @@ class World {
         }
     }
 
+    void at(std::string what) {
+        const Unseen unseen;
+        client_at_ = std::move(what);
+    }
+    void accepted(const std::string& id) {
+        const Unseen unseen;
+        known_.accepted.insert(id);
+    }
+
     void use_client() {
         Client client({.system_database_url = kUrl, .application_name = kName, .log_sink = log_sink()});
         std::vector<std::optional<WorkflowHandle<std::string>>> handles;
         for (const Call& call : calls_) {
-            client_at_ = "enqueue of " + call.id;
+            at("enqueue of " + call.id);
             try {
                 handles.emplace_back(enqueue(client, call));
             } catch (const QueueDeduplicated&) {
@@ -248,13 +261,12 @@ class World {
                 trace("refused " + call.id);
                 continue;
             }
-            known_.accepted.insert(call.id);
+            accepted(call.id);
             trace("enqueued " + call.id);
             pause();
             if (!call.cancelled) continue;
-            client_at_ = "cancel of " + call.id;
+            at("cancel of " + call.id);
             client.cancel_workflow(call.id);
-            known_.cancels.emplace(call.id, world_ns());
             trace("cancelled " + call.id);
         }
         std::vector<std::optional<Future<std::string>>> futures(handles.size());
@@ -263,11 +275,11 @@ class World {
         }
         for (std::size_t i = 0; i < handles.size(); ++i) {
             if (!handles[i]) continue;
-            client_at_ = "result of " + calls_[i].id;
+            at("result of " + calls_[i].id);
             await(calls_[i].id, [&] { return futures[i] ? futures[i]->get() : handles[i]->get_result(); });
             trace("has the result of " + calls_[i].id);
         }
-        client_at_ = "the end";
+        at("the end");
         client.destroy();
         client_done_ = true;
     }
@@ -297,6 +309,7 @@ class World {
         } catch (const std::exception&) {
             outcome = "ERROR";
         }
+        const Unseen unseen;
         const auto [told, added] = known_.outcomes.emplace(id, outcome);
         if (!added && told->second != outcome)
             fail("a caller was told that " + id + " ended as " + told->second + ", then as " + outcome);
@@ -341,7 +354,7 @@ class World {
         }
     }
 
-    const Scenario& scenario_;
+    const Scenario scenario_;
     Dice dice_;
     Known known_;
     Oracle oracle_;

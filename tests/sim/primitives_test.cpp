@@ -18,7 +18,10 @@ using namespace std::chrono_literals;
 /// Runs `scenario` under many seeds; how many failed, and one of the reasons.
 CampaignResult explore(std::uint64_t worlds, const std::function<void()>& scenario,
                        const Plan& pattern = {}) {
-    return run_campaign({.worlds = worlds, .jobs = 1, .batch = worlds, .most_failures = 3},
+    return run_campaign({.worlds = worlds,
+                         .jobs = 1,
+                         .batch = kUsualTasks == Tasks::threads ? 1 : worlds,
+                         .most_failures = 3},
                         [&](std::uint64_t seed, Tasks tasks) {
                             Plan plan = pattern;
                             plan.seed = seed;

@@ -15,6 +15,7 @@ constexpr Nanos kWallBase = 1'700'000'000 * kSecond;
 
 SteadyTime steady_now() noexcept { return SteadyTime(Duration(steady_ns())); }
 WallTime wall_now() noexcept {
+    const Unseen unseen;
     Nanos now = kWallBase;
     if (world) now += world->now;
     if (current_process() >= 0) now += host_of(instance_of(current_process())).wall_jumps;
@@ -33,6 +34,7 @@ bool sleep_in_callback(Duration duration) noexcept {
 std::uint64_t random_u64() { return draw(); }
 
 DbFault db_call(DbOp op) noexcept {
+    const Unseen unseen;
     sim::point('D', static_cast<std::uint32_t>(op));
     if (quiet() || current->process < 0 || op == DbOp::rollback || op == DbOp::close) return DbFault::none;
     if (director) {
@@ -63,10 +65,12 @@ void reach(Situation what) noexcept {
 bool planted(Bug bug) noexcept { return bug == planted_bug; }
 
 int process_id() noexcept {
+    const Unseen unseen;
     const int process = current_process();
     return process < 0 ? 1 : process_at(process).pid;
 }
 std::uint64_t process_start(int pid) noexcept {
+    const Unseen unseen;
     if (!world || world->plan.life_unknown) return 0;
     for (int p = process_count(); p-- > 0;) {
         if (process_at(p).pid == pid && !ended(p)) return process_at(p).start;
@@ -80,6 +84,7 @@ Life process_life(int pid, std::uint64_t start) noexcept {
     return found == start && found != 0 ? Life::alive : Life::dead;
 }
 std::string host_key() {
+    const Unseen unseen;
     const int process = current_process();
     return process < 0 ? std::string() : process_at(process).host_key;
 }

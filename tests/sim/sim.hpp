@@ -32,10 +32,15 @@ struct Fault {
 };
 
 enum class Tasks : std::uint8_t { fibers, threads };
+#ifdef DBOS_UNDER_TSAN
+inline constexpr Tasks kUsualTasks = Tasks::threads;  // the sanitizer is told nothing of fibers
+#else
+inline constexpr Tasks kUsualTasks = Tasks::fibers;
+#endif
 
 struct Plan {
     std::uint64_t seed = 1;
-    Tasks tasks = Tasks::fibers;
+    Tasks tasks = kUsualTasks;
     std::uint32_t switch_per_1024 = 300;
     std::uint32_t refuse_per_1024 = 0;
     std::uint32_t lose_ack_per_1024 = 0;
@@ -123,6 +128,15 @@ class Quiet {
     ~Quiet();
     Quiet(const Quiet&) = delete;
     Quiet& operator=(const Quiet&) = delete;
+};
+
+/// While it lives the thread sanitizer sees nothing of what this thread does: the state of the simulator is everybody's.
+class Unseen {
+   public:
+    Unseen() noexcept;
+    ~Unseen();
+    Unseen(const Unseen&) = delete;
+    Unseen& operator=(const Unseen&) = delete;
 };
 
 namespace vfs {

@@ -12,11 +12,21 @@
 #include <utility>
 #include <vector>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace dbos::sim {
 
 namespace {
 
-constexpr std::size_t kStackSize = std::size_t{512} * 1024;
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool kAddressSanitizer = true;
+#else
+constexpr bool kAddressSanitizer = false;
+#endif
+constexpr std::size_t kStackSize = std::size_t{kAddressSanitizer ? 4096 : 512} * 1024;
 constexpr std::size_t kGuardSize = 4096;
 
 std::vector<char*>& free_stacks() {
@@ -29,6 +39,9 @@ char* take_stack() {
     if (!stacks.empty()) {
         char* stack = stacks.back();
         stacks.pop_back();
+#ifdef __SANITIZE_ADDRESS__
+        __asan_unpoison_memory_region(stack, kStackSize);  // who had it has left his frames there
+#endif
         return stack;
     }
     void* memory = ::mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE,
@@ -41,7 +54,7 @@ char* take_stack() {
     return static_cast<char*>(memory);
 }
 
-void futex(std::atomic<int>& word, int operation, int value) noexcept {
+void futex(int& word, int operation, int value) noexcept {
     ::syscall(SYS_futex, &word, operation, value, nullptr, nullptr, 0);
 }
 
@@ -91,6 +104,8 @@ Place::Place(Tasks kind, std::function<void()> body) : kind_(kind), body_(std::m
         return;
     }
     stack_ = take_stack();
+    bottom_ = stack_;
+    size_ = kStackSize;
     // The frame that dbos_sim_switch pops: r15 r14 r13 r12 rbx rbp, then the address to return to.
     auto** top = reinterpret_cast<void**>(stack_ + kStackSize - 64);
     *--top = nullptr;  // keeps the stack aligned to 16 at the call
@@ -110,18 +125,42 @@ Place::~Place() {
 }
 
 void Place::fiber_main(Place* self) noexcept {
+    self->arrives();
     self->body_();
     std::abort();
 }
 
-void Place::await_baton() noexcept {
-    while (baton_.exchange(0) == 0) futex(baton_, FUTEX_WAIT_PRIVATE, 0);
+// The thread sanitizer must not see the baton: it would order everything. (Without sight of plain accesses only, as elsewhere,
+// it would still see atomics.)
+#ifdef DBOS_UNDER_TSAN
+#define DBOS_SIM_BATON __attribute__((disable_sanitizer_instrumentation))
+#else
+#define DBOS_SIM_BATON
+#endif
+DBOS_SIM_BATON void Place::await_baton() noexcept {
+    while (__atomic_exchange_n(&baton_, 0, __ATOMIC_SEQ_CST) == 0) futex(baton_, FUTEX_WAIT_PRIVATE, 0);
 }
 
-void Place::pass_baton() noexcept {
-    baton_.store(1);
+DBOS_SIM_BATON void Place::pass_baton() noexcept {
+    __atomic_store_n(&baton_, 1, __ATOMIC_SEQ_CST);
     futex(baton_, FUTEX_WAKE_PRIVATE, 1);
 }
+
+#ifdef __SANITIZE_ADDRESS__
+namespace {
+Place* left_from = nullptr;
+}
+void Place::leaves(const Place& to, bool for_good) noexcept {
+    left_from = this;
+    __sanitizer_start_switch_fiber(for_good ? nullptr : &fake_stack_, to.bottom_, to.size_);
+}
+void Place::arrives() noexcept {
+    __sanitizer_finish_switch_fiber(fake_stack_, &left_from->bottom_, &left_from->size_);
+}
+#else
+void Place::leaves(const Place&, bool) noexcept {}
+void Place::arrives() noexcept {}
+#endif
 
 void Place::switch_to(Place& to) noexcept {
     if (kind_ == Tasks::threads) {
@@ -129,10 +168,16 @@ void Place::switch_to(Place& to) noexcept {
         await_baton();
         return;
     }
+    swap_fibers(to, false);
+}
+
+void Place::swap_fibers(Place& to, bool for_good) noexcept {
     auto* runtime = abi::__cxa_get_globals();
     std::memcpy(static_cast<void*>(&exceptions_), runtime, sizeof exceptions_);
     std::memcpy(static_cast<void*>(runtime), &to.exceptions_, sizeof exceptions_);
+    leaves(to, for_good);
     dbos_sim_switch(&stack_pointer_, to.stack_pointer_);
+    arrives();
 }
 
 void Place::leave_to(Place& to) noexcept {
@@ -140,7 +185,7 @@ void Place::leave_to(Place& to) noexcept {
         to.pass_baton();
         return;
     }
-    switch_to(to);
+    swap_fibers(to, true);
 }
 
 void Place::finished() noexcept {

@@ -1,7 +1,6 @@
 // How a task gets the processor: a fiber, or an OS thread that holds the baton. Same choices, same trace.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -30,6 +29,9 @@ class Place {
 
    private:
     static void fiber_main(Place* self) noexcept;
+    void swap_fibers(Place& to, bool for_good) noexcept;
+    void leaves(const Place& to, bool for_good) noexcept;
+    void arrives() noexcept;
     void await_baton() noexcept;
     void pass_baton() noexcept;
 
@@ -38,12 +40,16 @@ class Place {
     // fibers
     void* stack_pointer_ = nullptr;
     char* stack_ = nullptr;
+    // What the address sanitizer wants to know: the stack, and its own of this fiber.
+    const void* bottom_ = nullptr;
+    std::size_t size_ = 0;
+    [[maybe_unused]] void* fake_stack_ = nullptr;
     struct {
         void* caught;
         unsigned int uncaught;
     } exceptions_{nullptr, 0};  // the C++ runtime's, of the thread: they travel with the fiber
     // threads
-    std::atomic<int> baton_{0};
+    int baton_ = 0;  // atomic
     std::thread thread_;
 };
 

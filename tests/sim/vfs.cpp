@@ -107,6 +107,7 @@ void drop_shm(Handle& handle) {
 }
 
 int x_close(sqlite3_file* raw) {
+    const Unseen unseen;
     Handle& handle = handle_of(raw);
     if (handle.dead) return SQLITE_OK;
     set_lock(handle, SQLITE_LOCK_NONE);
@@ -116,6 +117,7 @@ int x_close(sqlite3_file* raw) {
 }
 
 int x_read(sqlite3_file* raw, void* to, int size, sqlite3_int64 offset) {
+    const Unseen unseen;
     const Handle& handle = handle_of(raw);
     if (handle.dead) return SQLITE_IOERR_READ;
     const auto& bytes = handle.file->bytes;
@@ -138,6 +140,7 @@ std::uint64_t hash_of(const unsigned char* bytes, int size) {
 }
 
 int x_write(sqlite3_file* raw, const void* from, int size, sqlite3_int64 offset) {
+    const Unseen unseen;
     const Writing mark;
     Handle& handle = handle_of(raw);
     if (!pass(handle, '>')) return SQLITE_IOERR_WRITE;
@@ -157,6 +160,7 @@ int x_write(sqlite3_file* raw, const void* from, int size, sqlite3_int64 offset)
 }
 
 int x_truncate(sqlite3_file* raw, sqlite3_int64 size) {
+    const Unseen unseen;
     Handle& handle = handle_of(raw);
     if (!pass(handle, 't')) return SQLITE_IOERR_TRUNCATE;
     handle.file->bytes.resize(static_cast<std::size_t>(size));
@@ -207,6 +211,7 @@ int x_sector(sqlite3_file*) { return 4096; }
 int x_capabilities(sqlite3_file*) { return SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN; }
 
 int x_shm_map(sqlite3_file* raw, int region, int size, int extend, void volatile** out) {
+    const Unseen unseen;
     Handle& handle = handle_of(raw);
     *out = nullptr;
     if (handle.dead) return SQLITE_IOERR_SHMMAP;
@@ -233,6 +238,7 @@ bool shm_conflict(const Handle& handle, int first, int count, bool exclusive) {
 }
 
 int x_shm_lock(sqlite3_file* raw, int first, int count, int flags) {
+    const Unseen unseen;
     Handle& handle = handle_of(raw);
     if (handle.dead) return SQLITE_IOERR_SHMLOCK;
     File& file = *handle.file;
@@ -268,6 +274,7 @@ int x_shm_lock(sqlite3_file* raw, int first, int count, int flags) {
 void x_barrier(sqlite3_file*) {}
 
 int x_shm_unmap(sqlite3_file* raw, int) {
+    const Unseen unseen;
     Handle& handle = handle_of(raw);
     if (!handle.dead) drop_shm(handle);
     return SQLITE_OK;
@@ -279,6 +286,7 @@ const sqlite3_io_methods kMethods = {2,         x_close,     x_read,         x_w
                                      x_barrier, x_shm_unmap, nullptr,        nullptr};
 
 int v_open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* out) {
+    const Unseen unseen;
     Files& files = all();
     const std::string path = name ? name : "temporary-" + std::to_string(files.opened);
     const auto found = files.named.find(path);
@@ -300,6 +308,7 @@ int v_open(sqlite3_vfs*, const char* name, sqlite3_file* raw, int flags, int* ou
 }
 
 int v_delete(sqlite3_vfs*, const char* name, int) {
+    const Unseen unseen;
     Files& files = all();
     const auto found = files.named.find(name);
     if (found == files.named.end()) return SQLITE_IOERR_DELETE_NOENT;
@@ -310,6 +319,7 @@ int v_delete(sqlite3_vfs*, const char* name, int) {
 }
 
 int v_access(sqlite3_vfs*, const char* name, int, int* result) {
+    const Unseen unseen;
     *result = all().named.contains(name) ? 1 : 0;
     return SQLITE_OK;
 }
@@ -364,6 +374,7 @@ int trace_statement(unsigned, void*, void* statement, void*) {
 }
 
 void row_changed(void*, int, const char*, const char* table, sqlite3_int64 rowid) {
+    const Unseen unseen;
     if (on_change && !quiet()) on_change(table, rowid);
 }
 
@@ -372,6 +383,8 @@ int attach(sqlite3* database, char**, const sqlite3_api_routines*) {
     if (tracing()) sqlite3_trace_v2(database, SQLITE_TRACE_STMT, trace_statement, nullptr);
     return SQLITE_OK;
 }
+
+bool installed = false;
 
 sqlite3_vfs& the_vfs() {
     static sqlite3_vfs made = {.iVersion = 2,
@@ -402,6 +415,7 @@ sqlite3_vfs& the_vfs() {
 }  // namespace
 
 void install() {
+    installed = true;
     // One task runs at a time: a mutex of SQLite's could only block the baton, or hide a race.
     sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
@@ -423,7 +437,7 @@ void reset() noexcept {
     files.opened = 0;
     memory::reset();
     // The generator is global: without this the salts of the log differ from run to run.
-    sqlite3_randomness(0, nullptr);
+    if (installed) sqlite3_randomness(0, nullptr);
 }
 
 void drop(int process) noexcept {

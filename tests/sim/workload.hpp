@@ -31,7 +31,6 @@ inline constexpr std::int64_t kSharedLimit = 2;
 struct Known {
     std::set<std::string> accepted;               // a start or an enqueue has returned
     std::map<std::string, std::string> outcomes;  // a wait has returned: "SUCCESS <value>" or a status
-    std::map<std::string, Nanos> cancels;         // a cancel has returned
 };
 
 /// Told when bodies and the callables of steps begin. `attempt` from 1.

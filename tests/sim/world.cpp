@@ -8,6 +8,13 @@
 #include "platform/situations.hpp"
 #include "world.hpp"
 
+#ifdef DBOS_UNDER_TSAN
+extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreReadsEnd(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
+#endif
+
 namespace dbos::sim {
 
 std::function<void(const std::string&)> on_failure;
@@ -181,6 +188,8 @@ void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
     }
     body = nullptr;
     destroy_locals(task);
+    DBOS_SIM_RELEASE(&task);
+    const Unseen unseen;
     task.state = State::done;
     std::erase(world->live, &task);
     if (is_root) {  // exit(): what was detached goes with it
@@ -189,6 +198,7 @@ void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
         freeze(task.process);
     }
     wake(kJoinBit | static_cast<std::uint32_t>(task.id), true);
+    // A fiber does not come back.
     reschedule(true);
 }
 
@@ -230,17 +240,19 @@ void fail(const std::string& what) noexcept {
     std::_Exit(7);
 }
 
-std::uint32_t new_object() noexcept { return world ? ++world->objects : 0; }
+DBOS_SIM_UNSEEN std::uint32_t new_object() noexcept { return world ? ++world->objects : 0; }
 bool quiet() noexcept { return !world || world->quiet > 0; }
 
 void point(char kind, std::uint32_t object) noexcept {
     if (quiet()) return;
+    const Unseen unseen;
     step(kind, object);
     reschedule();
 }
 
 bool block(char kind, std::uint32_t object, Nanos deadline) noexcept {
     if (quiet()) fail("a wait where nobody else can run");
+    const Unseen unseen;
     Task& me = *current;
     step(kind, object);
     if (me.state == State::ready) {  // not killed by a fault of this step
@@ -257,6 +269,7 @@ bool block(char kind, std::uint32_t object, Nanos deadline) noexcept {
 
 void wake(std::uint32_t object, bool all) noexcept {
     if (!world) return;
+    const Unseen unseen;
     Task* chosen = nullptr;
     std::uint64_t seen = 0;
     const auto ready = [](Task& task) {
@@ -276,6 +289,7 @@ void wake(std::uint32_t object, bool all) noexcept {
 }
 
 int spawn(const char* name, std::function<void()> body) {
+    const Unseen unseen;
     point('S', 0);
     const int id = add_task(name, current->process, std::move(body), false);
     point('S', static_cast<std::uint32_t>(id));
@@ -283,14 +297,16 @@ int spawn(const char* name, std::function<void()> body) {
 }
 
 void join(int task) noexcept {
+    const Unseen unseen;
     point('J', static_cast<std::uint32_t>(task));
-    while (world->tasks[static_cast<std::size_t>(task)]->state != State::done)
-        block('j', kJoinBit | static_cast<std::uint32_t>(task), kNever);
+    const Task& joined = *world->tasks[static_cast<std::size_t>(task)];
+    while (joined.state != State::done) block('j', kJoinBit | static_cast<std::uint32_t>(task), kNever);
+    DBOS_SIM_ACQUIRE(&joined);
 }
 
 Nanos steady_ns() noexcept { return world ? world->now - steady_lag(*current) : 0; }
 
-std::uint64_t draw() noexcept {
+DBOS_SIM_UNSEEN std::uint64_t draw() noexcept {
     if (!world) return 4;
     std::uint64_t z = (world->random += 0x9e3779b97f4a7c15ull);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -302,6 +318,7 @@ bool chance(std::uint32_t per_1024) noexcept { return per_1024 > 0 && (draw() & 
 int current_task() noexcept { return world ? current->id : -1; }
 
 void*& local_slot(const void* key, void (*destroy)(void*)) noexcept {
+    const Unseen unseen;
     static std::vector<Task::Local> outside;
     auto& locals = world ? current->locals : outside;
     for (auto& local : locals) {
@@ -313,7 +330,9 @@ void*& local_slot(const void* key, void (*destroy)(void*)) noexcept {
 // ------------------------------------------------------------------------------------------------ worlds
 
 Outcome run(const Plan& plan, const std::function<void()>& controller) {
-    World made(plan);
+    const Unseen unseen;
+    auto holder = std::make_unique<World>(plan);
+    World& made = *holder;
     world = &made;
     vfs::reset();
     files::reset();
@@ -335,12 +354,13 @@ Outcome run(const Plan& plan, const std::function<void()>& controller) {
     }
     world = nullptr;
     current = nullptr;
-    // Frozen stacks refer to their tasks; the forked child ends soon.
-    if (frozen) static_cast<void>(new auto(std::move(made.tasks)));
+    // Frozen stacks refer to it; the forked child ends soon.
+    if (frozen) static_cast<void>(holder.release());
     return outcome;
 }
 
 int start_process(int instance, std::string host_key, std::function<void()> root) {
+    const Unseen unseen;
     host_of(instance);
     Process process;
     process.instance = instance;
@@ -418,17 +438,33 @@ bool faults_left() noexcept {
 void end_call_faults() noexcept { world->call_faults = false; }
 
 void note(std::uint64_t value) noexcept {
+    const Unseen unseen;
     if (!quiet()) mix(value);
 }
-void in_file(bool now) noexcept {
+DBOS_SIM_UNSEEN void in_file(bool now) noexcept {
     if (world && !quiet()) current->in_file = now;
 }
 bool tracing() noexcept { return world && world->plan.trace > 0; }
 void trace(const std::string& text) noexcept {
+    const Unseen unseen;
     if (tracing()) print_line(*current, text);
 }
 
-Quiet::Quiet() noexcept { ++world->quiet; }
-Quiet::~Quiet() { --world->quiet; }
+#ifdef DBOS_UNDER_TSAN
+Unseen::Unseen() noexcept {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+}
+Unseen::~Unseen() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+}
+#else
+Unseen::Unseen() noexcept = default;
+Unseen::~Unseen() = default;
+#endif
+
+DBOS_SIM_UNSEEN Quiet::Quiet() noexcept { ++world->quiet; }
+DBOS_SIM_UNSEEN Quiet::~Quiet() { --world->quiet; }
 
 }  // namespace dbos::sim

@@ -53,7 +53,7 @@ struct Host {
 
 struct World {
     explicit World(const Plan& given) : plan(given), random(given.seed * 0x2545f4914f6cdd1dull + 7) {}
-    const Plan& plan;
+    const Plan plan;
     std::uint64_t random;
     std::uint64_t hash = 1469598103934665603ull;
     std::uint64_t steps = 0;
