@@ -110,11 +110,11 @@ class Mutex {
 class CondVar {
    public:
     void notify_one() noexcept {
-        sim::point('n', alive_.check("CondVar::notify_one"));
+        enter('n', "CondVar::notify_one");
         sim::wake(alive_.check("CondVar::notify_one"), false);
     }
     void notify_all() noexcept {
-        sim::point('N', alive_.check("CondVar::notify_all"));
+        enter('N', "CondVar::notify_all");
         sim::wake(alive_.check("CondVar::notify_all"), true);
     }
     void wait(std::unique_lock<Mutex>& lock) noexcept { sleep(lock, sim::kNever); }
@@ -148,9 +148,17 @@ class CondVar {
     }
 
    private:
+    static constexpr std::uint32_t kSpuriousPer1024 = 10;
+    /// A waiter may wake for nothing, and be gone before it is notified.
+    void enter(char kind, const char* what) noexcept {
+        const std::uint32_t id = alive_.check(what);
+        sim::point(kind, id);
+        if (!sim::chance(kSpuriousPer1024)) return;
+        sim::wake(id, false);
+        sim::point(kind, id);
+    }
     /// Whether it was woken, perhaps for nothing.
     DBOS_SIM_UNSEEN bool sleep(std::unique_lock<Mutex>& lock, sim::Nanos deadline) noexcept {
-        constexpr std::uint32_t kSpuriousPer1024 = 10;
         Mutex& mutex = *lock.mutex();
         const std::uint32_t id = alive_.check("CondVar::wait");
         sim::point('W', id);

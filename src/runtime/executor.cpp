@@ -10,7 +10,6 @@
 #include "core/options.hpp"
 #include "platform/host.hpp"
 #include "platform/situations.hpp"
-#include "sysdb/schema/migrate.hpp"
 #include "value/uuid.hpp"
 
 namespace dbos::runtime {
@@ -149,8 +148,6 @@ void Executor::open_database() {
     open.url = sql::Url::parse(options_.system_database_url);
     open.schema = options_.dbos_system_schema;
     open.application_name = "dbos_cpp_" + executor_id_;
-    if (options_.run_migrations) sysdb::migrate(open, {.log = log()});
-
     sysdb::DatabaseOptions database;
     database.open = open;
     database.open.idle_transaction_timeout =
@@ -165,7 +162,11 @@ void Executor::open_database() {
         if (core && !runs_here(id)) core->hub().notify_ended(id);
     };
     database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
-    database_->open();
+    if (options_.run_migrations) {
+        database_->open({.log = log()});
+    } else {
+        database_->open();
+    }
     sysdb::require_app_floor(database_->layout());
     core_ = std::make_shared<client::Core>(
         database_, client::CoreOptions{.database_key = open.url.printable + " " + open.schema,
@@ -250,7 +251,6 @@ void Executor::launch() {
                    {{"version", version_}, {"latest", *latest}});
         }
         ticker_.start();
-        warn_of_stranded_versions();
     } catch (...) {
         const auto why = std::current_exception();
         if (phase_.load() == Phase::serving) {
@@ -261,20 +261,6 @@ void Executor::launch() {
         }
         phase_.store(Phase::stopped);
         std::rethrow_exception(why);
-    }
-}
-
-void Executor::warn_of_stranded_versions() {
-    const auto leases = database().list_leases(options_.name);
-    for (const auto& [version, count] : database().active_versions(options_.name)) {
-        if (version == version_) continue;
-        const bool alive = std::any_of(leases.begin(), leases.end(), [&](const sysdb::LeaseRow& row) {
-            return row.version == version && row.expires_at > durable_now();
-        });
-        if (alive) continue;
-        log_to(log(), LogLevel::warn,
-               "workflows wait for an application version that no executor of this library runs",
-               {{"version", version}, {"workflows", std::to_string(count)}});
     }
 }
 

@@ -133,7 +133,6 @@ class Executor {
     void open_database();
     void take_lease();
     void register_queue_row(const QueueOptions& queue);
-    void warn_of_stranded_versions();
     void check_serving(const char* operation) const;
     [[noreturn]] void refuse_start() const;
     void run_body(const std::shared_ptr<Run>& run);

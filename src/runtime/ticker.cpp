@@ -85,6 +85,9 @@ void Ticker::start() {
     judge_ = std::make_unique<core::LapseJudge>(std::move(options));
     next_orphans_ = seam::steady_now() + kOrphans;
     next_names_ = seam::steady_now() + kTick;
+    maintenance_.add("versions", [this] {
+        executor_.guarded("looking for versions without an executor", [&] { warn_of_stranded_versions(); });
+    });
     thread_ = seam::spawn("dbos-tick", [this] { run(); });
 }
 
@@ -301,6 +304,20 @@ void Ticker::warn_of_unknown_names() {
                "a queued workflow stays ENQUEUED: no body is implemented here under its name; implement it, "
                "or start a process that does",
                {{"workflow", name}, {"queue", queue}});
+    }
+}
+
+void Ticker::warn_of_stranded_versions() {
+    const auto leases = executor_.database().list_leases(executor_.application_name());
+    for (const auto& [version, count] : executor_.database().active_versions(executor_.application_name())) {
+        if (version == executor_.application_version()) continue;
+        const bool alive = std::any_of(leases.begin(), leases.end(), [&](const sysdb::LeaseRow& row) {
+            return row.version == version && row.expires_at > executor_.durable_now();
+        });
+        if (alive) continue;
+        log_to(executor_.log(), LogLevel::warn,
+               "workflows wait for an application version that no executor of this library runs",
+               {{"version", version}, {"workflows", std::to_string(count)}});
     }
 }
 

@@ -54,6 +54,8 @@ class Ticker {
     void sweep(const sysdb::LeaseRow& dead);
     void look_again_at(std::vector<sysdb::LeaseRow> rows);
     void warn_of_unknown_names();
+    /// Once, after the launch, which does not wait for it: counting may take long.
+    void warn_of_stranded_versions();
     /// Once a minute while the latest version has nobody to run it (after a roll-back).
     void warn_of_lost_latest(const sysdb::TickReport& report);
 

@@ -202,6 +202,8 @@ struct OpenOptions {
     bool pinned_plans = false;
     bool create_file = true;  // SQLite: false = a missing file is an error
     bool read_only = false;   // SQLite: a reader of the pool
+    /// SQLite: for file_commits() and nothing else; the schema is not read, which is most of what opening costs.
+    bool counts_commits = false;
     /// PostgreSQL: a reply that takes longer fails the call and the connection; 0 = wait as long as the sockets live.
     seam::Duration reply_timeout{0};
     /// SQLite: synchronous=FULL (default) or NORMAL (a power loss may lose the last commits).

@@ -138,12 +138,15 @@ Layout SystemDatabase::Core::layout(sql::Connection& connection) {
         const std::lock_guard<seam::Mutex> lock(mutex_);
         if (layout_) return *layout_;
     }
-    Layout probed = probe(connection, options.open.schema);
+    return know_layout(probe(connection, options.open.schema), connection);
+}
+
+Layout SystemDatabase::Core::know_layout(Layout found, sql::Connection& connection) {
     // Who has no tick measures the clock with the layout: at the first use of the database, and after a change of it.
     measure_clock(connection);
     const std::lock_guard<seam::Mutex> lock(mutex_);
-    layout_ = probed;
-    return probed;
+    layout_ = found;
+    return found;
 }
 
 void SystemDatabase::Core::forget_layout() noexcept {
@@ -260,6 +263,12 @@ void SystemDatabase::open() {
     core_->check_process();
     sql::Pool::Lease connection = core_->pool.acquire();
     core_->layout(*connection);
+}
+
+void SystemDatabase::open(const MigrateOptions& options) {
+    core_->check_process();
+    Layout found = migrate(core_->pool, options);
+    core_->know_layout(std::move(found), *core_->pool.acquire());
 }
 
 void SystemDatabase::close(seam::Duration drain) noexcept {

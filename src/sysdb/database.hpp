@@ -84,6 +84,7 @@ struct SystemDatabase::Core {
     std::unique_ptr<sql::Connection> open_dedicated(bool pinned_plans);
     /// The layout, probed on `connection` if it is not known.
     Layout layout(sql::Connection& connection);
+    Layout know_layout(Layout found, sql::Connection& connection);
     void forget_layout() noexcept;
     /// As SystemDatabase::durable_now.
     Millis durable_now() noexcept;

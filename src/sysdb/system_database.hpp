@@ -21,7 +21,7 @@
 #include "dbos/log.hpp"
 #include "sql/connection.hpp"
 #include "sysdb/records.hpp"
-#include "sysdb/schema/layout.hpp"
+#include "sysdb/schema/migrate.hpp"
 
 namespace dbos::sysdb {
 
@@ -92,6 +92,8 @@ class SystemDatabase {
 
     /// Connects, probes the layout and measures the clock. Throws ConfigError or DatabaseError (not retried).
     void open();
+    /// The same, and creates or upgrades the system database first.
+    void open(const MigrateOptions& options);
     /// Writes accepted before are sent for at most `drain`; what remains fails with kind `closed`. Later calls fail so too.
     void close(seam::Duration drain = std::chrono::seconds(10)) noexcept;
     /// A claim that fails from now on is not repeated: its thread can be joined also while the database is away.

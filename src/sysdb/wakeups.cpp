@@ -142,7 +142,11 @@ bool WakeListener::others_committed() {
 /// The number of commits to the file. Nothing if it cannot be known.
 std::optional<std::uint32_t> WakeListener::file_commits() {
     try {
-        if (!connection_ || !connection_->usable()) connection_ = core_.pool.open_dedicated(false);
+        if (!connection_ || !connection_->usable()) {
+            sql::OpenOptions open = core_.options.open;
+            open.counts_commits = true;
+            connection_ = sql::open(open);
+        }
         return connection_->file_commits();
     } catch (const std::exception&) {
         connection_.reset();

@@ -58,6 +58,7 @@ class SqliteConnection final : public Connection {
     void open(const OpenOptions& options);
     void configure(const OpenOptions& options);
     void enter_wal();
+    void watch_log();
     void pragma(const char* text);
     StatementPtr prepare(const std::string& text, std::string_view label, bool keep);
     Prepared& prepared_of(const Statement& statement);

@@ -113,6 +113,7 @@ void SqliteConnection::open(const OpenOptions& options) {
 
 void SqliteConnection::configure(const OpenOptions& options) {
     const bool memory = path_ == kMemoryPath;
+    if (options.counts_commits) return watch_log();
     pragma("PRAGMA foreign_keys = ON");
     if (options.read_only) {
         pragma("PRAGMA query_only = ON");
@@ -145,6 +146,18 @@ void SqliteConnection::enter_wal() {
             raise(sqlite3_extended_errcode(db_), "journal_mode");
         seam::sleep_for(std::chrono::microseconds(500 + seam::random_u64() % 2000));
     }
+}
+
+/// Maps the index of the log, if the file has one, by a read that needs no schema.
+void SqliteConnection::watch_log() {
+    constexpr int kVersions = 18;  // of the file format to write and to read; 2 = write-ahead logging
+    unsigned char versions[2] = {};
+    sqlite3_file* file = nullptr;
+    pragma("PRAGMA data_version");
+    if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK &&
+        file != nullptr && file->pMethods != nullptr)
+        wal_ = file->pMethods->xRead(file, versions, sizeof versions, kVersions) == SQLITE_OK &&
+               versions[1] == 2;
 }
 
 void SqliteConnection::pragma(const char* text) { simple(text, text); }

@@ -116,8 +116,11 @@ void look_at_executors(const State& state, const Target& target, Layout& layout)
 }  // namespace
 
 Layout probe(sql::Connection& connection, const std::string& schema_name) {
-    const State state = schema::read_state(connection, schema_name);
-    const Target target{connection.backend(), schema_name};
+    return schema::layout_of(schema::read_state(connection, schema_name), schema_name);
+}
+
+Layout schema::layout_of(const State& state, const std::string& schema_name) {
+    const Target target{state.backend, schema_name};
     refuse_missing(state, target);
     schema::refuse_unusable(state, schema_name);
     refuse_not_permitted(state, target);

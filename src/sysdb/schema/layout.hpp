@@ -42,6 +42,11 @@ struct Layout {
 /// Throws ConfigError: schema or tables missing, sharded, older than any supported release, or a table that exists but is
 /// not permitted (with the GRANT to run); DatabaseError.
 Layout probe(sql::Connection& connection, const std::string& schema);
+namespace schema {
+struct State;
+/// The same, of what read_state() found there.
+Layout layout_of(const State& state, const std::string& schema);
+}  // namespace schema
 
 /// What an application needs beyond a client: version 123 (fencing), rights to write, and the table of leases. Throws
 /// ConfigError that says what to run.

@@ -96,16 +96,18 @@ void explain_refusal(const Job& job, const DatabaseError& error) {
 
 namespace {
 
-std::unique_ptr<sql::Connection> open_or_create(const sql::OpenOptions& open, const MigrateOptions& options) {
+/// What `connect` returns. If the database is missing it is created first, if it may be.
+template <class Connect>
+auto connect_or_create(const sql::Url& url, const MigrateOptions& options, const Connect& connect) {
     try {
-        return sql::open(open);
+        return connect();
     } catch (const DatabaseError& error) {
-        if (open.url.backend == sql::Backend::sqlite || !options.create_database) throw;
+        if (url.backend == sql::Backend::sqlite || !options.create_database) throw;
         // 3D000: no such database; poolers say 08P01. A server out of reach or a wrong password is not asked twice.
         if (error.sqlstate() != "3D000" && error.sqlstate() != "08P01") throw;
         const std::exception_ptr refused = std::current_exception();
         try {
-            sql::create_database_if_missing(open.url);
+            sql::create_database_if_missing(url);
         } catch (const DatabaseError& creation) {
             const bool collided = creation.sqlstate() == "42P04" || creation.sqlstate() == "23505";
             if (creation.kind() == DatabaseErrorKind::permission) {
@@ -115,7 +117,20 @@ std::unique_ptr<sql::Connection> open_or_create(const sql::OpenOptions& open, co
             if (!collided) std::rethrow_exception(refused);
         }
     }
-    return sql::open(open);
+    return connect();
+}
+
+MigrateResult run(Job& job) {
+    if (job.connection.in_transaction())
+        throw UsageError("migrate() was given a connection inside a transaction");
+    try {
+        job.read();
+        refuse(job);
+        return job.target.sqlite() ? migrate_sqlite(job) : migrate_postgres(job);
+    } catch (const DatabaseError& error) {
+        explain_refusal(job, error);
+        throw;
+    }
 }
 
 }  // namespace
@@ -123,22 +138,23 @@ std::unique_ptr<sql::Connection> open_or_create(const sql::OpenOptions& open, co
 
 MigrateResult migrate(sql::Connection& connection, const std::string& schema_name,
                       const MigrateOptions& options) {
-    if (connection.in_transaction())
-        throw UsageError("migrate() was given a connection inside a transaction");
     schema::Job job{connection, {connection.backend(), schema_name}, options};
-    try {
-        job.read();
-        schema::refuse(job);
-        return job.target.sqlite() ? schema::migrate_sqlite(job) : schema::migrate_postgres(job);
-    } catch (const DatabaseError& error) {
-        schema::explain_refusal(job, error);
-        throw;
-    }
+    return schema::run(job);
 }
 
 MigrateResult migrate(const sql::OpenOptions& open, const MigrateOptions& options) {
-    const std::unique_ptr<sql::Connection> connection = schema::open_or_create(open, options);
+    const auto connection =
+        schema::connect_or_create(open.url, options, [&open] { return sql::open(open); });
     return migrate(*connection, open.schema, options);
+}
+
+Layout migrate(sql::Pool& pool, const MigrateOptions& options) {
+    const sql::OpenOptions& open = pool.options();
+    const sql::Pool::Lease connection =
+        schema::connect_or_create(open.url, options, [&pool] { return pool.acquire(); });
+    schema::Job job{*connection, {open.url.backend, open.schema}, options};
+    if (schema::run(job).changed) job.read();
+    return schema::layout_of(job.state, open.schema);
 }
 
 }  // namespace dbos::sysdb

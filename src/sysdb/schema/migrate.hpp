@@ -7,6 +7,7 @@
 
 #include "dbos/log.hpp"
 #include "sql/connection.hpp"
+#include "sysdb/schema/layout.hpp"
 
 namespace dbos::sysdb {
 
@@ -40,5 +41,8 @@ MigrateResult migrate(const sql::OpenOptions& open, const MigrateOptions& option
 /// The same on a connection that stands outside of a transaction. It must be direct or session-pooled on PostgreSQL.
 MigrateResult migrate(sql::Connection& connection, const std::string& schema,
                       const MigrateOptions& options = {});
+
+/// The same on a connection of the pool, which keeps it. Returns what the database can hold then, as probe() does.
+Layout migrate(sql::Pool& pool, const MigrateOptions& options);
 
 }  // namespace dbos::sysdb
