@@ -154,7 +154,8 @@ void SqliteConnection::watch_log() {
     unsigned char versions[2] = {};
     sqlite3_file* file = nullptr;
     pragma("PRAGMA data_version");
-    if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) == SQLITE_OK &&
+    if (sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, static_cast<void*>(&file)) ==
+            SQLITE_OK &&
         file != nullptr && file->pMethods != nullptr)
         wal_ = file->pMethods->xRead(file, versions, sizeof versions, kVersions) == SQLITE_OK &&
                versions[1] == 2;

@@ -143,8 +143,7 @@ MigrateResult migrate(sql::Connection& connection, const std::string& schema_nam
 }
 
 MigrateResult migrate(const sql::OpenOptions& open, const MigrateOptions& options) {
-    const auto connection =
-        schema::connect_or_create(open.url, options, [&open] { return sql::open(open); });
+    const auto connection = schema::connect_or_create(open.url, options, [&open] { return sql::open(open); });
     return migrate(*connection, open.schema, options);
 }
 
