@@ -1,6 +1,7 @@
 // The parts of dbos_bench.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,31 @@ double one_step_workflows(const std::string& url, int in_flight, double seconds)
 double many_steps(const std::string& url, int in_flight, double seconds);
 /// From Client::enqueue to the result, with an idle worker.
 Latency enqueue_to_result(const std::string& url, int samples);
+
+/// An application with the queue "bench".
+class Busy {
+   public:
+    explicit Busy(const std::string& url);
+    ~Busy();
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+    /// One-step workflows a second, 64 in flight.
+    double flood(int seconds) const;
+
+   private:
+    struct App;
+    std::unique_ptr<App> app_;
+};
+
+/// What it costs that so many results are waited for, none of which comes.
+struct Waits {
+    double mib = 0;               // resident, of these waits
+    double idle_statements = 0;   // a second, of their client, while nothing happens
+    double busy_statements = 0;   // the same while an application ends other workflows
+    double others = 0;            // so many a second
+    double all_told_seconds = 0;  // from the first cancel until all have ended
+};
+Waits waiting_futures(const std::string& url, int futures, int seconds);
 
 double median(std::vector<double> values);
 

@@ -4,6 +4,7 @@
 //   dbos_bench [--rounds N] [--seconds S] [--only WORD]
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +16,8 @@
 #include "bench.hpp"
 
 namespace {
+
+constexpr int kFutures = 10000;
 
 struct Options {
     int rounds = 3;
@@ -67,7 +70,8 @@ int run(const Options& options) {
         return 2;
     }
     Figures figures;
-    bench::Latency latency;
+    bench::Latency latency, sqlite_latency;
+    bench::Waits waits, sqlite_waits;
     const auto wanted = [&](const char* what) {
         return options.only.empty() || std::string(what).find(options.only) != std::string::npos;
     };
@@ -104,6 +108,13 @@ int run(const Options& options) {
                 bench::empty_tables(url);
                 figures.add("steps, 256 workflows of 10", bench::many_steps(url, 256, options.seconds));
             }
+            if (wanted("client") && round == options.rounds) {
+                // `latency` is the figure of PostgreSQL.
+                if (!wanted("latency")) latency = bench::enqueue_to_result(url, 200);
+                sqlite_latency = bench::enqueue_to_result(sqlite, 200);
+                waits = bench::waiting_futures(url, kFutures, 2 * options.seconds);
+                sqlite_waits = bench::waiting_futures(sqlite, kFutures, 2 * options.seconds);
+            }
             if (wanted("sqlite")) {
                 figures.add("SQLite floor: sequential", bench::sqlite_steps(1, 5000 * options.seconds));
                 figures.add("SQLite sequential steps", bench::sequential_steps(sqlite, options.seconds));
@@ -132,6 +143,22 @@ int run(const Options& options) {
         figures.of("SQLite steps, 64 workflows of 10"),
         percent("SQLite steps, 64 workflows of 10", "SQLite floor: batches of 64"),
         figures.of("SQLite one-step, 64 in flight"), latency.p99_ms);
+    const auto told = [](const char* database, const bench::Waits& w) {
+        std::printf(
+            "  %s: %d futures wait: %.1f MiB, %.1f statements/s, and %.1f/s while others end at %.0f/s; all "
+            "told "
+            "in %.1f s\n",
+            database, kFutures, w.mib, w.idle_statements, w.busy_statements, w.others, w.all_told_seconds);
+    };
+    told("postgres", waits);
+    told("sqlite", sqlite_waits);
+    std::printf(
+        "client: enqueue-to-result p50 %.1f ms, p99 %.1f ms; sqlite p50 %.1f ms, p99 %.1f ms; %d waiting "
+        "futures "
+        "%.1f MiB, %.1f statements/s; sqlite %.1f MiB, %.1f statements/s\n",
+        latency.p50_ms, latency.p99_ms, sqlite_latency.p50_ms, sqlite_latency.p99_ms, kFutures, waits.mib,
+        std::max(waits.idle_statements, waits.busy_statements), sqlite_waits.mib,
+        std::max(sqlite_waits.idle_statements, sqlite_waits.busy_statements));
     std::printf(
         "bench: seq %.0f steps/s (%.0f %% of floor); wf1@64 %.0f/s (%.0f %%); wf1@256 %.0f/s (%.0f %%); "
         "sqlite seq %.0f/s (%.0f %%); "

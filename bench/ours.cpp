@@ -124,4 +124,16 @@ Latency enqueue_to_result(const std::string& url, int samples) {
     return {ms[ms.size() / 2], ms[ms.size() * 99 / 100]};
 }
 
+struct Busy::App {
+    explicit App(const std::string& url) : app(app_options(url)) {
+        implement(app);
+        app.launch();
+    }
+    dbos::App app;
+};
+
+Busy::Busy(const std::string& url) : app_(std::make_unique<App>(url)) {}
+Busy::~Busy() = default;
+double Busy::flood(int seconds) const { return bench::flood(app_->app, OneStep, 64, seconds); }
+
 }  // namespace bench

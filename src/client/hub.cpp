@@ -5,7 +5,6 @@
 #include "core/log.hpp"
 #include "dbos/error.hpp"
 #include "dbos/types.hpp"
-#include "platform/situations.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos::client {
@@ -21,6 +20,7 @@ std::unique_ptr<sql::Connection> open_connection(sysdb::SystemDatabase::Core& co
     if (core.backend == sql::Backend::sqlite) return core.open_dedicated(false);
     sql::OpenOptions options = core.options.open;
     options.reply_timeout = kReplyTimeout;
+    options.pinned_plans = true;  // planning would take longer than looking
     auto connection = sql::open(options);
     return core.options.decorate ? core.options.decorate(std::move(connection)) : std::move(connection);
 }
@@ -124,9 +124,7 @@ void WaiterHub::withdraw(WaitId id) noexcept {
     Told dropped;  // destroyed outside of the lock
     const Lock lock(mutex_);
     const auto position = waits_.find(id);
-    if (position == waits_.end()) return;
-    dropped = take(position).done;
-    seam::reach(seam::Situation::wait_withdrawn);
+    if (position != waits_.end()) dropped = take(position).done;
 }
 
 sysdb::ResultRow WaiterHub::wait(const std::string& workflow_id, const WaitOptions& options) {
@@ -167,18 +165,20 @@ void WaiterHub::deliver(const sysdb::ResultRow& row) noexcept {
 
 void WaiterHub::woken(const sysdb::Wakeups::Event& event) noexcept {
     const Lock lock(mutex_);
-    if (checking_) seam::reach(seam::Situation::wake_during_check);
-    const seam::SteadyTime due = std::max(seam::steady_now(), wake_not_before_);
+    const bool all = event.all || event.all_workflows;
+    seam::SteadyTime due = std::max(seam::steady_now(), wake_not_before_);
+    if (all) due = std::max(due, all_not_before_);
     bool any = false;
     const auto wake = [&](const std::set<WaitId>& ids) {
         for (const WaitId id : ids) {
             Wait& wait = waits_.at(id);
             wait.woken = true;
+            wait.woken_all = all;
             if (due < wait.due) make_due(id, wait, due);
             any = true;
         }
     };
-    if (event.all || event.all_workflows) {
+    if (all) {
         for (const auto& [workflow_id, ids] : by_id_) wake(ids);
     } else if (!event.channel.empty()) {
         // Compared whole: ids and keys may hold the separator.

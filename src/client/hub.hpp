@@ -3,7 +3,7 @@
 //
 // Order everywhere: register, check, then wait; a wake-up that arrives during a check forces another one. Wake-ups (own
 // commits, NOTIFY, the wake file) make the common case immediate; each wait is looked at once in its polling interval in any
-// case. A check asks for ids and statuses of at most 2 000 waits, in one statement a kind; payloads follow in statements of
+// case. A check asks for ids and statuses of at most 2 500 waits, in one statement a kind; payloads follow in statements of
 // their own. Values of streams are read by who asked for them. Nothing is decoded here.
 #pragma once
 
@@ -143,7 +143,8 @@ class WaiterHub {
         seam::SteadyTime asked{};  // when the last check of it began
         bool seen = false;
         bool fail_if_missing = false;
-        bool woken = false;  // due because of a wake-up
+        bool woken = false;      // due because of a wake-up
+        bool woken_all = false;  // … that named nobody
         /// Channel and payload that announce a change on the shared channels of all SDKs; empty for results and ends.
         std::string payload() const;
     };
@@ -159,6 +160,7 @@ class WaiterHub {
         std::set<sysdb::EventKey> events;
         std::set<sysdb::StreamPosition> streams;
         bool by_wake = false;
+        std::size_t woken_all = 0;
     };
     using Lock = std::unique_lock<seam::Mutex>;
 
@@ -172,12 +174,11 @@ class WaiterHub {
     // hub_checks.cpp
     void check(Lock& lock);
     Due collect(seam::SteadyTime now);
+    /// Whether it may be looked at with those that are due, although its own time comes a little later.
+    bool early(const Wait& wait, seam::SteadyTime now) const noexcept;
     void ask(const Due& due, bool& productive);
     void ask_results(const std::vector<std::string>& ids, bool& productive);
-    /// Whether all rows that are there have ended.
-    bool read_payloads(const std::vector<std::string>& ids, bool& productive);
-    /// The payloads of rows that had ended when they were asked for.
-    void read_ended(const std::vector<std::string>& ids, bool& productive);
+    void read_payloads(const std::vector<std::string>& ids, bool& productive);
     void ask_events(const std::vector<sysdb::EventKey>& keys, bool& productive);
     void read_events(const std::vector<sysdb::EventKey>& keys, bool& productive);
     void ask_streams(const std::vector<sysdb::StreamPosition>& positions, bool& productive);
@@ -207,12 +208,12 @@ class WaiterHub {
     std::set<std::pair<seam::SteadyTime, WaitId>> due_;
     WaitId next_id_ = 1;
     bool closed_ = false;
-    bool checking_ = false;
     seam::Thread thread_;
     std::unique_ptr<sql::Connection>
         connection_;                      // changed by the hub thread under the lock, used by it without
     seam::SteadyTime pause_until_{};      // after a failed check
     seam::SteadyTime wake_not_before_{};  // pacing of checks that remote wake-ups ask for
+    seam::SteadyTime all_not_before_{};   // the same for wake-ups that name nobody
     std::uint64_t checks_ = 0;
     std::uint64_t payloads_ = 0;
     seam::Atomic<std::size_t> waiting_{0};

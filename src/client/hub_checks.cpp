@@ -5,7 +5,6 @@
 #include "core/log.hpp"
 #include "dbos/error.hpp"
 #include "dbos/types.hpp"
-#include "platform/situations.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos::client {
@@ -14,7 +13,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::size_t kWaitsPerCheck = 2000;
+constexpr std::size_t kWaitsPerCheck = 2500;  // ten thousand waits: four statements a second
+/// From so many waits on, a check takes along what is due within the next half of its interval: waits that were registered one
+/// after another would otherwise be asked for one after another for ever.
+constexpr std::size_t kMany = 16;
+constexpr seam::Duration kEarliest = milliseconds(500);
+/// What a wake-up that names nobody may cost: ten thousand waits are looked at once a second for it, as without it.
+constexpr seam::Duration kPauseForEach = std::chrono::microseconds(100);
 constexpr std::size_t kRowsPerRead = 100;
 constexpr std::int64_t kBytesPerRead = std::int64_t{8} << 20;
 constexpr seam::Duration kMaxBackOff = seconds(10);
@@ -40,14 +45,21 @@ void in_batches(std::vector<std::pair<Key, std::int64_t>> sizes, Read read) {
 
 }  // namespace
 
+bool WaiterHub::early(const Wait& wait, seam::SteadyTime now) const noexcept {
+    return waits_.size() >= kMany && !wait.woken && !wait.missing_since && wait.deadline != wait.due &&
+           wait.due - now <= std::min<seam::Duration>(wait.interval / 2, kEarliest);
+}
+
 WaiterHub::Due WaiterHub::collect(seam::SteadyTime now) {
     Due due;
-    while (!due_.empty() && due_.begin()->first <= now && due.waits.size() < kWaitsPerCheck) {
+    while (!due_.empty() && due.waits.size() < kWaitsPerCheck) {
         const WaitId id = due_.begin()->second;
         Wait& wait = waits_.at(id);
+        if (wait.due > now && !early(wait, now)) break;
         due.waits.push_back(id);
         due.by_wake = due.by_wake || wait.woken;
-        wait.woken = false;
+        due.woken_all += wait.woken_all ? 1 : 0;
+        wait.woken = wait.woken_all = false;
         seam::Duration pause = wait.interval;
         switch (wait.kind) {
             case Kind::event: due.events.insert({wait.workflow_id, wait.key}); break;
@@ -73,7 +85,6 @@ void WaiterHub::check(Lock& lock) {
     bool transient = false;
     bool connection = false;
     std::exception_ptr error;
-    checking_ = true;
     lock.unlock();
     try {
         connect();
@@ -88,13 +99,16 @@ void WaiterHub::check(Lock& lock) {
         error = std::current_exception();
     }
     lock.lock();
-    checking_ = false;
     if (error) return check_failed(lock, due.waits, error, transient, connection);
     if (due.by_wake) {
         const seam::SteadyTime end = seam::steady_now();
         // Wake-ups that bring nothing must not become a load; those that bring results come as often as results do.
         wake_not_before_ = end + (productive ? std::max<seam::Duration>(milliseconds(1), (end - begun) * 2)
                                              : std::max<seam::Duration>(milliseconds(5), (end - begun) * 10));
+        if (!productive) {
+            all_not_before_ =
+                std::max(all_not_before_, begun) + kPauseForEach * static_cast<std::int64_t>(due.woken_all);
+        }
     }
 }
 
@@ -110,7 +124,7 @@ void WaiterHub::ask(const Due& due, bool& productive) {
 void WaiterHub::ask_results(const std::vector<std::string>& ids, bool& productive) {
     if (ids.size() == 1) {
         // One statement instead of two for the common case.
-        static_cast<void>(read_payloads(ids, productive));
+        read_payloads(ids, productive);
         return;
     }
     std::map<std::string, std::string> statuses;
@@ -140,16 +154,12 @@ void WaiterHub::ask_results(const std::vector<std::string>& ids, bool& productiv
     finish(finished);
     apply_statuses(ids, statuses);
     if (ended.empty()) return;
-    if (ended.size() == 1) return read_ended(ended, productive);
+    if (ended.size() == 1) return read_payloads(ended, productive);
     in_batches(sysdb::wait_sizes(database_.core(), *connection_, ended),
-               [&](const std::vector<std::string>& batch) { read_ended(batch, productive); });
+               [&](const std::vector<std::string>& batch) { read_payloads(batch, productive); });
 }
 
-void WaiterHub::read_ended(const std::vector<std::string>& ids, bool& productive) {
-    if (!read_payloads(ids, productive)) seam::reach(seam::Situation::ended_row_resumed);
-}
-
-bool WaiterHub::read_payloads(const std::vector<std::string>& ids, bool& productive) {
+void WaiterHub::read_payloads(const std::vector<std::string>& ids, bool& productive) {
     std::vector<sysdb::ResultRow> rows = sysdb::wait_results(database_.core(), *connection_, ids);
     std::map<std::string, std::string> statuses;
     std::vector<Finished> finished;
@@ -165,7 +175,6 @@ bool WaiterHub::read_payloads(const std::vector<std::string>& ids, bool& product
     productive = productive || !finished.empty();
     finish(finished);
     apply_statuses(ids, statuses);
-    return std::ranges::all_of(rows, [](const auto& row) { return is_terminal(row.status); });
 }
 
 void WaiterHub::apply_row(const sysdb::ResultRow& row, std::vector<Finished>& finished) {
@@ -212,10 +221,7 @@ void WaiterHub::apply_statuses(const std::vector<std::string>& ids,
                 } else if (wait.seen && !wait.missing_since) {
                     wait.missing_since = now;
                     make_due(id, wait, std::min(wait.due, now + kVanished));
-                } else if (!wait.seen) {
-                    seam::reach(seam::Situation::unseen_id_waited_for);
-                } else if (now - *wait.missing_since >= kVanished) {
-                    seam::reach(seam::Situation::seen_id_missing);
+                } else if (wait.seen && now - *wait.missing_since >= kVanished) {
                     error = std::make_exception_ptr(NonexistentWorkflow(workflow_id));
                 }
                 if (!error && wait.deadline && wait.asked >= *wait.deadline) {
@@ -319,7 +325,6 @@ void WaiterHub::fail(const std::vector<WaitId>& waits, bool only_overdue, const 
         if (position == waits_.end()) continue;
         const auto& deadline = position->second.deadline;
         if (only_overdue && !(deadline && *deadline <= now)) continue;
-        if (only_overdue) seam::reach(seam::Situation::timed_wait_unread);
         finished.push_back({take(position).done, {}, error});
     }
 }
@@ -340,7 +345,6 @@ void WaiterHub::check_failed(Lock& lock, const std::vector<WaitId>& waits, std::
                 make_due(id, position->second, pause_until_);
         }
         again = true;
-        seam::reach(seam::Situation::check_repeated);
     } else {
         fail(waits, false, error, finished);
     }

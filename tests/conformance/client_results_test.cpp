@@ -541,4 +541,38 @@ TEST_P(WaiterHub, ten_thousand_waits_need_one_thread_and_few_statements) {
     EXPECT_LE(after.payloads - before.payloads, 2U * kWaits / 100);
 }
 
+TEST_P(WaiterHub, ten_thousand_waits_ask_less_than_five_times_a_second_whatever_others_do) {
+    constexpr int kWaits = 10000;
+    std::string rows;
+    for (int i = 0; i < kWaits; ++i)
+        rows += (i > 0 ? ", ('w" : "('w") + std::to_string(i) + "', 'PENDING', 'work', 'portable_json')";
+    execute("INSERT INTO @workflow_status (workflow_uuid, status, name, serialization) VALUES " + rows);
+    Peer peer(options());
+    // Registered over the time of one interval and more: each at a moment of its own.
+    for (int i = 0; i < kWaits; ++i) {
+        add("w" + std::to_string(i));
+        if (i % 100 == 0) seam::sleep_for(15ms);
+    }
+    const auto statements = [&] { return hub().stats().checks + hub().stats().payloads; };
+    const std::uint64_t registered = statements();
+    ASSERT_TRUE(dbos::test::eventually([&] { return statements() >= registered + 8; }));
+    for (const bool busy : {false, true}) {
+        const auto begun = seam::steady_now();
+        const std::uint64_t before = statements();
+        for (int n = 0; seam::steady_now() - begun < 3s; ++n) {
+            if (!busy) {
+                seam::sleep_for(100ms);
+                continue;
+            }
+            const std::string id = "noise" + std::to_string(n);
+            peer.start(id);
+            peer.end(id, "1");
+        }
+        const double seconds = std::chrono::duration<double>(seam::steady_now() - begun).count();
+        EXPECT_LE(static_cast<double>(statements() - before), 4.0 * seconds + 4) << (busy ? "busy" : "idle");
+        EXPECT_GE(statements() - before, 4U) << "the floor of the polling interval goes on";
+    }
+    EXPECT_EQ(hub().stats().waits, static_cast<std::size_t>(kWaits));
+}
+
 }  // namespace
