@@ -5,6 +5,7 @@
 #include "core/log.hpp"
 #include "dbos/error.hpp"
 #include "dbos/types.hpp"
+#include "platform/situations.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos::client {
@@ -124,7 +125,9 @@ void WaiterHub::withdraw(WaitId id) noexcept {
     Told dropped;  // destroyed outside of the lock
     const Lock lock(mutex_);
     const auto position = waits_.find(id);
-    if (position != waits_.end()) dropped = take(position).done;
+    if (position == waits_.end()) return;
+    dropped = take(position).done;
+    seam::reach(seam::Situation::wait_withdrawn);
 }
 
 sysdb::ResultRow WaiterHub::wait(const std::string& workflow_id, const WaitOptions& options) {
@@ -165,6 +168,7 @@ void WaiterHub::deliver(const sysdb::ResultRow& row) noexcept {
 
 void WaiterHub::woken(const sysdb::Wakeups::Event& event) noexcept {
     const Lock lock(mutex_);
+    if (checking_) seam::reach(seam::Situation::wake_during_check);
     const bool all = event.all || event.all_workflows;
     seam::SteadyTime due = std::max(seam::steady_now(), wake_not_before_);
     if (all) due = std::max(due, all_not_before_);

@@ -178,7 +178,10 @@ class WaiterHub {
     bool early(const Wait& wait, seam::SteadyTime now) const noexcept;
     void ask(const Due& due, bool& productive);
     void ask_results(const std::vector<std::string>& ids, bool& productive);
-    void read_payloads(const std::vector<std::string>& ids, bool& productive);
+    /// Whether all rows that are there have ended.
+    bool read_payloads(const std::vector<std::string>& ids, bool& productive);
+    /// The payloads of rows that had ended when they were asked for.
+    void read_ended(const std::vector<std::string>& ids, bool& productive);
     void ask_events(const std::vector<sysdb::EventKey>& keys, bool& productive);
     void read_events(const std::vector<sysdb::EventKey>& keys, bool& productive);
     void ask_streams(const std::vector<sysdb::StreamPosition>& positions, bool& productive);
@@ -208,6 +211,7 @@ class WaiterHub {
     std::set<std::pair<seam::SteadyTime, WaitId>> due_;
     WaitId next_id_ = 1;
     bool closed_ = false;
+    bool checking_ = false;
     seam::Thread thread_;
     std::unique_ptr<sql::Connection>
         connection_;                      // changed by the hub thread under the lock, used by it without

@@ -5,6 +5,7 @@
 #include "core/log.hpp"
 #include "dbos/error.hpp"
 #include "dbos/types.hpp"
+#include "platform/situations.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos::client {
@@ -85,6 +86,7 @@ void WaiterHub::check(Lock& lock) {
     bool transient = false;
     bool connection = false;
     std::exception_ptr error;
+    checking_ = true;
     lock.unlock();
     try {
         connect();
@@ -99,6 +101,7 @@ void WaiterHub::check(Lock& lock) {
         error = std::current_exception();
     }
     lock.lock();
+    checking_ = false;
     if (error) return check_failed(lock, due.waits, error, transient, connection);
     if (due.by_wake) {
         const seam::SteadyTime end = seam::steady_now();
@@ -124,7 +127,7 @@ void WaiterHub::ask(const Due& due, bool& productive) {
 void WaiterHub::ask_results(const std::vector<std::string>& ids, bool& productive) {
     if (ids.size() == 1) {
         // One statement instead of two for the common case.
-        read_payloads(ids, productive);
+        static_cast<void>(read_payloads(ids, productive));
         return;
     }
     std::map<std::string, std::string> statuses;
@@ -154,12 +157,16 @@ void WaiterHub::ask_results(const std::vector<std::string>& ids, bool& productiv
     finish(finished);
     apply_statuses(ids, statuses);
     if (ended.empty()) return;
-    if (ended.size() == 1) return read_payloads(ended, productive);
+    if (ended.size() == 1) return read_ended(ended, productive);
     in_batches(sysdb::wait_sizes(database_.core(), *connection_, ended),
-               [&](const std::vector<std::string>& batch) { read_payloads(batch, productive); });
+               [&](const std::vector<std::string>& batch) { read_ended(batch, productive); });
 }
 
-void WaiterHub::read_payloads(const std::vector<std::string>& ids, bool& productive) {
+void WaiterHub::read_ended(const std::vector<std::string>& ids, bool& productive) {
+    if (!read_payloads(ids, productive)) seam::reach(seam::Situation::ended_row_resumed);
+}
+
+bool WaiterHub::read_payloads(const std::vector<std::string>& ids, bool& productive) {
     std::vector<sysdb::ResultRow> rows = sysdb::wait_results(database_.core(), *connection_, ids);
     std::map<std::string, std::string> statuses;
     std::vector<Finished> finished;
@@ -175,6 +182,7 @@ void WaiterHub::read_payloads(const std::vector<std::string>& ids, bool& product
     productive = productive || !finished.empty();
     finish(finished);
     apply_statuses(ids, statuses);
+    return std::ranges::all_of(rows, [](const auto& row) { return is_terminal(row.status); });
 }
 
 void WaiterHub::apply_row(const sysdb::ResultRow& row, std::vector<Finished>& finished) {
@@ -221,7 +229,10 @@ void WaiterHub::apply_statuses(const std::vector<std::string>& ids,
                 } else if (wait.seen && !wait.missing_since) {
                     wait.missing_since = now;
                     make_due(id, wait, std::min(wait.due, now + kVanished));
-                } else if (wait.seen && now - *wait.missing_since >= kVanished) {
+                } else if (!wait.seen) {
+                    seam::reach(seam::Situation::unseen_id_waited_for);
+                } else if (now - *wait.missing_since >= kVanished) {
+                    seam::reach(seam::Situation::seen_id_missing);
                     error = std::make_exception_ptr(NonexistentWorkflow(workflow_id));
                 }
                 if (!error && wait.deadline && wait.asked >= *wait.deadline) {
@@ -325,6 +336,7 @@ void WaiterHub::fail(const std::vector<WaitId>& waits, bool only_overdue, const 
         if (position == waits_.end()) continue;
         const auto& deadline = position->second.deadline;
         if (only_overdue && !(deadline && *deadline <= now)) continue;
+        if (only_overdue) seam::reach(seam::Situation::timed_wait_unread);
         finished.push_back({take(position).done, {}, error});
     }
 }
@@ -345,6 +357,7 @@ void WaiterHub::check_failed(Lock& lock, const std::vector<WaitId>& waits, std::
                 make_due(id, position->second, pause_until_);
         }
         again = true;
+        seam::reach(seam::Situation::check_repeated);
     } else {
         fail(waits, false, error, finished);
     }

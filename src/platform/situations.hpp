@@ -45,7 +45,15 @@ namespace dbos::seam {
     X(own_id_recovered, "27: rows that an earlier process of our id left")                            \
     X(delay_due, "a delayed workflow becomes due")                                                    \
     X(deadline_passed, "a deadline passes")                                                           \
-    X(shutdown_left_steps, "53: a shutdown leaves steps that still run")
+    X(shutdown_left_steps, "53: a shutdown leaves steps that still run")                              \
+    X(wake_during_check, "16: a wake-up arrives while waits are checked")                             \
+    X(managed_repeated, "13: a managing call is repeated")                                            \
+    X(ended_row_resumed, "32: a row has been resumed when its payload is read")                       \
+    X(wait_withdrawn, "33: a Future of a wait is destroyed")                                          \
+    X(unseen_id_waited_for, "33: a wait for an id that does not exist yet")                           \
+    X(seen_id_missing, "33: an id that a wait has seen is missing in two checks")                     \
+    X(check_repeated, "34: a check of waits failed and is repeated")                                  \
+    X(timed_wait_unread, "34: a timed wait ends, and its last read failed")
 
 enum class Situation : std::uint8_t {
 #define DBOS_SITUATION_ENUM(name, rule) name,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "platform/situations.hpp"
 #include "sysdb/blockers.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/listing_text.hpp"
@@ -50,6 +51,7 @@ class Managing {
 
     void run() {
         core_.with_connection([this](sql::Connection& connection, const Attempt& attempt) {
+            if (attempt.ambiguous) seam::reach(seam::Situation::managed_repeated);
             if (core_.backend == sql::Backend::sqlite) {
                 once(connection, attempt, {});
                 return true;

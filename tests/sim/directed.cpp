@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "errands.hpp"
 #include "platform/situations.hpp"
 #include "workload.hpp"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr Nanos kUntilResumed = 120 * kSecond;
 constexpr const char* kFirst = "q0";
+constexpr const char* kFirstErrand = "e0-a";
 
 /// The argument of a scripted workflow: how its steps run, and what each takes (workload.cpp).
 std::int64_t script(int mode, std::initializer_list<int> steps) {
@@ -236,6 +238,24 @@ class ShutdownInLongStep final : public Base {
     const std::function<void(int)> shut_down_;
 };
 
+/// A wait has seen that the workflow is cancelled, and does not read its row before it was resumed.
+class ResumedUnderWait final : public Director {
+   public:
+    explicit ResumedUnderWait(const Oracle& oracle) : oracle_(oracle) {}
+    seam::DbFault call(seam::DbOp op) override {
+        if (op != seam::DbOp::read || !in_task("dbos-waits") || !cancelled() || ++reads_ != 2)
+            return seam::DbFault::none;
+        const Nanos at_most = world_ns() + 20 * kSecond;
+        while (cancelled() && world_ns() < at_most) seam::sleep_for(seam::Duration(kMillisecond));
+        return seam::DbFault::none;
+    }
+
+   private:
+    bool cancelled() const { return oracle_.status(kFirstErrand) == "CANCELLED"; }
+    const Oracle& oracle_;
+    int reads_ = 0;
+};
+
 /// The application that has the id, when it has begun its work, stands still for longer than the other one waits.
 class IdTakenOver final : public Base {
    public:
@@ -265,6 +285,7 @@ const char* name_of(Direction direction) {
                                       "lapse_healed_in_back_off",
                                       "host_sleeps_in_back_off",
                                       "shutdown_in_long_step",
+                                      "resumed_under_wait",
                                       "id_taken_over"};
     static_assert(std::size(kNames) == static_cast<std::size_t>(Direction::count));
     return kNames[static_cast<int>(direction)];
@@ -323,6 +344,11 @@ void direct(Scenario& scenario, Direction direction) {
             scenario.plan.sync_max = std::min(scenario.plan.sync_max, 2 * kMillisecond);
             add(script(kOneByOne, {kFails, kFails, kFails, kFails}));
             break;
+        case Direction::resumed_under_wait:
+            scenario.plan.sync_max = 0;
+            scenario.errands = {ErrandKind::resume};
+            add(script(kOneByOne, {kVeryLong, kShort}));
+            break;
         case Direction::id_taken_over:
             scenario.apps = 3;
             scenario.configured_ids = true;
@@ -350,6 +376,7 @@ std::unique_ptr<Director> make_director(const Scenario& scenario, const Oracle& 
         case Direction::host_sleeps_in_back_off: return std::make_unique<InBackOff>(oracle, true);
         case Direction::shutdown_in_long_step:
             return std::make_unique<ShutdownInLongStep>(oracle, std::move(shut_down));
+        case Direction::resumed_under_wait: return std::make_unique<ResumedUnderWait>(oracle);
         case Direction::id_taken_over: return std::make_unique<IdTakenOver>(oracle);
         case Direction::cancel_while_asleep:
         case Direction::none:

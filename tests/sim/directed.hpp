@@ -28,7 +28,8 @@ enum class Direction : std::uint8_t {
     lapse_healed_in_back_off,  // between two attempts of a step the process is stopped, and renews first of all
     host_sleeps_in_back_off,
     shutdown_in_long_step,
-    id_taken_over,  // a process with the same configured id takes over from one that stands still
+    resumed_under_wait,  // between the look at a status and that at the payload
+    id_taken_over,       // a process with the same configured id takes over from one that stands still
     count,
 };
 

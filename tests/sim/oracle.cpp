@@ -140,7 +140,12 @@ void Oracle::judge(bool everything) {
     for (const Line& line : changes->steps) note_step(line);
     for (const std::int64_t rowid : changes->gone) {
         const auto known = ids_.find(rowid);
-        if (known != ids_.end()) fail("workflow " + known->second + " is lost: its row has gone");
+        if (known == ids_.end()) continue;
+        const std::string id = known->second;
+        if (!known_.deleting.contains(id)) fail("workflow " + id + " is lost: its row has gone");
+        rows_.erase(id);
+        steps_.erase(id);
+        ids_.erase(known);
     }
     if (everything && changes->rows.size() != rows_.size())
         fail("of " + std::to_string(rows_.size()) + " workflows " + std::to_string(changes->rows.size()) +
@@ -192,6 +197,9 @@ void Oracle::note_step(const Line& line) {
 }
 
 void Oracle::judge_row(const std::string& id, const Row& before, const Row& now) {
+    const bool managed = known_.managed.contains(id);
+    if (managed && now.status == "CANCELLED") cancelled_at_[id] = world_ns();
+    if (managed && before.status == "CANCELLED" && now.status == "ENQUEUED") return;
     if (terminal(before.status)) {
         if (before.status != now.status || before.outcome != now.outcome)
             fail("the outcome of " + id + " has changed from " + before.status + " " + before.outcome +
@@ -200,7 +208,7 @@ void Oracle::judge_row(const std::string& id, const Row& before, const Row& now)
     }
     if (before.status != "PENDING" || before.owner.empty()) return;
     const bool taken = now.status == "ENQUEUED" || (now.status == "PENDING" && now.owner != before.owner);
-    if (!taken) return;
+    if (!taken || managed) return;
     const auto found = leases_.find(before.executor);
     if (found == leases_.end() || found->second.process < 0) return;
     const Lease& lease = found->second;
@@ -290,20 +298,31 @@ void Oracle::begins(const std::string& executor_id, const std::string& workflow_
               std::to_string(attempt));
     const auto record = ask("SELECT 1 FROM operation_outputs WHERE workflow_uuid = ? AND function_id = ?",
                             {workflow_id, std::to_string(step)});
-    if (record && !record->empty())
+    const bool stale = resumed_a_moment_ago(workflow_id);
+    if (record && !record->empty() && !stale)
         fail("a finished step runs again: step " + std::to_string(step) + " of " + workflow_id + " on " +
              executor_id);
     const auto row =
         ask("SELECT status, executor_id FROM workflow_status WHERE workflow_uuid = ?", {workflow_id});
     if (!row) return;
+    if (row->empty() && known_.deleting.contains(workflow_id)) return;  // seen within a second
     if (row->empty()) fail("a step runs of " + workflow_id + ", which has no row");
     const std::string status = (*row)[0][0].value_or("");
     const std::string owner = (*row)[0][1].value_or("");
     if (director) director->step_begins(workflow_id, step, attempt);
     if (status == "CANCELLED") return;  // seen within a second
+    if (stale) return;
     if (status != "PENDING" || owner != executor_id)
         fail("step " + std::to_string(step) + " of " + workflow_id + " begins on " + executor_id +
              ", but the row is " + status + " of " + owner);
+}
+
+/// Whether an older run of the workflow need not know yet that it was cancelled: it sees that at its next write, or within a
+/// second.
+bool Oracle::resumed_a_moment_ago(const std::string& id) const {
+    constexpr Nanos kBound = 3 * kSecond;
+    const auto cancelled = cancelled_at_.find(id);
+    return cancelled != cancelled_at_.end() && (!calm_ || world_ns() - cancelled->second < kBound);
 }
 
 bool Oracle::all_ended() {
@@ -336,8 +355,13 @@ void Oracle::final_state() {
             fail("the oracle has missed a change of " + id + " to " + row.status + " " + row.outcome);
     }
     for (const auto& id : known_.accepted) {
-        if (!rows_.contains(id)) fail("workflow " + id + " is lost: it was accepted and has no row");
+        if (!rows_.contains(id) && !known_.deleting.contains(id))
+            fail("workflow " + id + " is lost: it was accepted and has no row");
     }
+    for (const auto& id : known_.deleted) {
+        if (rows_.contains(id)) fail("workflow " + id + " was deleted and has a row");
+    }
+    judge_errands();
     for (const auto& [id, row] : rows_) {
         if (!terminal(row.status)) fail("workflow " + id + " is stranded: " + row.status);
         note(static_cast<std::uint64_t>(row.status[0]));
@@ -351,6 +375,24 @@ void Oracle::final_state() {
             fail("a caller was told that " + id + " ended as " + outcome + ", the row says " + now);
     }
     judge_steps();
+}
+
+/// What callers were told of their messages and attributes.
+void Oracle::judge_errands() {
+    for (const auto& [key, destination] : known_.sent) {
+        const auto rows =
+            ask("SELECT 1 FROM notifications WHERE destination_uuid = ? AND message_uuid LIKE ? || '%'",
+                {destination, key});
+        if (rows && rows->size() != 1)
+            fail("message " + key + " was sent, and " + destination + " has " + std::to_string(rows->size()) +
+                 " of it");
+    }
+    for (const auto& [id, round] : known_.rounds) {
+        const auto rows = ask(
+            "SELECT json_extract(attributes, '$.round') FROM workflow_status WHERE workflow_uuid = ?", {id});
+        if (rows && (rows->size() != 1 || (*rows)[0][0] != std::to_string(round)))
+            fail("the attributes of " + id + " are not those that were set last");
+    }
 }
 
 /// An outcome must follow from the recorded steps: values of attempts that were not recorded must not be in it, and an error

@@ -76,7 +76,9 @@ class Oracle final : public StepWatch {
     void note_step(const Line& line);
     void judge_row(const std::string& id, const Row& before, const Row& now);
     void judge_limits();
+    bool resumed_a_moment_ago(const std::string& id) const;
     void judge_steps();
+    void judge_errands();
 
     const std::string path_;
     const Nanos lease_;
@@ -89,6 +91,7 @@ class Oracle final : public StepWatch {
     std::map<std::string, std::set<int>> processes_;  // of an executor id
     std::map<std::string, Lease> leases_;
     bool calm_ = false;
+    std::map<std::string, Nanos> cancelled_at_;                      // of those that may be resumed
     std::map<int, std::multimap<std::string, std::string>> bodies_;  // process → workflow, token
     std::map<std::string, Nanos> last_step_;  // of executor and workflow: when a callable ended
     std::map<std::string, std::set<std::string>>

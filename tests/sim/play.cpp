@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "directed.hpp"
+#include "errands.hpp"
 #include "oracle.hpp"
 #include "scenario.hpp"
 #include "workload.hpp"
@@ -37,6 +38,8 @@ class World {
         on_change = [this](const char* table, std::int64_t rowid) { oracle_.changed(table, rowid); };
         for (int i = 0; i < scenario_.queued; ++i) calls_.push_back(draw_call(i));
         for (const Script& script : scenario_.scripts) calls_.push_back(scripted_call(script));
+        for (const ErrandKind kind : scenario_.errands)
+            errands_.push_back({kind, "e" + std::to_string(errands_.size()), draw_bits()});
         for (auto& instance : instances_) {
             for (int i = 0; i < scenario_.direct; ++i) instance.direct.push_back(draw_bits());
         }
@@ -86,6 +89,20 @@ class World {
         std::int64_t bits = 0;
         bool cancelled = false;
         bool waits_async = false;
+    };
+    /// A thread that is waited for, however its scope is left.
+    class Joined {
+       public:
+        explicit Joined(seam::Thread thread) : thread_(std::move(thread)) {}
+        ~Joined() { join(); }
+        Joined(const Joined&) = delete;
+        Joined& operator=(const Joined&) = delete;
+        void join() {
+            if (thread_.joinable()) thread_.join();
+        }
+
+       private:
+        seam::Thread thread_;
     };
     struct Instance {
         int process = -1;
@@ -249,6 +266,25 @@ class World {
 
     void use_client() {
         Client client({.system_database_url = kUrl, .application_name = kName, .log_sink = log_sink()});
+        // Beside the other calls, in a thread of its own.
+        std::exception_ptr failed;
+        Joined errands(seam::spawn("errands", [&] {
+            try {
+                do_errands(client, errands_, known_, scenario_.pace, kPath);
+            } catch (...) {
+                failed = std::current_exception();
+            }
+        }));
+        make_calls(client);
+        at("the errands");
+        errands.join();
+        if (failed) std::rethrow_exception(failed);
+        at("the end");
+        client.destroy();
+        client_done_ = true;
+    }
+
+    void make_calls(Client& client) {
         std::vector<std::optional<WorkflowHandle<std::string>>> handles;
         for (const Call& call : calls_) {
             at("enqueue of " + call.id);
@@ -279,9 +315,6 @@ class World {
             await(calls_[i].id, [&] { return futures[i] ? futures[i]->get() : handles[i]->get_result(); });
             trace("has the result of " + calls_[i].id);
         }
-        at("the end");
-        client.destroy();
-        client_done_ = true;
     }
 
     static WorkflowHandle<std::string> enqueue(Client& client, const Call& call) {
@@ -361,6 +394,7 @@ class World {
     std::unique_ptr<Director> director_;
     std::vector<Instance> instances_;
     std::vector<Call> calls_;
+    std::vector<Errand> errands_;
     int client_ = -1;
     bool client_done_ = false;
     std::string client_at_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "directed.hpp"
+#include "errands.hpp"
 
 namespace dbos::sim {
 
@@ -78,6 +79,8 @@ Scenario scenario_of(std::uint64_t seed) {
                      [](const Fault& a, const Fault& b) { return a.at_step < b.at_step; });
     scenario.configured_ids = dice.one_in(5);
     scenario.wakeups = !dice.one_in(20);
+    for (auto count = dice.one_in(4) ? 1 + dice.below(3) : 0; count > 0; --count)
+        scenario.errands.push_back(static_cast<ErrandKind>(dice.below(kErrandKinds)));
     if (seed % kDirectedEvery == 0) {
         constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;
         direct(scenario, static_cast<Direction>(1 + seed / kDirectedEvery % kDirections));
@@ -96,6 +99,7 @@ std::string describe(const Scenario& scenario) {
            std::to_string(scenario.lease / kSecond) + " s" +
            (scenario.pace < scenario.lease ? ", quick" : "") + ", hosts " +
            std::to_string(scenario.host_keys) + (scenario.fresh ? ", fresh database" : "") +
+           (scenario.errands.empty() ? "" : ", " + std::to_string(scenario.errands.size()) + " errands") +
            (scenario.wakeups ? "" : ", no wake-ups") + (scenario.configured_ids ? ", configured ids" : "") +
            (plan.reuse_pids ? ", pids reused" : "") + (plan.life_unknown ? ", /proc unreadable" : "");
 }

@@ -10,6 +10,7 @@ namespace dbos::sim {
 inline constexpr Nanos kUsualLease = 7 * kSecond;
 
 enum class Direction : std::uint8_t;
+enum class ErrandKind : std::uint8_t;
 
 /// A call of the client to the scripted workflow.
 struct Script {
@@ -28,8 +29,9 @@ struct Scenario {
     int direct = 2;     // workflows that each application starts
     int queued = 4;     // workflows that the client enqueues
     int cancels = 0;
-    int shutdowns = 0;   // graceful ends, followed by a new start
-    bool fresh = false;  // the database is empty: the applications migrate it
+    std::vector<ErrandKind> errands;  // of the client, beside its calls
+    int shutdowns = 0;                // graceful ends, followed by a new start
+    bool fresh = false;               // the database is empty: the applications migrate it
     bool check_pid = true;
     bool retry = true;       // the applications repeat calls after a lost connection
     Nanos client_pause = 0;  // longest pause of the client between two calls

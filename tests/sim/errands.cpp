@@ -1,0 +1,268 @@
+#include "errands.hpp"
+
+#include <sqlite3.h>
+
+#include <functional>
+
+namespace dbos::sim {
+
+namespace {
+
+/// A connection of the client program itself, as it would open one beside the library.
+class OwnConnection {
+   public:
+    explicit OwnConnection(const std::string& path) {
+        if (sqlite3_open_v2(path.c_str(), &database_, SQLITE_OPEN_READWRITE, seam::db_vfs()) != SQLITE_OK)
+            fail("the client cannot open the file");
+        sqlite3_busy_timeout(database_, 60'000);
+    }
+    ~OwnConnection() { sqlite3_close(database_); }
+    OwnConnection(const OwnConnection&) = delete;
+    OwnConnection& operator=(const OwnConnection&) = delete;
+    /// Whether it was done; busy = it was not.
+    bool run(const char* sql) {
+        const int code = sqlite3_exec(database_, sql, nullptr, nullptr, nullptr);
+        if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
+            fail(std::string("the client's own ") + sql + " failed: " + sqlite3_errmsg(database_));
+        return code == SQLITE_OK;
+    }
+    sqlite3* get() const { return database_; }
+
+   private:
+    sqlite3* database_ = nullptr;
+};
+
+class Doer {
+   public:
+    Doer(Client& client, Known& known, Nanos pace, const std::string& path)
+        : client_(client), known_(known), pace_(pace), path_(path) {}
+
+    void run(const Errand& errand) {
+        trace("errand " + errand.id);
+        switch (errand.kind) {
+            case ErrandKind::resume: return resume(errand);
+            case ErrandKind::remove: return remove(errand);
+            case ErrandKind::fork: return fork(errand);
+            case ErrandKind::send: return send(errand);
+            case ErrandKind::debounce: return debounce(errand);
+            case ErrandKind::bulk: return bulk(errand);
+            case ErrandKind::rearrange: return rearrange(errand);
+            case ErrandKind::wait_in_vain: return wait_in_vain(errand);
+            case ErrandKind::transaction: return transaction(errand);
+            case ErrandKind::count: break;
+        }
+    }
+
+   private:
+    WorkflowHandle<std::string> enqueue(const std::string& id, std::int64_t bits,
+                                        EnqueueOptions options = {}) {
+        options.workflow_id = id;
+        options.queue_name = kWide;
+        auto handle = client_.enqueue(Chain, options, bits);
+        accepted(id);
+        return handle;
+    }
+    void accepted(const std::string& id) {
+        note([&] { known_.accepted.insert(id); });
+    }
+    void note(const std::function<void()>& what) {
+        const Unseen unseen;
+        what();
+    }
+    void pause(Nanos longest) {
+        seam::sleep_for(seam::Duration(static_cast<Nanos>(draw() % static_cast<std::uint64_t>(longest))));
+    }
+    /// Waits for the end; whether it was SUCCESS or ERROR.
+    template <class Get>
+    bool ended(const Get& get) {
+        try {
+            get();
+            return true;
+        } catch (const AwaitedWorkflowCancelled&) {
+            return false;
+        } catch (const DatabaseError&) {
+            throw;
+        } catch (const NonexistentWorkflow&) {
+            throw;
+        } catch (const std::exception&) {  // a step of it has failed
+            return true;
+        }
+    }
+
+    void resume(const Errand& errand) {
+        constexpr std::int64_t kLongEnough = 3430;  // three steps, to be cancelled in one of them
+        const std::vector<std::string> ids = {errand.id + "-a", errand.id + "-b"};
+        std::vector<Future<std::string>> waiting;
+        for (const auto& id : ids) {
+            note([&] { known_.managed.insert(id); });
+            waiting.push_back(client_.enqueue(Scripted, {.queue_name = kWide, .workflow_id = id}, kLongEnough)
+                                  .get_result_async());
+            accepted(id);
+        }
+        pause(pace_ / 7);
+        client_.cancel_workflows(ids);
+        pause(pace_ / 7);
+        const auto resumed = client_.resume_workflows<std::string>(ids);
+        for (auto& result : waiting) ended([&] { return result.get(); });
+        for (const auto& handle : resumed) {
+            if (!ended([&] { return handle.get_result(); }))
+                fail(handle.workflow_id() + " was resumed, and its wait says that it is cancelled");
+        }
+    }
+
+    void remove(const Errand& errand) {
+        bool begun = false;
+        note([&] { begun = known_.deleting.contains(errand.id); });
+        std::optional<Future<std::string>> waiting;
+        if (!begun) {
+            waiting = enqueue(errand.id, errand.bits).get_result_async();
+            pause(pace_ / 3);
+            note([&] { known_.deleting.insert(errand.id); });
+        }
+        client_.delete_workflow(errand.id);
+        note([&] { known_.deleted.insert(errand.id); });
+        if (client_.get_workflow_status(errand.id)) fail(errand.id + " was deleted, and is listed");
+        if (!waiting) return;
+        try {
+            ended([&] { return waiting->get(); });
+        } catch (const NonexistentWorkflow&) {  // the wait was still under way
+        }
+    }
+
+    void fork(const Errand& errand) {
+        const std::string id = errand.id + "-fork";
+        const auto original = enqueue(errand.id, errand.bits);
+        ended([&] { return original.get_result(); });
+        const auto steps = client_.list_workflow_steps(errand.id);
+        if (steps.empty()) fail(errand.id + " has ended, and has no steps");
+        const auto from = steps[static_cast<std::size_t>(errand.bits) % steps.size()].function_id;
+        try {
+            client_.fork_workflow(Chain, errand.id, from, {.new_workflow_id = id});
+        } catch (const WorkflowIdInUse&) {  // by an earlier life of this client
+            const auto status = client_.get_workflow_status(id);
+            if (!status || status->forked_from != errand.id) fail(id + " is in use, and is not the fork");
+        }
+        accepted(id);
+        const auto forked = client_.retrieve_workflow(Chain, id);
+        ended([&] { return forked.get_result(); });
+    }
+
+    void send(const Errand& errand) {
+        enqueue(errand.id, errand.bits);
+        for (int i = 0; i < 3; ++i) {
+            const std::string key = errand.id + ":" + std::to_string(i);
+            client_.send(errand.id, i, "topic", {.idempotency_key = key});
+            note([&] { known_.sent.emplace(key, errand.id); });
+            pause(pace_ / 20);
+        }
+        std::vector<Message> again;
+        for (int i = 0; i < 4; ++i)
+            again.push_back({.destination_id = errand.id,
+                             .message = i,
+                             .topic = "topic",
+                             .idempotency_key = errand.id + ":" + std::to_string(i)});
+        client_.send_bulk(again);
+        note([&] { known_.sent.emplace(errand.id + ":3", errand.id); });
+    }
+
+    void debounce(const Errand& errand) {
+        Debouncer debouncer(client_, Chain, {.queue = kWide});
+        std::string last;
+        std::int64_t value = 0;
+        for (int i = 0; i < 3; ++i) {
+            const std::int64_t bits = errand.bits + i;
+            try {
+                const auto handle = debouncer.debounce(errand.id, seam::Duration(pace_ / 5), bits);
+                last = handle.workflow_id();
+                value = bits;
+                accepted(last);
+            } catch (const OutcomeUnknown&) {
+                last.clear();
+            }
+            pause(pace_ / 7);
+        }
+        if (last.empty()) return;
+        const auto handle = client_.retrieve_workflow(Chain, last);
+        ended([&] { return handle.get_result(); });
+        const auto status = handle.get_status();
+        if (!status.input || status.input->positional.size() != 1 ||
+            status.input->positional[0] != Value(value))
+            fail("the debounced workflow " + last + " did not run with the arguments of the last call");
+    }
+
+    void bulk(const Errand& errand) {
+        std::vector<EnqueueRequest> requests;
+        for (int i = 0; i < 3; ++i) {
+            EnqueueOptions options{.queue_name = kShared, .workflow_id = errand.id + "-" + std::to_string(i)};
+            requests.push_back(enqueue_request(Chain, options, errand.bits + i));
+        }
+        const auto handles = client_.enqueue_bulk<std::string>(std::move(requests));
+        for (const auto& handle : handles) accepted(handle.workflow_id());
+        const auto first = client_.wait_first(handles);
+        if (!is_terminal(first.get_status().status))
+            fail(first.workflow_id() + " came first, and has not ended");
+        client_.wait_all(handles);
+        for (const auto& handle : handles) {
+            if (!is_terminal(handle.get_status().status))
+                fail(handle.workflow_id() + " has not ended behind wait_all");
+        }
+    }
+
+    void rearrange(const Errand& errand) {
+        const auto handle = enqueue(errand.id, errand.bits, {.delay = seam::Duration(3600 * kSecond)});
+        client_.set_workflow_priority(errand.id, 5);
+        for (std::int64_t round = 1; round <= 2; ++round) {
+            note([&] { known_.rounds.erase(errand.id); });
+            client_.update_workflow_attributes(errand.id, Value(Object{{"round", Value(round)}}));
+            note([&] { known_.rounds[errand.id] = round; });
+        }
+        client_.set_workflow_delay(errand.id, seam::Duration(0));
+        ended([&] { return handle.get_result(); });
+    }
+
+    void wait_in_vain(const Errand& errand) {
+        const auto handle = enqueue(errand.id, errand.bits);
+        static_cast<void>(handle.get_result_async());
+        if (client_.get_event(errand.id, "nothing", seam::Duration(pace_ / 10)))
+            fail("an event came that nobody has set");
+        for ([[maybe_unused]] const auto& value : client_.read_stream(errand.id, "nothing"))
+            fail("a stream has a value that nobody has written");
+        if (!is_terminal(handle.get_status().status))
+            fail("a stream was over before its workflow " + errand.id);
+    }
+
+    void transaction(const Errand& errand) {
+        const bool undone = errand.bits % 2 == 0;
+        OwnConnection own(path_);
+        if (!own.run("BEGIN IMMEDIATE")) return;
+        const auto handle =
+            client_.enqueue_in_transaction(CallerTransaction(own.get()), Chain,
+                                           {.queue_name = kWide, .workflow_id = errand.id}, errand.bits);
+        auto waiting = handle.get_result_async({.timeout = seam::Duration(pace_ * 100)});
+        pause(20 * kMillisecond);
+        if (undone) {
+            own.run("ROLLBACK");
+            if (client_.get_workflow_status(errand.id)) fail(errand.id + " was undone, and is listed");
+            return;
+        }
+        if (!own.run("COMMIT")) return;
+        accepted(errand.id);
+        client_.wake(kWide);
+        ended([&] { return waiting.get(); });
+    }
+
+    Client& client_;
+    Known& known_;
+    const Nanos pace_;
+    const std::string& path_;
+};
+
+}  // namespace
+
+void do_errands(Client& client, const std::vector<Errand>& errands, Known& known, Nanos pace,
+                const std::string& path) {
+    Doer doer(client, known, pace, path);
+    for (const Errand& errand : errands) doer.run(errand);
+}
+
+}  // namespace dbos::sim

@@ -1,0 +1,39 @@
+// What the client of a world does beside enqueueing and waiting: it manages, sends, forks, debounces, deletes, waits for what
+// never comes, and writes in transactions of its own. Each errand has workflows of its own, and can be done again from its
+// beginning by a client that was started again.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "workload.hpp"
+
+namespace dbos::sim {
+
+enum class ErrandKind : std::uint8_t {
+    resume,        // of a cancelled workflow, while somebody waits for it
+    remove,        // a workflow is deleted, while somebody waits for it
+    fork,          // of one that has ended, from one of its steps
+    send,          // each message twice
+    debounce,      // a burst of three
+    bulk,          // three at once, waited for as a group
+    rearrange,     // delay, priority and attributes of one that waits
+    wait_in_vain,  // for an event and a stream that nobody writes, and not for a result
+    transaction,   // the client's own, on its own connection; some are undone
+    count,
+};
+
+inline constexpr auto kErrandKinds = static_cast<std::uint64_t>(ErrandKind::count);
+
+struct Errand {
+    ErrandKind kind{};
+    std::string id;  // of its first workflow; others begin with it
+    std::int64_t bits = 0;
+};
+
+/// Does them all. What callers are told goes to `known`. Throws what the client throws.
+void do_errands(Client& client, const std::vector<Errand>& errands, Known& known, Nanos pace,
+                const std::string& path);
+
+}  // namespace dbos::sim
