@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "dbos/codec.hpp"
+#include "dbos/connection_source.hpp"
 #include "dbos/detail/owned.hpp"
 #include "dbos/export.hpp"
 #include "dbos/failure.hpp"

@@ -25,6 +25,8 @@
 
 namespace dbos {
 
+class ConnectionSource;  // dbos/connection_source.hpp
+
 namespace detail {
 /// First member of every options struct: positional braces such as `{"tmp"}` then do not compile.
 struct named_members_only {
@@ -396,8 +398,12 @@ using CallbackExecutor = std::function<void(std::function<void()>)>;
 /// Options of a Client.
 struct ClientOptions {
     detail::named_members_only only_named_members = detail::named_members_only();
-    /// `postgresql://…` or `sqlite:///path`. Required. A client creates and migrates nothing.
+    /// `postgresql://…` or `sqlite:///path`. Required unless system_database_engine is given. A client creates and migrates
+    /// nothing.
     std::string system_database_url = {};
+    /// The program's own connections, instead of new ones (dbos/connection_source.hpp). The URL is then ignored, and so are
+    /// system_database_idle_transaction_timeout and the options of the URL.
+    std::shared_ptr<ConnectionSource> system_database_engine = {};
     /// Schema of the system tables; ignored on SQLite.
     std::string dbos_system_schema = "dbos";
     /// Format of what this client writes. Default: portable_json, which every SDK reads.

@@ -6,6 +6,7 @@
 #include "core/options.hpp"
 #include "dbos/debouncer.hpp"
 #include "dbos/error.hpp"
+#include "sql/source.hpp"
 #include "sysdb/database.hpp"
 
 namespace dbos {
@@ -17,7 +18,9 @@ namespace {
 std::shared_ptr<client::Core> make_core(ClientOptions&& options) {
     core::check_client(options);
     sysdb::DatabaseOptions database;
-    database.open.url = sql::Url::parse(options.system_database_url);
+    database.open.source = options.system_database_engine;
+    database.open.url = database.open.source ? sql::url_of(*database.open.source)
+                                             : sql::Url::parse(options.system_database_url);
     database.open.schema = options.dbos_system_schema;
     database.open.application_name =
         "dbos_transact_client";  // what the SDKs' clients call themselves (py: dbos/_client.py)

@@ -355,7 +355,7 @@ void check_queue(const QueueOptions& options) {
 }
 
 void check_client(const ClientOptions& options) {
-    if (blank(options.system_database_url)) {
+    if (blank(options.system_database_url) && !options.system_database_engine) {
         throw ConfigError(
             "system_database_url: expected postgresql://user@host/database or sqlite:///path, got an empty "
             "text");

@@ -20,6 +20,10 @@
 #include "dbos/error.hpp"
 #include "platform/seam.hpp"
 
+namespace dbos {
+class ConnectionSource;
+}
+
 namespace dbos::sql {
 
 enum class Backend : std::uint8_t { postgres, sqlite };
@@ -195,6 +199,8 @@ struct CommitCount {
 /// How a connection is opened.
 struct OpenOptions {
     Url url;
+    /// The caller's connections, instead of new ones.
+    std::shared_ptr<ConnectionSource> source = {};
     std::string schema = "dbos";                // PostgreSQL; quoted by the driver
     std::string application_name = "dbos_cpp";  // what pg_stat_activity shows
     /// Own settings against bad plans (enable_seqscan, enable_hashjoin, enable_mergejoin, jit off, force_generic_plan), as

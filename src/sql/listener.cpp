@@ -35,6 +35,8 @@ struct Listener::Impl {
         options.reply_timeout = 10s;  // of LISTEN itself; the wait for notifications has no limit
         for (const auto& channel : channels) subscription += "LISTEN " + quote_identifier(channel) + ";";
         subscription += "LISTEN " + quote_identifier(own_channel);
+        for (const auto& channel : channels) farewell += "UNLISTEN " + quote_identifier(channel) + ";";
+        farewell += "UNLISTEN " + quote_identifier(own_channel);
     }
 
     void run() {
@@ -47,14 +49,27 @@ struct Listener::Impl {
                     link.wait_input(seam::Duration::max());
                 }
             } catch (const postgres::LinkLost&) {
-            } catch (const DatabaseError&) {
+            } catch (const Error&) {
             }
             connected.store(false);
+            const bool ending = link.interrupted();
+            if (ending) say_farewell();
             link.close();
+            if (ending) return;
             std::unique_lock lock(mutex);
             changed.notify_all();
             changed.wait_for(lock, retry_delay(attempt, kLongestBackOff),
                              [this] { return link.interrupted(); });
+        }
+    }
+
+    /// A connection that goes back to the caller hears no more of what concerns nobody.
+    void say_farewell() noexcept {
+        if (!link.lent() || !link.open()) return;
+        link.clear_interrupt();
+        try {
+            static_cast<void>(link.simple(farewell.c_str()));
+        } catch (const postgres::LinkLost&) {  // given back as broken
         }
     }
 
@@ -90,6 +105,7 @@ struct Listener::Impl {
     const Handler handler;
     const std::string own_channel = random_channel();
     std::string subscription;
+    std::string farewell;
     postgres::Link link;
     seam::Atomic<bool> connected{false};
     seam::Mutex mutex;

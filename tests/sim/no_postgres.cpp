@@ -2,6 +2,7 @@
 #include "dbos/error.hpp"
 #include "sql/borrowed.hpp"
 #include "sql/open.hpp"
+#include "sql/source.hpp"
 
 namespace dbos::sql {
 
@@ -14,6 +15,7 @@ std::unique_ptr<Connection> open_postgres(const OpenOptions&) { refuse(); }
 std::unique_ptr<Connection> make_unconnected(const OpenOptions&) { refuse(); }
 void connect(Connection&, const OpenOptions&) { refuse(); }
 bool create_database_if_missing(const Url&) { refuse(); }
+Url url_of(const pg_conn*) { refuse(); }
 }  // namespace postgres
 
 std::unique_ptr<Connection> borrow(pg_conn*, const std::string&) { refuse(); }

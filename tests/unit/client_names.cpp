@@ -143,6 +143,7 @@ struct WorkflowHandleNames : dbos::WorkflowHandle<int> {
 // Options: the designators compile only in the order of the declaration, which begins as the manual does.
 using ClientOptionsHas = decltype(dbos::ClientOptions{
     .system_database_url = {},
+    .system_database_engine = {},
     .dbos_system_schema = {},
     .serializer = {},
     .system_database_pool_size = {},

@@ -5,6 +5,7 @@
 #include "sql/borrowed_connection.hpp"
 #include "sql/postgres/params.hpp"
 #include "sql/postgres/rows.hpp"
+#include "sql/source.hpp"
 #include "sql/text.hpp"
 
 namespace dbos::sql {
@@ -75,6 +76,16 @@ class BorrowedPostgres final : public BorrowedConnection {
 std::unique_ptr<Connection> borrow(pg_conn* connection, const std::string& schema) {
     postgres::check(connection);
     return std::make_unique<postgres::BorrowedPostgres>(connection, schema);
+}
+
+Url postgres::url_of(const pg_conn* connection) {
+    const auto text = [](const char* value) { return std::string(value ? value : ""); };
+    Url url;
+    url.backend = Backend::postgres;
+    url.database = text(PQdb(connection));
+    url.printable = "postgresql://" + text(PQuser(connection)) + "@" + text(PQhost(connection)) + ":" +
+                    text(PQport(connection)) + "/" + url.database;
+    return url;
 }
 
 std::string identity(pg_conn* connection) {

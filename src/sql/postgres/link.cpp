@@ -11,7 +11,10 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string>
 #include <utility>
+
+#include "sql/source.hpp"
 
 namespace dbos::sql::postgres {
 
@@ -126,6 +129,7 @@ void cancel_briefly(PGconn* connection) {
 void Link::connect(const OpenOptions& options, std::string_view database) {
     reply_timeout_ = options.reply_timeout > 0ns ? options.reply_timeout : seam::Duration::max();
     plans_unpinned_ = false;
+    if (options.source) return borrow(options);
     try {
         attempt(options, database, true);
     } catch (const DatabaseError& error) {
@@ -212,7 +216,47 @@ void Link::refuse(const OpenOptions& options) {
                         refusal.sqlstate);
 }
 
+void Link::borrow(const OpenOptions& options) {
+    close();
+    connection_ = acquire(options.source->acquire_postgres);
+    source_ = options.source;
+    const char* encoding = PQparameterStatus(connection_, "client_encoding");
+    std::string wrong;
+    if (PQstatus(connection_) != CONNECTION_OK) {
+        wrong = "a broken connection";
+    } else if (PQpipelineStatus(connection_) != PQ_PIPELINE_OFF) {
+        wrong = "one in pipeline mode";
+    } else if (PQtransactionStatus(connection_) != PQTRANS_IDLE) {
+        wrong = "one with a transaction or a command in progress";
+    } else if (encoding == nullptr || std::string_view(encoding) != "UTF8") {
+        wrong = std::string("client_encoding ") + (encoding ? encoding : "unknown");
+    }
+    if (!wrong.empty()) {
+        const bool broken = PQstatus(connection_) != CONNECTION_OK;
+        close();
+        const std::string text =
+            "system_database_engine: expected an open and idle connection with client_encoding UTF8, got " +
+            wrong;
+        if (broken) throw DatabaseError(DatabaseErrorKind::connection, text);
+        throw UsageError(text);
+    }
+    plans_unpinned_ =
+        options.pinned_plans;  // its settings are the caller's: those of a transaction end with it
+    PQsetnonblocking(connection_, 1);
+}
+
+void Link::give_back() noexcept {
+    const auto source = std::exchange(source_, nullptr);
+    PGconn* const connection = std::exchange(connection_, nullptr);
+    if (connection == nullptr) return;
+    bool good = PQstatus(connection) == CONNECTION_OK;
+    if (good && PQpipelineStatus(connection) != PQ_PIPELINE_OFF) good = PQexitPipelineMode(connection) == 1;
+    good = good && PQtransactionStatus(connection) == PQTRANS_IDLE && PQsetnonblocking(connection, 0) == 0;
+    source->release_postgres(connection, good);
+}
+
 void Link::close() noexcept {
+    if (source_) return give_back();
     if (connection_ != nullptr) PQfinish(connection_);
     connection_ = nullptr;
 }

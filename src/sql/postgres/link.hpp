@@ -44,6 +44,10 @@ class Link {
     void close() noexcept;
     /// Leaves the socket to another process (after a fork) without a word to the server.
     void forget() noexcept { connection_ = nullptr; }
+    /// Whether the connection is the caller's.
+    bool lent() const noexcept { return source_ != nullptr; }
+    /// An interrupt that was seen is over.
+    void clear_interrupt() noexcept { interrupted_.store(false); }
     bool open() const noexcept { return connection_ != nullptr && PQstatus(connection_) == CONNECTION_OK; }
     /// Whether an idle connection still stands: looks for a hang-up or a farewell of the server, without waiting.
     bool alive() noexcept;
@@ -66,12 +70,15 @@ class Link {
 
    private:
     void attempt(const OpenOptions& options, std::string_view database, bool with_settings);
+    void borrow(const OpenOptions& options);
+    void give_back() noexcept;
     void poll_connect(const OpenOptions& options, seam::Duration timeout);
     [[noreturn]] void refuse(const OpenOptions& options);
     void cancel_local() noexcept;
     bool wait_socket(bool for_write, seam::Duration timeout);
 
     PGconn* connection_ = nullptr;
+    std::shared_ptr<ConnectionSource> source_;  // whose connection it is, if it is not ours
     bool plans_unpinned_ = false;
     seam::Duration reply_timeout_ = seam::Duration::max();
     seam::Waker waker_;

@@ -79,7 +79,7 @@ SqliteConnection::~SqliteConnection() {
     seam::db_call(seam::DbOp::close);
     by_statement_.clear();
     by_text_.clear();
-    sqlite3_close(db_);
+    let_go();
     seam::db_return(seam::DbOp::close);
 }
 

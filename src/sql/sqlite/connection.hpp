@@ -56,6 +56,10 @@ class SqliteConnection final : public Connection {
     class Committing;
 
     void open(const OpenOptions& options);
+    void borrow(const OpenOptions& options);
+    /// Closes the handle, or gives it back.
+    void let_go() noexcept;
+    std::int64_t setting(const char* pragma);
     void configure(const OpenOptions& options);
     void enter_wal();
     void watch_log();
@@ -81,6 +85,10 @@ class SqliteConnection final : public Connection {
 
     const int pid_ = seam::process_id();
     sqlite3* db_ = nullptr;
+    std::shared_ptr<ConnectionSource> source_;  // whose handle it is, if it is not ours
+    struct Settings {
+        std::int64_t busy_timeout = 0, foreign_keys = 0, synchronous = 0;
+    } settings_;  // of the caller's handle, before we had it
     std::string path_;
     std::unordered_map<const Statement*, std::unique_ptr<Prepared>> by_statement_;
     TextCache<Prepared> by_text_;

@@ -1,9 +1,13 @@
 // Opening a SQLite file, its settings, and what is wrong with it.
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
+#include <string>
 #include <system_error>
+#include <utility>
 
 #include "sql/open.hpp"
+#include "sql/source.hpp"
 #include "sql/sqlite/connection.hpp"
 
 namespace dbos::sql::sqlite {
@@ -82,9 +86,51 @@ SqliteConnection::SqliteConnection(const OpenOptions& options) : path_(options.u
         open(options);
         configure(options);
     } catch (...) {
-        sqlite3_close(db_);
+        let_go();
         throw;
     }
+}
+
+void SqliteConnection::borrow(const OpenOptions& options) {
+    sqlite3* const handle = acquire(options.source->acquire_sqlite);
+    if (sqlite3_get_autocommit(handle) == 0) {
+        options.source->release_sqlite(handle, false);
+        throw UsageError(
+            "system_database_engine: expected an idle connection, got one with an open transaction");
+    }
+    source_ = options.source;
+    db_ = handle;
+    settings_ = {.busy_timeout = setting("PRAGMA busy_timeout"),
+                 .foreign_keys = setting("PRAGMA foreign_keys"),
+                 .synchronous = setting("PRAGMA synchronous")};
+}
+
+std::int64_t SqliteConnection::setting(const char* pragma) {
+    std::int64_t value = 0;
+    const auto see = [](void* to, int, char** values, char**) {
+        *static_cast<std::int64_t*>(to) = values[0] ? std::atoll(values[0]) : 0;
+        return 0;
+    };
+    if (const int code = sqlite3_exec(db_, pragma, see, &value, nullptr); code != SQLITE_OK)
+        raise(code, pragma);
+    return value;
+}
+
+void SqliteConnection::let_go() noexcept {
+    sqlite3* const handle = std::exchange(db_, nullptr);
+    const auto source = std::exchange(source_, nullptr);
+    if (!source) {
+        sqlite3_close(handle);
+        return;
+    }
+    bool good = sqlite3_get_autocommit(handle) != 0;
+    sqlite3_progress_handler(handle, 0, nullptr, nullptr);
+    sqlite3_wal_autocheckpoint(handle, 1000);  // SQLite's default, in place of our hook
+    sqlite3_busy_timeout(handle, static_cast<int>(settings_.busy_timeout));
+    const std::string restore = "PRAGMA foreign_keys = " + std::to_string(settings_.foreign_keys) +
+                                "; PRAGMA synchronous = " + std::to_string(settings_.synchronous);
+    good = good && sqlite3_exec(handle, restore.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK;
+    source->release_sqlite(handle, good);
 }
 
 void SqliteConnection::open(const OpenOptions& options) {
@@ -93,7 +139,12 @@ void SqliteConnection::open(const OpenOptions& options) {
     const bool create = options.create_file && !options.read_only;
     const int flags =
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create || memory ? SQLITE_OPEN_CREATE : 0);
-    const int code = sqlite3_open_v2(path_.c_str(), &db_, flags, memory ? nullptr : seam::db_vfs());
+    int code = SQLITE_OK;
+    if (options.source) {
+        borrow(options);
+    } else {
+        code = sqlite3_open_v2(path_.c_str(), &db_, flags, memory ? nullptr : seam::db_vfs());
+    }
     seam::db_return(seam::DbOp::open);
     if (code != SQLITE_OK) {
         if (db_ == nullptr) throw std::bad_alloc();
@@ -162,6 +213,18 @@ void SqliteConnection::watch_log() {
 }
 
 void SqliteConnection::pragma(const char* text) { simple(text, text); }
+
+Url url_of(sqlite3* connection) {
+    const char* const path = sqlite3_db_filename(connection, "main");
+    if (path == nullptr || *path == '\0')
+        throw ConfigError(
+            "system_database_engine: expected connections to a database file, got one in memory");
+    Url url;
+    url.backend = Backend::sqlite;
+    url.path = path;
+    url.printable = "sqlite:///" + url.path;
+    return url;
+}
 
 std::unique_ptr<Connection> open_sqlite(const OpenOptions& options) {
     return std::make_unique<SqliteConnection>(options);
