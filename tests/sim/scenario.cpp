@@ -59,12 +59,12 @@ Scenario scenario_of(std::uint64_t seed) {
     plan.lose_ack_per_1024 = dice.one_in(3) ? 1 + static_cast<std::uint32_t>(dice.below(60)) : 0;
     // Most worlds are small and quick: a hundred of them meet more than ten large ones.
     scenario.lease = dice.pick({2, 5, 5, 5, 7}) * kSecond;
-    scenario.pace = dice.one_in(4) ? scenario.lease : scenario.lease / 10;
+    scenario.pace = dice.one_in(5) ? scenario.lease : scenario.lease / 10;
     plan.sync_max =
         scenario.by_lease(dice.pick({Nanos{0}, 2 * kMillisecond, 50 * kMillisecond, 1000 * kMillisecond}));
     plan.reuse_pids = dice.one_in(3);
     plan.life_unknown = dice.one_in(6);
-    scenario.apps = dice.one_in(6) ? 3 : 2;
+    scenario.apps = dice.one_in(8) ? 3 : 2;
     scenario.host_keys = dice.one_in(3) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.direct = static_cast<int>(dice.below(3));
     scenario.queued = 2 + static_cast<int>(dice.below(dice.one_in(4) ? 8 : 3));
@@ -79,7 +79,7 @@ Scenario scenario_of(std::uint64_t seed) {
                      [](const Fault& a, const Fault& b) { return a.at_step < b.at_step; });
     scenario.configured_ids = dice.one_in(5);
     scenario.wakeups = !dice.one_in(20);
-    for (auto count = dice.one_in(4) ? 1 + dice.below(3) : 0; count > 0; --count)
+    for (auto count = dice.one_in(5) ? 1 + dice.below(3) : 0; count > 0; --count)
         scenario.errands.push_back(static_cast<ErrandKind>(dice.below(kErrandKinds)));
     if (seed % kDirectedEvery == 0) {
         constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;
