@@ -15,14 +15,16 @@
 
 namespace dbos {
 
-/// The SDK of the application that fires a schedule. It decides how the ids of runs are written, which is all that keeps a
-/// backfill from running a tick again, and what a day of month beside a day of week means. (client-side facts of py:
-/// dbos/_scheduler.py, ts: src/scheduler, go: scheduler.go, java: SchedulerService)
+/// The SDK of the application that fires a schedule. It decides how the context is stored, which that application must be
+/// able to read or none of its schedules run; how the ids of runs are written, which is all that keeps a backfill from
+/// running a tick again; and what a day of month beside a day of week means. (client-side facts of py: dbos/_scheduler.py,
+/// ts: src/scheduler, go: scheduler.go, java: SchedulerService)
 enum class ScheduleStyle : std::uint8_t {
-    cpp,         ///< an application of this library, or of the Python SDK
-    typescript,  ///< ids in UTC with milliseconds; both days must match; ranges may wrap around
-    go,          ///< ids without a fraction
+    cpp,         ///< an application of this library; ids as of the Python SDK
+    typescript,  ///< contexts in the form of SuperJSON; ids in UTC with milliseconds; both days must match; ranges may wrap around
+    go,          ///< contexts in plain JSON; ids without a fraction
     java,        ///< live ids and backfill ids differ, so a backfill may repeat a tick
+    python,      ///< contexts are pickled: what JSON can hold
 };
 
 /// Options of create_schedule, and the entries of apply_schedules.
@@ -45,9 +47,9 @@ struct ScheduleOptions {
     std::string queue_name = {};
     /// Application that fires it. Default: that of the client.
     std::string application_name = {};
-    /// Format of the context, which the row does not name: that of the application. Default: that of the client.
+    /// Format of the context, which the row does not name. Default: as `style` says; for `cpp` and `java` that of the client.
     std::shared_ptr<const Serializer> serializer = {};
-    /// The context as the application's own format has it, for formats that this library does not write. Instead of `context`.
+    /// The context as the application's own format has it, for values that this library does not write. Instead of `context`.
     std::optional<std::string> raw_context = {};
     ScheduleStyle style = ScheduleStyle::cpp;
 };
@@ -93,7 +95,7 @@ struct WorkflowSchedule {
     std::string schedule = {};
     /// `ACTIVE` or `PAUSED`.
     std::string status = {};
-    /// Decoded with the client's format; its text if that cannot be done.
+    /// Decoded: plain values of Python and TypeScript, all else with the client's format; its text if that cannot be done.
     Value context = {};
     std::string raw_context = {};
     /// As the application wrote it: ISO 8601.

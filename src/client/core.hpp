@@ -76,6 +76,7 @@ class Core : public std::enable_shared_from_this<Core> {
 
     // --- schedules and queue definitions (schedules.cpp)
     /// Checks and encodes one.
+    std::string context_text(const Value& context, ScheduleStyle style, const Serializer* given) const;
     sysdb::ScheduleRow prepare_schedule(const ScheduleOptions& options);
     void create_schedule(const sysdb::ScheduleRow& row);
     void apply_schedules(std::span<const sysdb::ScheduleRow> rows);

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "client/core.hpp"
+#include "codec/schedule_context.hpp"
 #include "core/cron.hpp"
 #include "core/durations.hpp"
 #include "core/schedule_ids.hpp"
@@ -129,6 +130,10 @@ QueueDefinition shown(const sysdb::QueueRow& row) {
 
 // ---------------------------------------------------------------------------------------------------- definitions
 
+std::string Core::context_text(const Value& context, ScheduleStyle style, const Serializer* given) const {
+    return given != nullptr ? given->encode(context) : write_schedule_context(context, style, formats_.own());
+}
+
 sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
     const std::string where = "schedule \"" + options.schedule_name + "\", ";
     check_name("", "schedule_name", options.schedule_name, true);
@@ -139,7 +144,6 @@ sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
     check_cron(where, options.schedule, options.style);
     zone_of(options.cron_timezone);
     if (options.context && options.raw_context) usage(where + "context", "context or raw_context", "both");
-    const Serializer& format = options.serializer ? *options.serializer : formats_.own();
     const Value context = options.context ? options.context->value() : Value();
     const std::string& owner =
         options.application_name.empty() ? options_.application_name : options.application_name;
@@ -149,7 +153,8 @@ sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
             .workflow_class_name = text_or_null(options.workflow_class_name),
             .schedule = options.schedule,
             .status = "ACTIVE",
-            .context = options.raw_context ? *options.raw_context : format.encode(context),
+            .context = options.raw_context ? *options.raw_context
+                                           : context_text(context, options.style, options.serializer.get()),
             .last_fired_at = {},
             .automatic_backfill = options.automatic_backfill,
             .cron_timezone = text_or_null(options.cron_timezone),
@@ -186,7 +191,7 @@ WorkflowSchedule Core::shown(const sysdb::ScheduleRow& row) const {
                               .queue_name = row.queue_name,
                               .application_name = row.application_name};
     try {
-        schedule.context = formats_.own().decode(row.context);
+        schedule.context = read_schedule_context(row.context, formats_.own());
     } catch (const Error&) {  // the row does not say in which format it is
         schedule.context = row.context;
     }
@@ -233,9 +238,8 @@ void Core::update_schedule(const std::string& name, const ScheduleUpdate& update
     if (update.cron_timezone) zone_of(*update.cron_timezone);
     if (update.queue_name) check_name(where, "queue_name", *update.queue_name, false);
     if (update.context && update.raw_context) usage(where + "context", "context or raw_context", "both");
-    const Serializer& format = update.serializer ? *update.serializer : formats_.own();
     sysdb::Text context = update.raw_context;
-    if (update.context) context = format.encode(update.context->value());
+    if (update.context) context = context_text(update.context->value(), update.style, update.serializer.get());
     const bool found = guarded(*this, [&] {
         return database_->update_schedule(name, [&](sysdb::ScheduleRow& row) {
             if (update.schedule) row.schedule = *update.schedule;
@@ -266,7 +270,7 @@ sysdb::NewWorkflow Core::run_of(const sysdb::ScheduleRow& schedule, std::string 
     Arguments arguments;
     arguments.positional.push_back(time);
     try {
-        arguments.positional.push_back(formats_.own().decode(schedule.context));
+        arguments.positional.push_back(read_schedule_context(schedule.context, formats_.own()));
     } catch (const Error& error) {
         throw DecodeError("context of schedule \"" + schedule.schedule_name + '"',
                           "text in the format " + std::string(formats_.own().name()) +
