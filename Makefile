@@ -4,7 +4,7 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test sim sim-hunt sim-replay chaos-pg property kills bench check install bootstrap dev release
+.PHONY: help run test test-interop sim sim-hunt sim-replay chaos-pg property kills bench check install bootstrap dev release
 
 help:       ## this list
 	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,6 +15,11 @@ run: release   ## install what is missing, build, run the archive job on SQLite
 
 test: dev   ## install what is missing, build, run all tests (with a private PostgreSQL)
 	DBOS_TEST_REQUIRE_POSTGRES=1 scripts/with-postgres ctest --preset dev -j $(JOBS)
+
+test-interop: bootstrap   ## with applications and clients of the published Python and TypeScript SDKs
+	@cmake --preset dev --log-level=WARNING
+	@$(BUILD) dev -j $(JOBS) --target interop_peer interop_driver
+	DBOS_INTEROP_OPTIONAL=1 scripts/with-postgres tests/interop/run build/dev
 
 SEEDS ?= 20000
 FIRST ?= 1

@@ -150,7 +150,10 @@ sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
     return {.schedule_id = uuid4(),
             .schedule_name = options.schedule_name,
             .workflow_name = options.workflow_name,
-            .workflow_class_name = text_or_null(options.workflow_class_name),
+            // An empty text is no class to TypeScript, and NULL another class than none: its scheduler would refuse its own runs.
+            .workflow_class_name = options.style == ScheduleStyle::typescript
+                                       ? sysdb::Text(options.workflow_class_name)
+                                       : text_or_null(options.workflow_class_name),
             .schedule = options.schedule,
             .status = "ACTIVE",
             .context = options.raw_context ? *options.raw_context
@@ -180,7 +183,7 @@ WorkflowSchedule Core::shown(const sysdb::ScheduleRow& row) const {
     WorkflowSchedule schedule{.schedule_id = row.schedule_id,
                               .schedule_name = row.schedule_name,
                               .workflow_name = row.workflow_name,
-                              .workflow_class_name = row.workflow_class_name,
+                              .workflow_class_name = text_or_null(row.workflow_class_name.value_or("")),
                               .schedule = row.schedule,
                               .status = row.status,
                               .context = {},

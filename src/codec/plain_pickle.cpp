@@ -32,24 +32,35 @@ class Writer {
     }
 
     void number(std::uint64_t bits, int bytes) {
-        for (int i = 0; i < bytes; ++i) out_ += static_cast<char>(bits >> (8 * i) & 255U);
+        for (int i = 0; i < bytes; ++i) out_ += static_cast<char>(bits >> static_cast<unsigned>(8 * i) & 255U);
     }
 
     void integer(std::int64_t value) {
-        if (value >= std::numeric_limits<std::int32_t>::min() && value <= std::numeric_limits<std::int32_t>::max()) {
+        const auto bits = static_cast<std::uint64_t>(value);
+        if (value >= 0 && value <= 255) {
+            out_ += 'K';
+            number(bits, 1);
+        } else if (value >= 0 && value <= 65535) {
+            out_ += 'M';
+            number(bits, 2);
+        } else if (value == static_cast<std::int32_t>(value)) {
             out_ += 'J';
-            number(static_cast<std::uint64_t>(value), 4);
+            number(bits, 4);
         } else {
-            out_ += "\x8a\x08";
-            number(static_cast<std::uint64_t>(value), 8);
+            int bytes = 5;  // the fewest that hold it with its sign
+            while (bytes < 8 && value >> (8 * bytes - 1) != (value < 0 ? -1 : 0)) ++bytes;
+            out_ += '\x8a';
+            number(static_cast<std::uint64_t>(bytes), 1);
+            number(bits, bytes);
         }
     }
 
     void string(const std::string& text, const Path& path) {
         if (find_invalid_utf8(text) != std::string_view::npos) refuse(path, "text that is not UTF-8");
         if (text.size() > std::numeric_limits<std::uint32_t>::max()) refuse(path, "text beyond 4 GiB");
-        out_ += 'X';
-        number(text.size(), 4);
+        const bool few = text.size() < 256;
+        out_ += few ? '\x8c' : 'X';
+        number(text.size(), few ? 1 : 4);
         out_ += text;
     }
 
@@ -67,20 +78,23 @@ class Writer {
             }
             case Kind::string: string(value.as_string(), path); return;
             case Kind::array: {
-                out_ += "](";
+                const Array& items = value.as_array();
+                out_ += items.size() > 1 ? "](" : "]";
                 std::size_t index = 0;
-                for (const Value& item : value.as_array()) write(item, Path(path, index++), depth + 1);
-                out_ += 'e';
+                for (const Value& item : items) write(item, Path(path, index++), depth + 1);
+                if (!items.empty()) out_ += items.size() > 1 ? 'e' : 'a';
                 return;
             }
-            case Kind::object:
-                out_ += "}(";
-                for (const auto& [key, item] : value.as_object()) {
+            case Kind::object: {
+                const Object& members = value.as_object();
+                out_ += members.size() > 1 ? "}(" : "}";
+                for (const auto& [key, item] : members) {
                     string(key, path);
                     write(item, Path(path, key), depth + 1);
                 }
-                out_ += 'u';
+                if (!members.empty()) out_ += members.size() > 1 ? 'u' : 's';
                 return;
+            }
             default:
                 refuse(path, std::string("expected a value of JSON, got ") + to_string(value.kind()));
         }

@@ -242,6 +242,38 @@ TEST_P(ClientSchedules, a_trigger_starts_one_run_now) {
     EXPECT_EQ(client().get_schedule("s")->context.as_string(), "gASVJAAAAAAAAAB9lC4=");
 }
 
+TEST_P(ClientSchedules, those_of_other_languages_are_written_and_run_as_their_applications_need) {
+    add_version("v", 1);
+    client().create_schedule({.schedule_name = "py",
+                              .workflow_name = "f",
+                              .schedule = "0 0 1 1 *",
+                              .context = dbos::Object{{"region", "eu"}},
+                              .style = dbos::ScheduleStyle::python});
+    EXPECT_EQ(column("context", "schedule_name = 'py'"), "gAR9jAZyZWdpb26MAmV1cy4=");
+    EXPECT_EQ(column("workflow_class_name IS NULL", "schedule_name = 'py'"), is_sqlite() ? "1" : "t");
+    // NULL would be another class than none to TypeScript: its scheduler would refuse its own runs.
+    client().apply_schedules({{.schedule_name = "ts",
+                               .workflow_name = "f",
+                               .schedule = "0 0 1 1 *",
+                               .context = "ctx",
+                               .style = dbos::ScheduleStyle::typescript}});
+    EXPECT_EQ(column("context", "schedule_name = 'ts'"), R"({"json":"ctx","__dbos_serializer":"superjson"})");
+    EXPECT_EQ(column("workflow_class_name", "schedule_name = 'ts'"), "");
+    EXPECT_EQ(client().get_schedule("ts")->workflow_class_name, std::nullopt);
+    EXPECT_EQ(client().get_schedule("ts")->context, dbos::Value("ctx"));
+    EXPECT_EQ(client().get_schedule("py")->context.at("region"), dbos::Value("eu"));
+    const auto run = client().trigger_schedule("ts", {.style = dbos::ScheduleStyle::typescript}).get_status();
+    EXPECT_EQ(run.input->positional.at(1), dbos::Value("ctx"));
+    EXPECT_EQ(run.class_name, std::nullopt);
+    const auto other = client().trigger_schedule("py").get_status();
+    EXPECT_EQ(other.input->positional.at(1).at("region"), dbos::Value("eu"));
+    client().update_schedule("py", {.context = nullptr, .style = dbos::ScheduleStyle::python});
+    EXPECT_EQ(column("context", "schedule_name = 'py'"), "gAROLg==");
+    EXPECT_THROW(client().update_schedule(
+                     "py", {.context = dbos::Bytes(), .style = dbos::ScheduleStyle::python}),
+                 dbos::EncodeError);
+}
+
 TEST_P(ClientSchedules, queues_are_defined_changed_and_deleted) {
     EXPECT_EQ(client().retrieve_queue("q"), std::nullopt);
     EXPECT_TRUE(client().list_queues().empty());

@@ -78,6 +78,8 @@ struct Drive {
     bool sqlite = false;
 
     bool python() const { return language == "python"; }
+    /// Of two times in milliseconds. With a SQLite before 3.42 Python records whole seconds.
+    bool before(std::int64_t a, std::int64_t b) const { return sqlite ? a / 1000 < b / 1000 : a < b; }
     /// The number that the language gives to a workflow's first step.
     std::int64_t first_step() const { return python() ? 1 : 0; }
 };

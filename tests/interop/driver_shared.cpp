@@ -214,6 +214,14 @@ void check_both(Drive& drive) {
         "enqueue", {{"name", "gate"}, {"queue", "open"}, {"args", Array{}}, {"workflow_id", "their-gate"}});
     drive.checks.equal("both: they enqueue, we see it", client.retrieve_workflow("their-gate").workflow_id(), theirs);
     client.get_event("their-gate", "state", 30s);
+    drive.checks.equal("both: we enqueue an id of theirs again",
+                       client.enqueue({.workflow_name = "gate", .queue_name = "open", .workflow_id = "their-gate"})
+                           .workflow_id(),
+                       "their-gate");
+    drive.checks.equal(
+        "both: they enqueue an id of ours again",
+        drive.peer.call("enqueue", {{"name", "echo"}, {"queue", "open"}, {"args", Array{1}}, {"workflow_id", "cpp-pinned"}}),
+        "cpp-pinned");
     client.send("their-gate", "from us", "go");
     drive.checks.equal("both: we send, they read the result", drive.peer.call("result", {{"id", "their-gate"}}),
                        "from us");

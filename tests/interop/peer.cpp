@@ -2,6 +2,7 @@
 //
 //   interop_peer serve URL         an application on the database; prints READY when its first workflows have ended
 //   interop_peer check URL PEER    a client that inspects and drives the application of PEER there
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <iostream>
@@ -35,6 +36,9 @@ constexpr auto Label = dbos::workflow<std::string(std::string)>("label", dbos::p
 constexpr auto Declined =
     dbos::workflow<void(std::string)>("declined", dbos::params("id")).throws<CardDeclined>();
 constexpr auto Echo = dbos::workflow<dbos::Value(dbos::Value)>("echo", dbos::params("value"));
+constexpr auto Tokens =
+    dbos::workflow<std::vector<std::string>(int)>("tokens", dbos::params("count"));
+constexpr auto Ticket = dbos::workflow<int()>("ticket");
 constexpr auto Slow = dbos::workflow<std::string(double)>("slow", dbos::params("seconds"));
 
 // --- the application
@@ -61,14 +65,30 @@ std::string slow(dbos::Context& ctx, double seconds) {
     return "slept";
 }
 
+/// Steps whose results no second run could repeat.
+std::vector<std::string> tokens(dbos::Context& ctx, int count) {
+    std::vector<std::string> got;
+    for (int i = 0; i < count; ++i) {
+        got.push_back(ctx.step("token", [] {
+            std::random_device device;
+            return std::to_string(device()) + '-' + std::to_string(device());
+        }));
+    }
+    return got;
+}
+
 int serve(const std::string& url) {
+    std::atomic<int> tickets = 0;  // when each ran, compared with the others
     dbos::App app({.name = "interop", .system_database_url = url, .application_version = "interop-1"});
     app.implement(Order, order);
     app.implement(Label, label);
     app.implement(Declined, declined);
     app.implement(Echo, echo);
     app.implement(Slow, slow);
+    app.implement(Tokens, tokens);
+    app.implement(Ticket, [&](dbos::Context& ctx) { return ctx.step("ticket", [&] { return ++tickets; }); });
     app.register_queue({.name = "interop"});
+    app.register_queue({.name = "one", .worker_concurrency = 1});
     app.launch();
     app.start_workflow(Order, {.workflow_id = "cpp-order"}, "cpp-order", 4200).get_result();
     try {

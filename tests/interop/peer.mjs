@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 // The package is installed in the build directory, not beside this file.
 const require = createRequire(process.env.DBOS_INTEROP_NODE_MODULES + '/');
-const { DBOS, DBOSClient } = require('@dbos-inc/dbos-sdk');
+const { DBOS, DBOSClient, DebouncerClient } = require('@dbos-inc/dbos-sdk');
 
 const ME = 'typescript';
 const portable = { serialization: 'portable' };
@@ -155,6 +155,83 @@ async function checkCalls(client, peer) {
   check('call: cancel', [ended, (await sleeping.getStatus()).status], ['DBOSAwaitedWorkflowCancelledError', 'CANCELLED']);
 }
 
+const enqueuer = (client, queueName) => (workflowName, args, options) =>
+  client.enqueuePortable({ workflowName, queueName, ...options }, args);
+const ended = (handle) => handle.getResult({ pollingIntervalMs: 50 }).catch((error) => error.constructor.name);
+const refusal = (call) => call().then(() => 'no error', (error) => error.constructor.name);
+
+async function until(handle, status) {
+  for (let i = 0; i < 600 && (await handle.getStatus()).status !== status; ++i) await pause(50);
+}
+
+// Everything that enqueuing can say, to an application of another language that runs it.
+async function checkOptions(client) {
+  const enqueue = enqueuer(client, 'interop');
+  const delayed = await enqueue('echo', ['late'], { delaySeconds: 1 });
+  check('options: delayed', [(await delayed.getStatus()).status, await ended(delayed)], ['DELAYED', 'late']);
+  const limited = await enqueue('slow', [600], { workflowTimeoutMS: 300 });
+  check('options: timeout', await ended(limited), 'DBOSAwaitedWorkflowCancelledError');
+  const key = { deduplicationID: 'ts-only' };
+  const holder = await enqueue('slow', [600], key);
+  check('options: deduplication', await refusal(() => enqueue('slow', [1], key)), 'DBOSQueueDuplicatedError');
+  const again = await enqueue('slow', [1], { ...key, duplicationPolicy: 'return-existing' });
+  check('options: the holder of the deduplication id', again.workflowID, holder.workflowID);
+  await client.cancelWorkflow(holder.workflowID);
+  check('options: free again', await ended(await enqueue('echo', [1], key)), 1);
+  const nobody = await enqueue('echo', [1], { appVersion: 'interop-9' });
+  check('options: a version that nobody runs', (await nobody.getStatus()).status, 'ENQUEUED');
+  const known = await enqueue('echo', [1], { authenticatedUser: 'ada', authenticatedRoles: ['admin'], attributes: { a: [1] } });
+  await ended(known);
+  const row = await known.getStatus();
+  check('options: user, roles and attributes', [row.authenticatedUser, row.authenticatedRoles, row.attributes],
+    ['ada', ['admin'], { a: [1] }]);
+  check('options: an id again, refused',
+    await refusal(() => enqueue('echo', [1], { workflowID: known.workflowID, workflowIDReusePolicy: 'reject' })),
+    'DBOSWorkflowIDInUseError');
+
+  const one = enqueuer(client, 'one');
+  await until(await one('slow', [1.5]), 'PENDING');
+  const [last, second, first] = [await one('ticket', [], { priority: 9 }), await one('ticket', [], { priority: 5 }), await one('ticket', [])];
+  const base = await ended(first);
+  check('options: priority', [(await ended(second)) - base, (await ended(last)) - base], [1, 2]);
+
+  await client.registerQueue('ts-made', { minPollingIntervalMs: 200 });
+  check('options: a queue that this client has defined', await ended(await enqueuer(client, 'ts-made')('echo', ['ran'])), 'ran');
+  const debouncer = new DebouncerClient(client, {
+    workflowName: 'echo', startWorkflowParams: { queueName: 'interop' }, serializationType: 'portable' });
+  const burst = [];
+  for (const value of ['first', 'second', 'last']) burst.push(await debouncer.debounce('ts-key', 500, value));
+  check('options: debounced', [new Set(burst.map((h) => h.workflowID)).size, await ended(burst[0])], [1, 'last']);
+}
+
+async function checkManagement(client) {
+  const enqueue = enqueuer(client, 'interop');
+  const slow = await enqueue('slow', [2]);
+  await until(slow, 'PENDING');
+  await client.cancelWorkflow(slow.workflowID);
+  check('manage: cancelled', await ended(slow), 'DBOSAwaitedWorkflowCancelledError');
+  check('manage: resumed', await ended(await client.resumeWorkflow(slow.workflowID)), 'slept');
+  const original = await enqueue('tokens', [3]);
+  const tokens = await ended(original);
+  const forked = await ended(client.retrieveWorkflow(await client.forkWorkflow(original.workflowID, 2)));
+  check('manage: forked', tokens.map((token, i) => token === forked[i]), [true, false, false]);
+  const rewound = await ended(await client.rewindWorkflow(original.workflowID, { startStep: 3 }));
+  check('manage: rewound', tokens.map((token, i) => token === rewound[i]), [true, true, false]);
+  check('manage: steps', (await client.listWorkflowSteps(original.workflowID)).map((s) => [s.functionID, s.name]),
+    [[1, 'token'], [2, 'token'], [3, 'token']]);
+  const held = await enqueue('slow', [600]);
+  await until(held, 'PENDING');
+  check('manage: first to end', (await client.waitFirst([held, original])).workflowID, original.workflowID);
+  check('manage: queued', (await client.listQueuedWorkflows({ queueName: 'interop' })).some((w) => w.workflowID === held.workflowID), true);
+  check('manage: by name and status',
+    (await client.listWorkflows({ workflowName: 'slow', status: 'PENDING' })).map((w) => w.workflowID), [held.workflowID]);
+  await client.cancelWorkflow(held.workflowID);
+  await client.deleteWorkflow(held.workflowID);
+  check('manage: deleted', await client.listWorkflows({ workflowIDs: [held.workflowID] }), []);
+  check('manage: version', (await client.getLatestApplicationVersion()).versionName, 'interop-1');
+  check('manage: no event', await client.getEvent(original.workflowID, 'none', 0), null);
+}
+
 const [mode, url, peer] = process.argv.slice(2);
 if (mode === 'serve' && url) {
   await serve(url);
@@ -162,6 +239,8 @@ if (mode === 'serve' && url) {
   const client = await DBOSClient.create({ systemDatabaseUrl: url });
   await checkHistory(client, peer);
   await checkCalls(client, peer);
+  await checkOptions(client);
+  await checkManagement(client);
   await client.destroy();
   process.exitCode = failures ? 1 : 0;
 } else {

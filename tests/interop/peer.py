@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 
-from dbos import DBOS, DBOSClient, SetWorkflowID, WorkflowSerializationFormat
+from dbos import DBOS, DBOSClient, DebouncerClient, SetWorkflowID, WorkflowSerializationFormat
 from dbos import error as dbos_error
 
 ME = "python"
@@ -167,6 +167,91 @@ def check_calls(client, peer):
     check("call: cancel", (ended, sleeping.get_status().status), ("cancelled", "CANCELLED"))
 
 
+def enqueuer(client, queue):
+    def enqueue(name, *args, **options):
+        return client.enqueue({"workflow_name": name, "queue_name": queue, "serialization_type": PORTABLE, **options}, *args)
+
+    return enqueue
+
+
+def until(handle, status):
+    deadline = time.time() + 30
+    while handle.get_status().status != status and time.time() < deadline:
+        time.sleep(0.05)
+
+
+def refusal(call):
+    try:
+        call()
+        return "no error"
+    except Exception as error:
+        return type(error).__name__
+
+
+def check_options(client):
+    """Everything that enqueuing can say, to an application of another language that runs it."""
+    enqueue = enqueuer(client, "interop")
+    delayed = enqueue("echo", "late", delay_seconds=1)
+    check("options: delayed", (delayed.get_status().status, outcome(delayed)), ("DELAYED", "late"))
+    limited = enqueue("slow", 600, workflow_timeout=0.3)
+    check("options: timeout", outcome(limited)[0], "DBOSAwaitedWorkflowCancelledError")
+    holder = enqueue("slow", 600, deduplication_id="py-only")
+    check("options: deduplication", refusal(lambda: enqueue("slow", 1, deduplication_id="py-only")), "DBOSQueueDeduplicatedError")
+    again = enqueue("slow", 1, deduplication_id="py-only", duplication_policy="return-existing")
+    check("options: the holder of the deduplication id", again.workflow_id, holder.workflow_id)
+    client.cancel_workflow(holder.workflow_id)
+    check("options: free again", outcome(enqueue("echo", 1, deduplication_id="py-only")), 1)
+    check("options: a version that nobody runs", enqueue("echo", 1, app_version="interop-9").get_status().status, "ENQUEUED")
+    known = enqueue("echo", 1, authenticated_user="ada", authenticated_roles=["admin"], attributes={"a": [1]})
+    outcome(known)
+    row = known.get_status()
+    check("options: user, roles and attributes", (row.authenticated_user, row.authenticated_roles, row.attributes),
+          ("ada", ["admin"], {"a": [1]}))
+    check("options: an id again, refused",
+          refusal(lambda: enqueue("echo", 1, workflow_id=known.workflow_id, workflow_id_reuse_policy="reject")),
+          "DBOSWorkflowIDInUseError")
+
+    one = enqueuer(client, "one")
+    until(one("slow", 1.5), "PENDING")
+    last, second, first = one("ticket", priority=9), one("ticket", priority=5), one("ticket")
+    base = outcome(first)
+    check("options: priority", (outcome(second) - base, outcome(last) - base), (1, 2))
+
+    client.register_queue("py-made", polling_interval_sec=0.2)
+    check("options: a queue that this client has defined", outcome(enqueuer(client, "py-made")("echo", "ran")), "ran")
+    debouncer = DebouncerClient(client, {"workflow_name": "echo", "queue_name": "interop", "serialization_type": PORTABLE})
+    burst = [debouncer.debounce("py-key", 0.5, value) for value in ("first", "second", "last")]
+    check("options: debounced", (len({h.workflow_id for h in burst}), outcome(burst[0])), (1, "last"))
+
+
+def check_management(client):
+    enqueue = enqueuer(client, "interop")
+    slow = enqueue("slow", 2)
+    until(slow, "PENDING")
+    client.cancel_workflow(slow.workflow_id)
+    check("manage: cancelled", outcome(slow)[0], "DBOSAwaitedWorkflowCancelledError")
+    check("manage: resumed", outcome(client.resume_workflow(slow.workflow_id)), "slept")
+    original = enqueue("tokens", 3)
+    tokens = outcome(original)
+    forked = outcome(client.fork_workflow(original.workflow_id, 2))
+    check("manage: forked", [a == b for a, b in zip(tokens, forked)], [True, False, False])
+    rewound = outcome(client.rewind_workflow(original.workflow_id, start_step=3))
+    check("manage: rewound", [a == b for a, b in zip(tokens, rewound)], [True, True, False])
+    check("manage: steps", [(s["function_id"], s["function_name"]) for s in client.list_workflow_steps(original.workflow_id)],
+          [(1, "token"), (2, "token"), (3, "token")])
+    held = enqueue("slow", 600)
+    until(held, "PENDING")
+    check("manage: first to end", client.wait_first([held, original]).workflow_id, original.workflow_id)
+    check("manage: queued", held.workflow_id in [w.workflow_id for w in client.list_queued_workflows(queue_name="interop")], True)
+    check("manage: by name and status", [w.workflow_id for w in client.list_workflows(name="slow", status="PENDING")],
+          [held.workflow_id])
+    client.cancel_workflow(held.workflow_id)
+    client.delete_workflow(held.workflow_id)
+    check("manage: deleted", client.list_workflows(workflow_ids=[held.workflow_id]), [])
+    check("manage: version", client.get_latest_application_version()["version_name"], "interop-1")
+    check("manage: no event", client.get_event(original.workflow_id, "none", 0), None)
+
+
 def main():
     if len(sys.argv) == 3 and sys.argv[1] == "serve":
         serve(sys.argv[2])
@@ -174,6 +259,8 @@ def main():
         client = DBOSClient(system_database_url=sys.argv[2])
         check_history(client, sys.argv[3])
         check_calls(client, sys.argv[3])
+        check_options(client)
+        check_management(client)
         client.destroy()
         sys.exit(1 if failures else 0)
     else:
