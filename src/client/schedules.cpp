@@ -147,22 +147,23 @@ sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
     const Value context = options.context ? options.context->value() : Value();
     const std::string& owner =
         options.application_name.empty() ? options_.application_name : options.application_name;
-    return {.schedule_id = uuid4(),
-            .schedule_name = options.schedule_name,
-            .workflow_name = options.workflow_name,
-            // An empty text is no class to TypeScript, and NULL another class than none: its scheduler would refuse its own runs.
-            .workflow_class_name = options.style == ScheduleStyle::typescript
-                                       ? sysdb::Text(options.workflow_class_name)
-                                       : text_or_null(options.workflow_class_name),
-            .schedule = options.schedule,
-            .status = "ACTIVE",
-            .context = options.raw_context ? *options.raw_context
-                                           : context_text(context, options.style, options.serializer.get()),
-            .last_fired_at = {},
-            .automatic_backfill = options.automatic_backfill,
-            .cron_timezone = text_or_null(options.cron_timezone),
-            .queue_name = text_or_null(options.queue_name),
-            .application_name = text_or_null(owner)};
+    return {
+        .schedule_id = uuid4(),
+        .schedule_name = options.schedule_name,
+        .workflow_name = options.workflow_name,
+        // An empty text is no class to TypeScript, and NULL another class than none: its scheduler would refuse its own runs.
+        .workflow_class_name = options.style == ScheduleStyle::typescript
+                                   ? sysdb::Text(options.workflow_class_name)
+                                   : text_or_null(options.workflow_class_name),
+        .schedule = options.schedule,
+        .status = "ACTIVE",
+        .context = options.raw_context ? *options.raw_context
+                                       : context_text(context, options.style, options.serializer.get()),
+        .last_fired_at = {},
+        .automatic_backfill = options.automatic_backfill,
+        .cron_timezone = text_or_null(options.cron_timezone),
+        .queue_name = text_or_null(options.queue_name),
+        .application_name = text_or_null(owner)};
 }
 
 void Core::create_schedule(const sysdb::ScheduleRow& row) {
@@ -242,7 +243,8 @@ void Core::update_schedule(const std::string& name, const ScheduleUpdate& update
     if (update.queue_name) check_name(where, "queue_name", *update.queue_name, false);
     if (update.context && update.raw_context) usage(where + "context", "context or raw_context", "both");
     sysdb::Text context = update.raw_context;
-    if (update.context) context = context_text(update.context->value(), update.style, update.serializer.get());
+    if (update.context)
+        context = context_text(update.context->value(), update.style, update.serializer.get());
     const bool found = guarded(*this, [&] {
         return database_->update_schedule(name, [&](sysdb::ScheduleRow& row) {
             if (update.schedule) row.schedule = *update.schedule;

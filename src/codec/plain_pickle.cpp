@@ -1,5 +1,6 @@
 #include "codec/plain_pickle.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <limits>
@@ -32,7 +33,8 @@ class Writer {
     }
 
     void number(std::uint64_t bits, int bytes) {
-        for (int i = 0; i < bytes; ++i) out_ += static_cast<char>(bits >> static_cast<unsigned>(8 * i) & 255U);
+        for (int i = 0; i < bytes; ++i)
+            out_ += static_cast<char>(bits >> static_cast<unsigned>(8 * i) & 255U);
     }
 
     void integer(std::int64_t value) {
@@ -64,6 +66,17 @@ class Writer {
         out_ += text;
     }
 
+    /// A thousand at a time, as Python does; one alone needs no mark.
+    template <class Item>
+    void batches(std::size_t count, char one, char many, const Item& item) {
+        for (std::size_t at = 0; at < count; at += 1000) {
+            const std::size_t end = std::min(count, at + 1000);
+            if (end - at > 1) out_ += '(';
+            for (std::size_t i = at; i < end; ++i) item(i);
+            out_ += end - at > 1 ? many : one;
+        }
+    }
+
     void write(const Value& value, const Path& path, std::size_t depth) {
         if (depth > kDepth) refuse(path, "nesting beyond 512");
         switch (value.kind()) {
@@ -78,25 +91,22 @@ class Writer {
             }
             case Kind::string: string(value.as_string(), path); return;
             case Kind::array: {
+                out_ += ']';
                 const Array& items = value.as_array();
-                out_ += items.size() > 1 ? "](" : "]";
-                std::size_t index = 0;
-                for (const Value& item : items) write(item, Path(path, index++), depth + 1);
-                if (!items.empty()) out_ += items.size() > 1 ? 'e' : 'a';
+                batches(items.size(), 'a', 'e',
+                        [&](std::size_t i) { write(items[i], Path(path, i), depth + 1); });
                 return;
             }
             case Kind::object: {
+                out_ += '}';
                 const Object& members = value.as_object();
-                out_ += members.size() > 1 ? "}(" : "}";
-                for (const auto& [key, item] : members) {
-                    string(key, path);
-                    write(item, Path(path, key), depth + 1);
-                }
-                if (!members.empty()) out_ += members.size() > 1 ? 'u' : 's';
+                batches(members.size(), 's', 'u', [&](std::size_t i) {
+                    string(members[i].first, path);
+                    write(members[i].second, Path(path, members[i].first), depth + 1);
+                });
                 return;
             }
-            default:
-                refuse(path, std::string("expected a value of JSON, got ") + to_string(value.kind()));
+            default: refuse(path, std::string("expected a value of JSON, got ") + to_string(value.kind()));
         }
     }
 
@@ -168,7 +178,8 @@ class Reader {
     void signed_number(std::size_t bytes) {
         if (bytes > 8) refuse("an integer of 64 bits", "a larger one", "bad_number");
         std::uint64_t value = number(bytes);
-        if (bytes > 0 && bytes < 8 && (value >> (8 * bytes - 1) & 1U) != 0) value |= ~std::uint64_t{0} << (8 * bytes);
+        if (bytes > 0 && bytes < 8 && (value >> (8 * bytes - 1) & 1U) != 0)
+            value |= ~std::uint64_t{0} << (8 * bytes);
         push(static_cast<std::int64_t>(value));
     }
     void append(Array items) {
@@ -181,7 +192,8 @@ class Reader {
         if (dict.kind() != Kind::object) refuse("a dict", to_string(dict.kind()), "bad_opcode_target");
         if (items.size() % 2 != 0) refuse("pairs", "a key alone", "odd_dict_items");
         for (std::size_t i = 0; i < items.size(); i += 2) {
-            if (items[i].kind() != Kind::string) refuse("texts as keys", to_string(items[i].kind()), "bad_shape");
+            if (items[i].kind() != Kind::string)
+                refuse("texts as keys", to_string(items[i].kind()), "bad_shape");
             dict.set(items[i].as_string(), nested(std::move(items[i + 1])));
         }
     }

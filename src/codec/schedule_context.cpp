@@ -29,8 +29,9 @@ std::string write_schedule_context(const Value& context, ScheduleStyle style, co
     switch (style) {
         case ScheduleStyle::python: return write_plain_pickle(context);
         case ScheduleStyle::typescript:
-            return "{\"json\":" + serializers::portable_json({.refuse_unsafe_integers = true})->encode(context) +
-                   ",\"" + std::string(kMarker) + "\":\"superjson\"}";
+            return "{\"json\":" +
+                   serializers::portable_json({.refuse_unsafe_integers = true})->encode(context) + ",\"" +
+                   std::string(kMarker) + "\":\"superjson\"}";
         case ScheduleStyle::go: return portable().encode(context);
         default: return own.encode(context);
     }

@@ -78,8 +78,9 @@ struct Drive {
     bool sqlite = false;
 
     bool python() const { return language == "python"; }
-    /// Of two times in milliseconds. With a SQLite before 3.42 Python records whole seconds.
-    bool before(std::int64_t a, std::int64_t b) const { return sqlite ? a / 1000 < b / 1000 : a < b; }
+    /// Of two recorded times in milliseconds: some are rounded, others cut; with a SQLite before 3.42 Python records whole
+    /// seconds.
+    bool before(std::int64_t a, std::int64_t b) const { return b - a > (sqlite ? 999 : 1); }
     /// The number that the language gives to a workflow's first step.
     std::int64_t first_step() const { return python() ? 1 : 0; }
 };
@@ -97,7 +98,9 @@ bool soon(Condition&& condition) {
 /// Waits until a workflow has this status.
 inline bool reaches(dbos::Client& client, const std::string& id, dbos::Status status) {
     return soon([&] {
-        return !client.list_workflows({.workflow_ids = id, .status = status, .load_input = false, .load_output = false})
+        return !client
+                    .list_workflows(
+                        {.workflow_ids = id, .status = status, .load_input = false, .load_output = false})
                     .empty();
     });
 }

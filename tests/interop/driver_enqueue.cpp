@@ -30,7 +30,8 @@ void check_values(Drive& drive) {
     for (const auto& handle : drive.client.enqueue_bulk(std::move(requests))) back.push_back(outcome(handle));
     drive.checks.equal("enqueue: in bulk, values there and back", back, values());
     drive.checks.equal("enqueue: nothing given",
-                       outcome(drive.client.enqueue({.workflow_name = "echo", .queue_name = "open"})), nullptr);
+                       outcome(drive.client.enqueue({.workflow_name = "echo", .queue_name = "open"})),
+                       nullptr);
     drive.checks.equal(
         "enqueue: several positional arguments",
         outcome(drive.client.enqueue({.workflow_name = "described", .queue_name = "open"}, "a", "b", 3, 4)),
@@ -59,8 +60,7 @@ void check_ids(Drive& drive) {
         drive.client.enqueue(refusing, "third");
     });
     drive.checks.throws<dbos::ConflictingWorkflow>("enqueue: an id of another workflow", [&] {
-        drive.client.enqueue(
-            {.workflow_name = "ticket", .queue_name = "open", .workflow_id = "cpp-pinned"});
+        drive.client.enqueue({.workflow_name = "ticket", .queue_name = "open", .workflow_id = "cpp-pinned"});
     });
 }
 
@@ -92,13 +92,12 @@ void check_recorded(Drive& drive) {
                        outcome(drive.client.enqueue(
                            {.workflow_name = "close", .queue_name = "open", .class_name = "Shop"}, "Monday")),
                        "closed on Monday");
-    drive.checks.equal("enqueue: a method of a configured instance",
-                       outcome(drive.client.enqueue({.workflow_name = "sell",
-                                                     .queue_name = "open",
-                                                     .class_name = "Shop",
-                                                     .instance_name = "north"},
-                                                    "tea")),
-                       "north sells tea");
+    drive.checks.equal(
+        "enqueue: a method of a configured instance",
+        outcome(drive.client.enqueue(
+            {.workflow_name = "sell", .queue_name = "open", .class_name = "Shop", .instance_name = "north"},
+            "tea")),
+        "north sells tea");
 }
 
 void check_deduplication(Drive& drive) {
@@ -130,14 +129,14 @@ void check_deduplication(Drive& drive) {
 }
 
 void check_time(Drive& drive) {
-    const auto limited = drive.client.enqueue(
-        {.workflow_name = "slow", .queue_name = "open", .workflow_timeout = 300ms}, 600);
+    const auto limited =
+        drive.client.enqueue({.workflow_name = "slow", .queue_name = "open", .workflow_timeout = 300ms}, 600);
     drive.checks.equal("timeout: cancels a running workflow", outcome(limited), "cancelled");
     const auto row = limited.get_status();
     drive.checks.equal("timeout: recorded", row.workflow_timeout_ms.value_or(0), 300);
 
-    const auto delayed = drive.client.enqueue(
-        {.workflow_name = "echo", .queue_name = "open", .delay = 1500ms}, "late");
+    const auto delayed =
+        drive.client.enqueue({.workflow_name = "echo", .queue_name = "open", .delay = 1500ms}, "late");
     drive.checks.equal("delay: DELAYED at first", delayed.get_status().status, "DELAYED");
     drive.checks.equal("delay: runs in the end", outcome(delayed), "late");
     const auto seen = delayed.get_status();
@@ -167,8 +166,7 @@ void check_priority(Drive& drive) {
         drive.client.enqueue({.workflow_name = "gate", .queue_name = "one", .workflow_id = "cpp-gate-one"});
     reaches(drive.client, "cpp-gate-one", dbos::Status::pending);
     const auto ticket = [&](std::int64_t priority) {
-        return drive.client.enqueue(
-            {.workflow_name = "ticket", .queue_name = "one", .priority = priority});
+        return drive.client.enqueue({.workflow_name = "ticket", .queue_name = "one", .priority = priority});
     };
     const auto last = ticket(9);
     const auto third = ticket(5);
@@ -185,17 +183,16 @@ void check_priority(Drive& drive) {
         return got.kind() == dbos::Kind::integer ? got.as_int() : -1;
     };
     const std::int64_t base = number(first);
-    drive.checks.equal("priority: lower numbers first, then the order of enqueuing, moved ones where they belong",
-                       Array{number(third) - base, number(second) - base, number(moved) - base, number(last) - base},
-                       Array{1, 2, 3, 4});
+    drive.checks.equal(
+        "priority: lower numbers first, then the order of enqueuing, moved ones where they belong",
+        Array{number(third) - base, number(second) - base, number(moved) - base, number(last) - base},
+        Array{1, 2, 3, 4});
 }
 
 void check_partitions(Drive& drive) {
     const auto enqueue = [&](const char* name, const char* key, const std::string& id) {
-        return drive.client.enqueue({.workflow_name = name,
-                                     .queue_name = "parts",
-                                     .workflow_id = id,
-                                     .queue_partition_key = key});
+        return drive.client.enqueue(
+            {.workflow_name = name, .queue_name = "parts", .workflow_id = id, .queue_partition_key = key});
     };
     const auto held = enqueue("gate", "a", "cpp-part-a");
     reaches(drive.client, "cpp-part-a", dbos::Status::pending);

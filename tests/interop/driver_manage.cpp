@@ -18,8 +18,8 @@ Value sorted_ids(std::vector<dbos::WorkflowStatus> rows) {
 }
 
 void check_failures(Drive& drive) {
-    const auto handle =
-        drive.client.enqueue({.workflow_name = "fails", .queue_name = "open", .workflow_id = "cpp-fails"}, "no funds");
+    const auto handle = drive.client.enqueue(
+        {.workflow_name = "fails", .queue_name = "open", .workflow_id = "cpp-fails"}, "no funds");
     drive.checks.equal("failure: type and message", outcome(handle), Array{"CardDeclined", "no funds"});
     try {
         handle.get_result();
@@ -50,7 +50,8 @@ void check_listing(Drive& drive) {
                                       .authenticated_user = "lister"},
                                      i));
     }
-    outcome(drive.client.enqueue({.workflow_name = "echo", .queue_name = "open", .workflow_id = "cpp-listx3"}));
+    outcome(
+        drive.client.enqueue({.workflow_name = "echo", .queue_name = "open", .workflow_id = "cpp-listx3"}));
     drive.checks.equal("list: by prefix, in order", list({.workflow_id_prefix = "cpp-list_"}),
                        Array{all[0], all[1], all[2]});
     drive.checks.equal("list: newest first, a page",
@@ -63,19 +64,24 @@ void check_listing(Drive& drive) {
                              .user = "lister",
                              .queue_name = "open"}),
                        Array{all[0], all[1], all[2]});
-    drive.checks.equal("list: by ids and status", list({.workflow_ids = {all[0], all[1]}, .status = dbos::Status::error}),
-                       Array{});
+    drive.checks.equal("list: by ids and status",
+                       list({.workflow_ids = {all[0], all[1]}, .status = dbos::Status::error}), Array{});
     const auto row = drive.client.list_workflows({.workflow_ids = all[2]}).at(0);
-    drive.checks.equal("list: input and output",
-                       Array{row.input ? Value(Array(row.input->positional)) : Value(), row.output.value_or(Value())},
-                       Array{Array{2}, 2});
+    drive.checks.equal(
+        "list: input and output",
+        Array{row.input ? Value(Array(row.input->positional)) : Value(), row.output.value_or(Value())},
+        Array{Array{2}, 2});
     drive.checks.holds("list: times in order",
                        !drive.before(row.dequeued_at.value_or(0), row.created_at) &&
                            !drive.before(row.completed_at.value_or(0), row.dequeued_at.value_or(1)));
-    drive.checks.equal("list: by time of creation", list({.start_time = std::chrono::system_clock::time_point(std::chrono::milliseconds(row.created_at)), .user = "lister"}),
-                       Array{all[2]});
+    drive.checks.equal(
+        "list: by time of creation",
+        list({.start_time = std::chrono::system_clock::time_point(std::chrono::milliseconds(row.created_at)),
+              .user = "lister"}),
+        Array{all[2]});
     const auto bare =
-        drive.client.list_workflows({.workflow_ids = all[2], .load_input = false, .load_output = false}).at(0);
+        drive.client.list_workflows({.workflow_ids = all[2], .load_input = false, .load_output = false})
+            .at(0);
     drive.checks.holds("list: without payloads", !bare.input && !bare.output);
     check_failures(drive);
 
@@ -91,8 +97,11 @@ void check_listing(Drive& drive) {
     const std::int64_t first = drive.first_step();
     drive.checks.equal("steps: names", names, Array{"token", "DBOS.setEvent", "token", "DBOS.setEvent"});
     drive.checks.equal("steps: numbers", numbers, Array{first, first + 1, first + 2, first + 3});
-    drive.checks.equal("steps: a page",
-                       static_cast<int>(drive.client.list_workflow_steps(handle.workflow_id(), {.limit = 2, .offset = 3}).size()), 1);
+    drive.checks.equal(
+        "steps: a page",
+        static_cast<int>(
+            drive.client.list_workflow_steps(handle.workflow_id(), {.limit = 2, .offset = 3}).size()),
+        1);
     const auto caught = drive.client.enqueue({.workflow_name = "caught", .queue_name = "open"}, "declined");
     outcome(caught);
     const auto refused = drive.client.list_workflow_steps(caught.workflow_id());
@@ -109,22 +118,22 @@ void check_cancel(Drive& drive) {
     drive.client.resume_workflow(far.workflow_id());
     drive.checks.equal("resume: it runs at once", outcome(far), 1);
 
-    const auto slow = drive.client.enqueue(
-        {.workflow_name = "gate", .queue_name = "open", .workflow_id = "cpp-cancelled"});
+    const auto slow =
+        drive.client.enqueue({.workflow_name = "gate", .queue_name = "open", .workflow_id = "cpp-cancelled"});
     drive.client.get_event("cpp-cancelled", "state", 30s);
     drive.client.cancel_workflow("cpp-cancelled");
     drive.checks.equal("cancel: one that runs", outcome(slow), "cancelled");
     const auto row = slow.get_status();
-    drive.checks.equal("cancel: recorded", Array{row.status, row.queue_name.value_or("")}, Array{"CANCELLED", ""});
+    drive.checks.equal("cancel: recorded", Array{row.status, row.queue_name.value_or("")},
+                       Array{"CANCELLED", ""});
     drive.client.send("cpp-cancelled", "after all", "go");
     const auto resumed = drive.client.resume_workflow("cpp-cancelled", {.queue_name = "open"});
     drive.checks.equal("resume: goes on where it was", outcome(resumed), "after all");
     drive.client.cancel_workflow("cpp-cancelled");
     drive.client.resume_workflow("cpp-cancelled");
     drive.checks.equal("cancel and resume: leave an ended one alone", slow.get_status().status, "SUCCESS");
-    drive.checks.throws<dbos::NonexistentWorkflow>("resume: nobody", [&] {
-        drive.client.resume_workflows({"cpp-cancelled", "cpp-nobody"});
-    });
+    drive.checks.throws<dbos::NonexistentWorkflow>(
+        "resume: nobody", [&] { drive.client.resume_workflows({"cpp-cancelled", "cpp-nobody"}); });
 
     const auto parent = drive.client.enqueue(
         {.workflow_name = "parent", .queue_name = "open", .workflow_id = "cpp-parent"}, 2);
@@ -134,12 +143,14 @@ void check_cancel(Drive& drive) {
                        Array{"cpp-parent-child-0", "cpp-parent-child-1"});
     drive.client.cancel_workflow("cpp-parent", {.cancel_children = true});
     drive.checks.equal("cancel: with children",
-                       sorted_ids(drive.client.list_workflows({.status = dbos::Status::cancelled,
-                                                               .workflow_id_prefix = "cpp-parent"})),
+                       sorted_ids(drive.client.list_workflows(
+                           {.status = dbos::Status::cancelled, .workflow_id_prefix = "cpp-parent"})),
                        Array{"cpp-parent", "cpp-parent-child-0", "cpp-parent-child-1"});
-    for (const char* child : {"cpp-parent-child-0", "cpp-parent-child-1"}) drive.client.send(child, child, "go");
+    for (const char* child : {"cpp-parent-child-0", "cpp-parent-child-1"})
+        drive.client.send(child, child, "go");
     drive.client.resume_workflows({"cpp-parent", "cpp-parent-child-0", "cpp-parent-child-1"});
-    drive.checks.equal("resume: all of them", outcome(parent), Array{"cpp-parent-child-0", "cpp-parent-child-1"});
+    drive.checks.equal("resume: all of them", outcome(parent),
+                       Array{"cpp-parent-child-0", "cpp-parent-child-1"});
 }
 
 void check_waits(Drive& drive) {
@@ -150,15 +161,18 @@ void check_waits(Drive& drive) {
                        drive.client.wait_first(std::vector{held, quick}, {.timeout = 30s}).workflow_id(),
                        quick.workflow_id());
     drive.client.send("cpp-wait-gate", 1, "go");
-    drive.checks.equal("wait: for all", static_cast<int>(drive.client.wait_all(std::vector{held, quick}, {.timeout = 30s}).size()), 2);
+    drive.checks.equal(
+        "wait: for all",
+        static_cast<int>(drive.client.wait_all(std::vector{held, quick}, {.timeout = 30s}).size()), 2);
     drive.checks.throws<dbos::Timeout>("wait: given up", [&] {
-        drive.client.enqueue({.workflow_name = "echo", .queue_name = "nobody's"}, 1).get_result({.timeout = 100ms});
+        drive.client.enqueue({.workflow_name = "echo", .queue_name = "nobody's"}, 1)
+            .get_result({.timeout = 100ms});
     });
 }
 
 void check_delete(Drive& drive) {
-    const auto box = drive.client.enqueue(
-        {.workflow_name = "gate", .queue_name = "open", .workflow_id = "cpp-deleted"});
+    const auto box =
+        drive.client.enqueue({.workflow_name = "gate", .queue_name = "open", .workflow_id = "cpp-deleted"});
     drive.client.send("cpp-deleted", 1, "go");
     outcome(box);
     drive.client.delete_workflow("cpp-deleted");
@@ -171,7 +185,8 @@ void check_delete(Drive& drive) {
     drive.client.update_workflow_attributes("cpp-pinned", Object{{"a", 1}, {"b", 2}});
     drive.client.update_workflow_attributes("cpp-pinned", Object{{"b", 3}}, {.merge = true});
     const Value theirs = drive.peer.call("status", {{"id", "cpp-pinned"}});
-    drive.checks.equal("attributes: as their client sees them", theirs.find("attributes") ? theirs.at("attributes") : theirs,
+    drive.checks.equal("attributes: as their client sees them",
+                       theirs.find("attributes") ? theirs.at("attributes") : theirs,
                        Object{{"a", 1}, {"b", 3}});
 }
 
@@ -204,7 +219,8 @@ void check_forks(Drive& drive) {
     drive.checks.equal("fork: what it replays", common(outcome(fork), tokens), 1);
     drive.checks.equal("fork: and does the rest", outcome(fork).size(), 3U);
     const auto row = fork.get_status();
-    drive.checks.equal("fork: recorded", Array{row.forked_from.value_or(""), original.get_status().was_forked_from},
+    drive.checks.equal("fork: recorded",
+                       Array{row.forked_from.value_or(""), original.get_status().was_forked_from},
                        Array{"cpp-tokens", true});
     const auto again = drive.client.fork_workflow("cpp-tokens", drive.first_step());
     drive.checks.equal("fork: from the first step", common(outcome(again), tokens), 0);

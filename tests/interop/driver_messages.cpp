@@ -42,8 +42,8 @@ void check_events(Drive& drive) {
     auto waiting = drive.client.get_event_async("cpp-events", "object", 30s);
     drive.checks.equal("events: a value, through a future", waiting.get().value_or("nothing"),
                        Object{{"a", Array{1, 2.5, nullptr, true}}, {"text", "Gr\u00fc\u00dfe \U0001f600"}});
-    drive.checks.equal("events: null is a value", drive.client.get_event("cpp-events", "null", 30s).value_or("nothing"),
-                       nullptr);
+    drive.checks.equal("events: null is a value",
+                       drive.client.get_event("cpp-events", "null", 30s).value_or("nothing"), nullptr);
     drive.checks.equal("events: before it changes",
                        drive.client.get_event("cpp-events", "twice", 30s).value_or("nothing"), "first");
     drive.client.send("cpp-events", 1, "go");
@@ -90,7 +90,8 @@ void check_streams(Drive& drive) {
     drive.checks.equal("streams: from an offset, afterwards", got, Array{before[3], "last"});
     got.clear();
     for (const Value& value : drive.client.read_stream("cpp-streams", "open")) got.push_back(value);
-    drive.checks.equal("streams: one that was never closed ends with its workflow", got, Array{"never closed"});
+    drive.checks.equal("streams: one that was never closed ends with its workflow", got,
+                       Array{"never closed"});
     drive.checks.throws<dbos::NonexistentWorkflow>(
         "streams: of nobody", [&] { drive.client.read_stream("cpp-nobody", "values").next(); });
 }

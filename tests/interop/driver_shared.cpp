@@ -13,10 +13,11 @@ void check_period(Drive& drive, const dbos::DebouncerOptions& options) {
     const auto second = debouncer.debounce("user-1", 1h, "second");
     const auto other = debouncer.debounce("user-2", 300ms, "other");
     const auto last = debouncer.debounce("user-1", 300ms, "last");
-    drive.checks.equal("debounce: one workflow for a burst",
-                       Array{second.workflow_id() == first.workflow_id(), last.workflow_id() == first.workflow_id(),
-                             other.workflow_id() == first.workflow_id()},
-                       Array{true, true, false});
+    drive.checks.equal(
+        "debounce: one workflow for a burst",
+        Array{second.workflow_id() == first.workflow_id(), last.workflow_id() == first.workflow_id(),
+              other.workflow_id() == first.workflow_id()},
+        Array{true, true, false});
     drive.checks.equal("debounce: with the last arguments", outcome(last), "last");
     drive.checks.equal("debounce: keys apart", outcome(other), "other");
     const auto after = debouncer.debounce("user-1", 100ms, "after");
@@ -26,7 +27,8 @@ void check_period(Drive& drive, const dbos::DebouncerOptions& options) {
     capped.debounce_timeout = 500ms;
     dbos::Debouncer limited(drive.client, {.workflow_name = "echo", .queue_name = "open"}, capped);
     limited.debounce("user-3", 1h, 1);
-    drive.checks.equal("debounce: not put off beyond the limit", outcome(limited.debounce("user-3", 1h, 2)), 2);
+    drive.checks.equal("debounce: not put off beyond the limit", outcome(limited.debounce("user-3", 1h, 2)),
+                       2);
 }
 
 }  // namespace
@@ -39,10 +41,12 @@ void check_debounce(Drive& drive) {
     dbos::Debouncer ours(drive.client, {.workflow_name = "echo", .queue_name = "open"}, options);
     const auto theirs = [&](const char* key, double period, const Value& value) {
         return drive.peer.call(
-            "debounce", {{"name", "echo"}, {"queue", "open"}, {"key", key}, {"period", period}, {"value", value}});
+            "debounce",
+            {{"name", "echo"}, {"queue", "open"}, {"key", key}, {"period", period}, {"value", value}});
     };
     const auto first = ours.debounce("both-1", 1h, "ours");
-    drive.checks.equal("debounce: their call joins our burst", theirs("both-1", 0.2, "theirs"), first.workflow_id());
+    drive.checks.equal("debounce: their call joins our burst", theirs("both-1", 0.2, "theirs"),
+                       first.workflow_id());
     drive.checks.equal("debounce: and its arguments win", outcome(first), "theirs");
     const Value id = theirs("both-2", 3600, "theirs");
     const auto second = ours.debounce("both-2", 200ms, "ours");
@@ -84,7 +88,8 @@ void check_schedule_rows(Drive& drive) {
     client.pause_schedule("cpp-yearly");
     drive.checks.equal("schedules: paused", client.get_schedule("cpp-yearly")->status, "PAUSED");
     client.resume_schedule("cpp-yearly");
-    drive.checks.equal("schedules: resumed", drive.peer.call("schedule", {{"name", "cpp-yearly"}}).at("status"), "ACTIVE");
+    drive.checks.equal("schedules: resumed",
+                       drive.peer.call("schedule", {{"name", "cpp-yearly"}}).at("status"), "ACTIVE");
     client.update_schedule("cpp-yearly", {.schedule = "0 6 1 1 *", .style = style(drive)});
     drive.checks.equal("schedules: updated", client.get_schedule("cpp-yearly")->schedule, "0 6 1 1 *");
     dbos::ScheduleOptions monthly = yearly;
@@ -92,11 +97,13 @@ void check_schedule_rows(Drive& drive) {
     monthly.schedule = "0 0 1 * *";
     client.apply_schedules({yearly, monthly});
     Value listed = drive.peer.call("schedules", {{"prefix", "cpp-"}});
-    drive.checks.equal("schedules: applied, listed by their client", listed, Array{"cpp-monthly", "cpp-yearly"});
+    drive.checks.equal("schedules: applied, listed by their client", listed,
+                       Array{"cpp-monthly", "cpp-yearly"});
 
     const auto run = client.trigger_schedule("cpp-yearly", {.style = style(drive)});
     const Value got = outcome(run);
-    drive.checks.equal("schedules: triggered, its context arrives", got.size() == 2 ? got.at(1) : got, context);
+    drive.checks.equal("schedules: triggered, its context arrives", got.size() == 2 ? got.at(1) : got,
+                       context);
     client.delete_schedule("cpp-monthly");
     client.delete_schedule("cpp-yearly");
     drive.checks.equal("schedules: deleted", drive.peer.call("schedules", {{"prefix", "cpp-"}}), Array{});
@@ -128,9 +135,9 @@ void check_their_schedule(Drive& drive) {
                                                      {"end", "2026-03-10T00:00:00+00:00"}});
     drive.checks.equal("schedules: their backfill finds the same runs", again, ours);
     const Value got = outcome(runs.front());
-    drive.checks.holds("schedules: a run has its time and context",
-                       got.size() == 2 && got.at(1) == "of theirs" &&
-                           got.at(0).as_string().starts_with("2026-03-07"));
+    drive.checks.holds(
+        "schedules: a run has its time and context",
+        got.size() == 2 && got.at(1) == "of theirs" && got.at(0).as_string().starts_with("2026-03-07"));
     const auto later = drive.peer.call("backfill", {{"name", "their-daily"},
                                                     {"start", "2026-03-10T00:00:00+00:00"},
                                                     {"end", "2026-03-11T00:00:00+00:00"}});
@@ -174,15 +181,18 @@ void check_versions(Drive& drive) {
     drive.checks.equal("versions: newest first", names, Array{"interop-1", "interop-0"});
     drive.checks.equal("versions: the latest", client.get_latest_version().version_name, "interop-1");
     client.set_latest_version("interop-0");
-    drive.checks.equal("versions: their client sees what we made the latest", drive.peer.call("latest"), "interop-0");
+    drive.checks.equal("versions: their client sees what we made the latest", drive.peer.call("latest"),
+                       "interop-0");
     const auto unbound = client.enqueue({.workflow_name = "echo", .queue_name = "open"}, "unbound");
     const auto bound =
         client.enqueue({.workflow_name = "echo", .queue_name = "open", .app_version = "interop-1"}, "bound");
     drive.checks.equal("versions: work for the version that runs is done", outcome(bound), "bound");
-    drive.checks.equal("versions: work without one waits for the latest", unbound.get_status().status, "ENQUEUED");
+    drive.checks.equal("versions: work without one waits for the latest", unbound.get_status().status,
+                       "ENQUEUED");
     client.set_latest_application_version("interop-1");
     drive.checks.equal("versions: and is done when it is there", outcome(unbound), "unbound");
-    drive.checks.throws<dbos::NotFound>("versions: an unknown one", [&] { client.set_latest_version("interop-9"); });
+    drive.checks.throws<dbos::NotFound>("versions: an unknown one",
+                                        [&] { client.set_latest_version("interop-9"); });
 }
 
 /// What the application has started itself stands there in its own format.
@@ -199,7 +209,8 @@ void check_native(Drive& drive) {
     drive.checks.holds("native: a failure as it is stored",
                        failed.status == dbos::Status::error && failed.error && !failed.error->raw.empty());
     const auto fork = client.fork_workflow("native", drive.first_step() + 2, {.latest_version = true});
-    drive.checks.holds("native: a fork of it is run", reaches(client, fork.workflow_id(), dbos::Status::success));
+    drive.checks.holds("native: a fork of it is run",
+                       reaches(client, fork.workflow_id(), dbos::Status::success));
     const Value theirs = drive.peer.call("result", {{"id", fork.workflow_id()}});
     drive.checks.equal("native: and their client reads what both have in common",
                        theirs.size() == 2 ? theirs.at(0) : theirs,
@@ -212,19 +223,23 @@ void check_both(Drive& drive) {
     dbos::Client& client = drive.client;
     const Value theirs = drive.peer.call(
         "enqueue", {{"name", "gate"}, {"queue", "open"}, {"args", Array{}}, {"workflow_id", "their-gate"}});
-    drive.checks.equal("both: they enqueue, we see it", client.retrieve_workflow("their-gate").workflow_id(), theirs);
+    drive.checks.equal("both: they enqueue, we see it", client.retrieve_workflow("their-gate").workflow_id(),
+                       theirs);
     client.get_event("their-gate", "state", 30s);
-    drive.checks.equal("both: we enqueue an id of theirs again",
-                       client.enqueue({.workflow_name = "gate", .queue_name = "open", .workflow_id = "their-gate"})
-                           .workflow_id(),
-                       "their-gate");
+    drive.checks.equal(
+        "both: we enqueue an id of theirs again",
+        client.enqueue({.workflow_name = "gate", .queue_name = "open", .workflow_id = "their-gate"})
+            .workflow_id(),
+        "their-gate");
     drive.checks.equal(
         "both: they enqueue an id of ours again",
-        drive.peer.call("enqueue", {{"name", "echo"}, {"queue", "open"}, {"args", Array{1}}, {"workflow_id", "cpp-pinned"}}),
+        drive.peer.call(
+            "enqueue",
+            {{"name", "echo"}, {"queue", "open"}, {"args", Array{1}}, {"workflow_id", "cpp-pinned"}}),
         "cpp-pinned");
     client.send("their-gate", "from us", "go");
-    drive.checks.equal("both: we send, they read the result", drive.peer.call("result", {{"id", "their-gate"}}),
-                       "from us");
+    drive.checks.equal("both: we send, they read the result",
+                       drive.peer.call("result", {{"id", "their-gate"}}), "from us");
     const auto ours =
         client.enqueue({.workflow_name = "gate", .queue_name = "open", .workflow_id = "our-gate"});
     client.get_event("our-gate", "state", 30s);
@@ -234,11 +249,13 @@ void check_both(Drive& drive) {
     drive.peer.call("resume", {{"id", "our-gate"}});
     drive.checks.equal("both: they resume it and send", outcome(ours), "from them");
     const Value forked = drive.peer.call("fork", {{"id", "our-gate"}, {"step", 100}});
-    drive.checks.equal("both: they fork ours",
-                       forked.kind() == dbos::Kind::string ? outcome(client.retrieve_workflow(forked.as_string())) : forked,
-                       "from them");
+    drive.checks.equal(
+        "both: they fork ours",
+        forked.kind() == dbos::Kind::string ? outcome(client.retrieve_workflow(forked.as_string())) : forked,
+        "from them");
     const auto mine = client.fork_workflow("their-gate", 100);
-    drive.checks.equal("both: we fork theirs", drive.peer.call("result", {{"id", mine.workflow_id()}}), "from us");
+    drive.checks.equal("both: we fork theirs", drive.peer.call("result", {{"id", mine.workflow_id()}}),
+                       "from us");
     const Value status = drive.peer.call("status", {{"id", "cpp-context"}});
     drive.checks.equal("both: what they see of one of ours",
                        Array{status.at("status"), status.at("name"), status.at("user"), status.at("roles"),
@@ -253,12 +270,14 @@ void check_both(Drive& drive) {
         client.enqueue({.workflow_name = "gate", .queue_name = "open", .deduplication_id = "shared"});
     });
     client.cancel_workflow("their-dedup");
-    client.enqueue({.workflow_name = "gate", .queue_name = "open", .workflow_id = "our-dedup", .deduplication_id = "shared"});
-    const Value refused = drive.peer.call("enqueue", {{"name", "gate"},
-                                                      {"queue", "open"},
-                                                      {"args", Array{}},
-                                                      {"deduplication_id", "shared"}});
-    drive.checks.equal("both: one that we hold", refused.kind() == dbos::Kind::array ? refused.at(0) : refused,
+    client.enqueue({.workflow_name = "gate",
+                    .queue_name = "open",
+                    .workflow_id = "our-dedup",
+                    .deduplication_id = "shared"});
+    const Value refused = drive.peer.call(
+        "enqueue", {{"name", "gate"}, {"queue", "open"}, {"args", Array{}}, {"deduplication_id", "shared"}});
+    drive.checks.equal("both: one that we hold",
+                       refused.kind() == dbos::Kind::array ? refused.at(0) : refused,
                        drive.python() ? "DBOSQueueDeduplicatedError" : "DBOSQueueDuplicatedError");
     client.cancel_workflow("our-dedup");
 }

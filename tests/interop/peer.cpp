@@ -36,8 +36,7 @@ constexpr auto Label = dbos::workflow<std::string(std::string)>("label", dbos::p
 constexpr auto Declined =
     dbos::workflow<void(std::string)>("declined", dbos::params("id")).throws<CardDeclined>();
 constexpr auto Echo = dbos::workflow<dbos::Value(dbos::Value)>("echo", dbos::params("value"));
-constexpr auto Tokens =
-    dbos::workflow<std::vector<std::string>(int)>("tokens", dbos::params("count"));
+constexpr auto Tokens = dbos::workflow<std::vector<std::string>(int)>("tokens", dbos::params("count"));
 constexpr auto Ticket = dbos::workflow<int()>("ticket");
 constexpr auto Slow = dbos::workflow<std::string(double)>("slow", dbos::params("seconds"));
 
