@@ -34,8 +34,8 @@ DBOS_EXPORT std::shared_ptr<ConnectionSource> postgres_connections(
 
 /// SQLite: the same for connections to one database file (not `:memory:`), opened for reading and writing. While the client
 /// has one it is in WAL mode, with foreign_keys on and synchronous FULL, and has the client's busy handler, progress handler
-/// and WAL hook. Given back it has the busy_timeout, foreign_keys and synchronous of before, and neither of these hooks; WAL mode and
-/// extended result codes stay.
+/// and WAL hook. Given back it has the busy_timeout, foreign_keys and synchronous of before, and neither of these hooks; WAL
+/// mode and extended result codes stay.
 DBOS_EXPORT std::shared_ptr<ConnectionSource> sqlite_connections(
     std::function<sqlite3*()> acquire, std::function<void(sqlite3* connection, bool good)> release);
 
