@@ -14,7 +14,7 @@ Fault draw_fault(Dice& dice, const Scenario& scenario) {
     // Faults fall where things happen: most worlds are over after some 5 000 to 30 000 steps.
     fault.at_step = 500 + dice.below(dice.pick({2000u, 8000u, 30'000u}));
     fault.instance = static_cast<int>(dice.below(static_cast<std::uint64_t>(scenario.apps) + 1));
-    const Nanos longest = dice.pick({100, 3000, 20'000}) * kMillisecond;
+    const Nanos longest = dice.pick({100, 1000, 3000, 20'000}) * kMillisecond;
     fault.amount = dice.one_in(3) ? scenario.by_lease(longest) : scenario.by_pace(longest);
     fault.amount = static_cast<Nanos>(1 + dice.below(static_cast<std::uint64_t>(fault.amount)));
     switch (dice.below(10)) {
@@ -58,16 +58,15 @@ Scenario scenario_of(std::uint64_t seed) {
     plan.refuse_per_1024 = dice.one_in(3) ? 1 + static_cast<std::uint32_t>(dice.below(40)) : 0;
     plan.lose_ack_per_1024 = dice.one_in(3) ? 1 + static_cast<std::uint32_t>(dice.below(60)) : 0;
     // Most worlds are small and quick: a hundred of them meet more than ten large ones.
-    scenario.lease = dice.pick({2, 5, 5, 5, 7}) * kSecond;
+    scenario.lease = dice.pick({2, 2, 5, 5, 7}) * kSecond;
     scenario.pace = dice.one_in(5) ? scenario.lease : scenario.lease / 10;
-    plan.sync_max =
-        scenario.by_lease(dice.pick({Nanos{0}, 2 * kMillisecond, 50 * kMillisecond, 1000 * kMillisecond}));
+    plan.sync_max = scenario.by_lease(dice.pick({0, 0, 2, 50, 50, 1000}) * kMillisecond);
     plan.reuse_pids = dice.one_in(3);
     plan.life_unknown = dice.one_in(6);
-    scenario.apps = dice.one_in(8) ? 3 : 2;
+    scenario.apps = dice.one_in(12) ? 3 : 2;
     scenario.host_keys = dice.one_in(3) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.direct = static_cast<int>(dice.below(3));
-    scenario.queued = 2 + static_cast<int>(dice.below(dice.one_in(4) ? 8 : 3));
+    scenario.queued = 2 + static_cast<int>(dice.below(dice.one_in(6) ? 8 : 2));
     scenario.cancels = dice.one_in(3) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.shutdowns = dice.one_in(4) ? 1 + static_cast<int>(dice.below(2)) : 0;
     scenario.fresh = dice.one_in(25);
