@@ -204,12 +204,12 @@ class Atomic {
     template <class D>
     DBOS_SIM_UNSEEN T fetch_add(D difference, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('+');
-        return replace(static_cast<T>(value_ + difference), order);
+        return replace(static_cast<T>(value_ + static_cast<T>(difference)), order);
     }
     template <class D>
     DBOS_SIM_UNSEEN T fetch_sub(D difference, std::memory_order order = std::memory_order_seq_cst) noexcept {
         enter('-');
-        return replace(static_cast<T>(value_ - difference), order);
+        return replace(static_cast<T>(value_ - static_cast<T>(difference)), order);
     }
     DBOS_SIM_UNSEEN bool compare_exchange_strong(
         T& expected, T value, std::memory_order success = std::memory_order_seq_cst,
