@@ -73,9 +73,13 @@ Scenario scenario_of(std::uint64_t seed) {
     scenario.check_pid = !dice.one_in(4);
     scenario.retry = !dice.one_in(5);
     scenario.client_pause = dice.pick({Nanos{0}, 50 * kMillisecond, scenario.by_pace(4 * kSecond)});
-    for (auto count = dice.below(7); count > 0; --count) plan.faults.push_back(draw_fault(dice, scenario));
-    std::stable_sort(plan.faults.begin(), plan.faults.end(),
-                     [](const Fault& a, const Fault& b) { return a.at_step < b.at_step; });
+    for (auto count = dice.below(7); count > 0; --count) {
+        const Fault fault = draw_fault(dice, scenario);
+        const auto later = std::upper_bound(
+            plan.faults.begin(), plan.faults.end(), fault,
+            [](const Fault& one, const Fault& other) { return one.at_step < other.at_step; });
+        plan.faults.insert(later, fault);
+    }
     scenario.configured_ids = dice.one_in(5);
     scenario.wakeups = !dice.one_in(20);
     for (auto count = dice.one_in(5) ? 1 + dice.below(3) : 0; count > 0; --count)
