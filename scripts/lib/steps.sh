@@ -67,6 +67,7 @@ sim_sanitized() {
     local preset=$1
     shift
     build_preset "$preset" dbos_sim sim_tests
+    export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp ${TSAN_OPTIONS-}"
     "build/$preset/tests/sim/sim_tests" --gtest_filter='Primitives*:Races*'
     for form in "$@"; do
         "build/$preset/dbos_sim" --jobs "$jobs" --any-situations $form

@@ -266,6 +266,7 @@ void Oracle::body(const std::string& executor_id, const std::string& workflow_id
 }
 
 void Oracle::ends(const std::string& executor_id, const std::string& workflow_id) {
+    const Unseen unseen;
     last_step_[executor_id + workflow_id] = world_ns();
 }
 

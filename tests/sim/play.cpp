@@ -199,16 +199,31 @@ class World {
             return;
         }
         start_direct(app, number, instance);
-        while (!instance.stop) seam::sleep_for(200ms);
+        while (!stops(instance)) seam::sleep_for(200ms);
         trace("the application shuts down");
+        Nanos for_completion = 0, for_steps = 0;
+        {
+            const Unseen unseen;
+            for_completion = scenario_.by_pace(dice_.pick({0, 500, 5000}) * kMillisecond);
+            for_steps = scenario_.by_pace(dice_.pick({100, 1000, 5000}) * kMillisecond);
+        }
         // Steps that still run are waited for by the destructor.
-        app.shutdown(seam::Duration(scenario_.by_pace(dice_.pick({0, 500, 5000}) * kMillisecond)),
-                     seam::Duration(scenario_.by_pace(dice_.pick({100, 1000, 5000}) * kMillisecond)));
+        app.shutdown(seam::Duration(for_completion), seam::Duration(for_steps));
+    }
+
+    // The controller changes these.
+    static bool stops(const Instance& instance) {
+        const Unseen unseen;
+        return instance.stop;
+    }
+    static bool is_restart(const Instance& instance) {
+        const Unseen unseen;
+        return instance.starts > 1;
     }
 
     void start_direct(App& app, int number, Instance& instance) {
-        bool unknown = instance.starts > 1;  // whether an attempt may have been committed
-        for (std::size_t i = 0; i < instance.direct.size() && !instance.stop;) {
+        bool unknown = is_restart(instance);  // whether an attempt may have been committed
+        for (std::size_t i = 0; i < instance.direct.size() && !stops(instance);) {
             const std::string id = "d" + std::to_string(number) + "." + std::to_string(i);
             const std::int64_t bits = instance.direct[i];
             if (scenario_.direct_pause > 0) seam::sleep_for(seam::Duration(scenario_.direct_pause));
@@ -223,7 +238,7 @@ class World {
                 }
                 accepted(id);
                 ++i;
-                unknown = instance.starts > 1;
+                unknown = is_restart(instance);
             } catch (const DatabaseError& error) {  // a caller tries again under the same id
                 trace(std::string("a direct start failed: ") + error.what());
                 if (error.outcome_unknown()) unknown = true;
@@ -231,7 +246,8 @@ class World {
                 seam::sleep_for(300ms);
             }
         }
-        if (instance.stop) return;
+        if (stops(instance)) return;
+        const Unseen unseen;
         instance.started_all = true;
     }
 

@@ -177,12 +177,14 @@ int x_sync(sqlite3_file* raw, int) {
 }
 
 int x_size(sqlite3_file* raw, sqlite3_int64* size) {
+    const Unseen unseen;
     const Handle& handle = handle_of(raw);
     *size = static_cast<sqlite3_int64>(handle.file->bytes.size());
     return handle.dead ? SQLITE_IOERR_FSTAT : SQLITE_OK;
 }
 
 int x_lock(sqlite3_file* raw, int wanted) {
+    const Unseen unseen;
     Handle& handle = handle_of(raw);
     if (handle.dead) return SQLITE_IOERR_LOCK;
     if (wanted <= handle.lock) return SQLITE_OK;
@@ -196,12 +198,14 @@ int x_lock(sqlite3_file* raw, int wanted) {
 }
 
 int x_unlock(sqlite3_file* raw, int to) {
+    const Unseen unseen;
     Handle& handle = handle_of(raw);
     if (!handle.dead && to < handle.lock) set_lock(handle, to);
     return SQLITE_OK;
 }
 
 int x_reserved(sqlite3_file* raw, int* result) {
+    const Unseen unseen;
     *result = handle_of(raw).file->reserved != nullptr ? 1 : 0;
     return SQLITE_OK;
 }
