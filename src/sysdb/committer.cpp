@@ -19,6 +19,17 @@ std::exception_ptr closed_error(bool ambiguous) {
         {}, {}, ambiguous));
 }
 
+/// For a thread of its own: what several threads are told is nobody's to change.
+std::exception_ptr own_copy(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const DatabaseError& failure) {
+        return std::make_exception_ptr(DatabaseError(failure));
+    } catch (...) {
+        return error;
+    }
+}
+
 void relock(std::unique_lock<seam::Mutex>& lock) {
     lock.unlock();
     lock.lock();
@@ -192,7 +203,7 @@ void Committer::commit_batch(std::vector<Write*>& batch) {
     std::exception_ptr failure;
     const Ran ran = run_writes(main_, batch, failure);
     if (ran == Ran::refused) {
-        for (Write* write : batch) fail(*write, failure);
+        for (Write* write : batch) fail(*write, own_copy(failure));
     } else if (ran != Ran::done) {
         commit_singly(batch, ran, failure);
     }

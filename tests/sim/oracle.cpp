@@ -287,6 +287,7 @@ int Oracle::steps(const std::string& id) const {
 }
 
 void Oracle::refused(const std::string& id) {
+    const Unseen unseen;
     const auto row = ask("SELECT 1 FROM workflow_status WHERE workflow_uuid = ?", {id});
     if (row && !row->empty()) fail("a start was reported as not done, but " + id + " has a row");
 }
