@@ -75,8 +75,8 @@ class Core : public std::enable_shared_from_this<Core> {
     std::vector<std::shared_ptr<detail::HandleState>> enqueue_bulk(const std::vector<PreparedStart>& starts);
 
     // --- schedules and queue definitions (schedules.cpp)
-    /// Checks and encodes one.
     std::string context_text(const Value& context, ScheduleStyle style, const Serializer* given) const;
+    /// Checks and encodes one.
     sysdb::ScheduleRow prepare_schedule(const ScheduleOptions& options);
     void create_schedule(const sysdb::ScheduleRow& row);
     void apply_schedules(std::span<const sysdb::ScheduleRow> rows);

@@ -1,13 +1,11 @@
-// Golden vectors of the stored formats: tests/vectors/serialization, or the same files in the directory DBOS_VECTORS.
+// The stored formats on their golden vectors.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "dbos/codec.hpp"
 #include "dbos/serializer.hpp"
+#include "support/vectors.hpp"
 #include "value/json.hpp"
 #include "value/rendering.hpp"
 #include "value/text.hpp"
@@ -17,22 +15,8 @@ namespace {
 using dbos::Array;
 using dbos::Object;
 using dbos::Value;
-
-std::vector<Value> load(const std::string& file) {
-    const char* directory = std::getenv("DBOS_VECTORS");
-    const std::string path =
-        std::string(directory != nullptr && *directory != '\0' ? directory : DBOS_TEST_VECTORS) +
-        "/serialization/" + file;
-    std::ifstream stream(path, std::ios::binary);
-    EXPECT_TRUE(stream.good()) << "cannot read " << path;
-    const std::string text{std::istreambuf_iterator<char>(stream), {}};
-    return dbos::parse_json(text).as_array();
-}
-
-std::string text_of(const Value& vector, const char* key) {
-    const Value* found = vector.find(key);
-    return found != nullptr && found->kind() == dbos::Kind::string ? found->as_string() : std::string();
-}
+using dbos::test::load;
+using dbos::test::text_of;
 
 std::string stored(const Value& vector) {
     if (vector.find("stored_base64") != nullptr) return *dbos::from_base64(text_of(vector, "stored_base64"));

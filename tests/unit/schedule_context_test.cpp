@@ -1,15 +1,11 @@
 // The contexts of schedules in the forms of other SDKs, on the golden vectors of Python's pickle.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
-
 #include "codec/plain_pickle.hpp"
 #include "codec/schedule_context.hpp"
 #include "dbos/error.hpp"
 #include "dbos/serializer.hpp"
-#include "value/json.hpp"
+#include "support/vectors.hpp"
 #include "value/rendering.hpp"
 
 namespace {
@@ -18,22 +14,8 @@ using dbos::Array;
 using dbos::Object;
 using dbos::ScheduleStyle;
 using dbos::Value;
-
-Array load(const std::string& file) {
-    const char* directory = std::getenv("DBOS_VECTORS");
-    const std::string path =
-        std::string(directory != nullptr && *directory != '\0' ? directory : DBOS_TEST_VECTORS) +
-        "/serialization/" + file;
-    std::ifstream stream(path, std::ios::binary);
-    EXPECT_TRUE(stream.good()) << "cannot read " << path;
-    const std::string text{std::istreambuf_iterator<char>(stream), {}};
-    return dbos::parse_json(text).as_array();
-}
-
-std::string text_of(const Value& vector, const char* key) {
-    const Value* found = vector.find(key);
-    return found != nullptr && found->kind() == dbos::Kind::string ? found->as_string() : std::string();
-}
+using dbos::test::load;
+using dbos::test::text_of;
 
 /// No form beyond JSON in it.
 bool plain(const Value& rendering) {

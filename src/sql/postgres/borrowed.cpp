@@ -78,8 +78,11 @@ std::unique_ptr<Connection> borrow(pg_conn* connection, const std::string& schem
     return std::make_unique<postgres::BorrowedPostgres>(connection, schema);
 }
 
+namespace {
+std::string text(const char* value) { return value ? value : ""; }
+}  // namespace
+
 Url postgres::url_of(const pg_conn* connection) {
-    const auto text = [](const char* value) { return std::string(value ? value : ""); };
     Url url;
     url.backend = Backend::postgres;
     url.database = text(PQdb(connection));
@@ -89,7 +92,6 @@ Url postgres::url_of(const pg_conn* connection) {
 }
 
 std::string identity(pg_conn* connection) {
-    const auto text = [](const char* value) { return std::string(value ? value : ""); };
     return text(PQhost(connection)) + '\n' + text(PQport(connection)) + '\n' + text(PQdb(connection));
 }
 

@@ -76,18 +76,23 @@ void Model::cancel(const std::vector<std::string>& ids, bool children, const Whe
     });
 }
 
+/// What resume and rewind do to a row.
+static void enqueue_again(Row& row, const std::string& queue, const When& now) {
+    row.status = "ENQUEUED";
+    row.queue = queue.empty() ? "_dbos_internal_queue" : queue;
+    row.attempts = 0;
+    row.deadline.reset();
+    row.deduplication.reset();
+    row.dequeued.reset();
+    row.completed.reset();
+    row.updated = now;
+}
+
 void Model::resume(const std::vector<std::string>& ids, const std::string& queue, const When& now) {
     for (const std::string& id : ids) {
         Row& row = rows.at(id);
         if (row.completed_for_good()) continue;
-        row.status = "ENQUEUED";
-        row.queue = queue.empty() ? "_dbos_internal_queue" : queue;
-        row.attempts = 0;
-        row.deadline.reset();
-        row.deduplication.reset();
-        row.dequeued.reset();
-        row.completed.reset();
-        row.updated = now;
+        enqueue_again(row, queue, now);
     }
 }
 
@@ -157,16 +162,9 @@ void Model::rewind(Row& row, std::int64_t start, const RewindOptions& options, c
     std::erase_if(unkeyed, goes);
     row.output.reset();
     row.error.reset();
-    row.status = "ENQUEUED";
-    row.queue = options.queue_name.empty() ? "_dbos_internal_queue" : options.queue_name;
+    enqueue_again(row, options.queue_name, now);
     row.partition =
         options.queue_partition_key.empty() ? std::nullopt : std::optional(options.queue_partition_key);
-    row.attempts = 0;
-    row.deadline.reset();
-    row.deduplication.reset();
-    row.dequeued.reset();
-    row.completed.reset();
-    row.updated = now;
     if (!options.application_version.empty()) row.version = options.application_version;
 }
 
