@@ -222,18 +222,24 @@ sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict o
         give_up(error.kind());
         throw_if_interrupted();
     }
+    return settle(step, on_conflict, std::move(result));
+}
+
+sysdb::StepRecord Run::settle(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict,
+                              sysdb::StepResult result) {
     switch (result.kind) {
         case sysdb::StepResult::Kind::recorded:
-            if (on_conflict == sysdb::OnConflict::first_wins && !result.stored.function_name.empty())
-                return std::move(result.stored);
+            if (!result.stored.function_name.empty()) return std::move(result.stored);
             return step;
-        case sysdb::StepResult::Kind::lost: break;
         case sysdb::StepResult::Kind::other:
             if (on_conflict == sysdb::OnConflict::first_wins) return std::move(result.stored);
             fail_for_good(std::make_exception_ptr(StepNondeterminism(
                 id(), step.function_id,
                 "it was recorded by this execution already as \"" + result.stored.function_name +
                     "\", this call is \"" + step.function_name + "\"")));
+        case sysdb::StepResult::Kind::lost:
+        case sysdb::StepResult::Kind::missing:
+        case sysdb::StepResult::Kind::nothing: break;
     }
     executor_.explain_loss(*this);
     throw_if_interrupted();

@@ -80,6 +80,9 @@ class Run : public std::enable_shared_from_this<Run> {
     void ensure_owned();
     /// Commits a checkpoint of this run. Throws Interrupt when the fence is lost, StepNondeterminism (sticky) on a foreign record.
     sysdb::StepRecord record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict);
+    /// What the result of such a write means: the record that stands, or throws as record() does.
+    sysdb::StepRecord settle(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict,
+                             sysdb::StepResult result);
     /// Registers a stop source that an interrupt stops; stopped at once if the run is interrupted.
     void add_stop_source(std::stop_source source);
     void remove_stop_source(const std::stop_source& source) noexcept;

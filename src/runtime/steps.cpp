@@ -210,7 +210,7 @@ Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step
 }
 
 /// An asynchronous step: the callable is owned here, runs on a pool thread, and is joined before the body's stack unwinds.
-class AsyncStep final : public detail::PendingStep, public std::enable_shared_from_this<AsyncStep> {
+class AsyncStep final : public detail::PendingState, public std::enable_shared_from_this<AsyncStep> {
    public:
     AsyncStep(Run& run, std::int32_t id, std::string name, std::unique_ptr<detail::StepFunction> function,
               StepOptions options)
@@ -227,7 +227,7 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
     /// A step that is recorded already.
     void resolve(sysdb::StepRecord record) { finish_with(std::move(record), nullptr); }
 
-    Value get() override {
+    std::optional<Value> get() override {
         run_->enter("Pending::get");
         if (taken_)
             throw UsageError("get() of the step \"" + name_ + "\" was called twice: keep the value instead",
@@ -319,7 +319,7 @@ class AsyncStep final : public detail::PendingStep, public std::enable_shared_fr
 
 namespace detail {
 
-PendingStep::~PendingStep() = default;
+PendingState::~PendingState() = default;
 
 Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOptions& options) {
     if (run.in_step()) {
@@ -351,8 +351,8 @@ Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOpt
     return runtime::deliver(run, record, step_name);
 }
 
-std::shared_ptr<PendingStep> start_step(runtime::Run& run, const Name& name,
-                                        std::unique_ptr<StepFunction> function, const StepOptions& options) {
+std::shared_ptr<PendingState> start_step(runtime::Run& run, const Name& name,
+                                         std::unique_ptr<StepFunction> function, const StepOptions& options) {
     run.enter("ctx.async_step");
     core::check_step(options, name.text());
     const std::int32_t id = run.reserve();

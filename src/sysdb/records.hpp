@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace dbos::sysdb {
@@ -96,10 +97,14 @@ struct StepResult {
     enum class Kind : std::uint8_t {
         recorded,  // committed by this call (or by an attempt of it whose acknowledgement was lost)
         lost,      // the fence: the run no longer owns the workflow
-        other      // somebody else's record stands there (`stored`)
+        other,     // somebody else's record stands there (`stored`)
+        missing,   // an effect refers to workflows that do not exist (`missing`): nothing was written
+        nothing    // there was nothing to receive, and that was not to be recorded: nothing was written
     };
     Kind kind = Kind::recorded;
-    StepRecord stored = {};  // first_wins: what stands there; other: the foreign record
+    // What stands there: of first_wins, of a receive, after a lost acknowledgement, the foreign record.
+    StepRecord stored = {};
+    std::vector<std::string> missing = {};
 };
 
 /// A child start: the child's row and the parent's checkpoint in one transaction.
@@ -288,6 +293,33 @@ struct NewMessage {
     std::string fork_key;  // a descendant's copy has the id `<fork_key>::<descendant>`
     Millis created_at_ms = 0;
 };
+
+// --- What a recorded operation does beside its checkpoint: in the same transaction, and only if that checkpoint was inserted.
+
+/// Inserts messages; ids that exist are left as they are. All or none: refused (`missing`) if a destination does not exist.
+struct SendEffect {
+    std::vector<NewMessage> messages = {};
+    bool to_forks = false;  // a copy goes to every descendant by fork as well
+};
+/// Consumes the oldest message of the workflow's topic, which becomes output and format of the checkpoint.
+struct ReceiveEffect {
+    std::string topic = kNullTopic;
+    bool record_nothing =
+        false;  // no message: a checkpoint without an output; else none is written (`nothing`)
+};
+/// Sets an event, and its history at the number of the checkpoint.
+struct EventEffect {
+    std::string key = {};
+    std::string value = {};
+    std::string serialization = {};
+};
+/// Appends a value to a stream of the workflow.
+struct StreamEffect {
+    std::string key = {};
+    std::string value = {};
+    std::string serialization = {};
+};
+using Effect = std::variant<SendEffect, ReceiveEffect, EventEffect, StreamEffect>;
 
 /// What a wait for an event asks for.
 struct EventKey {

@@ -126,6 +126,11 @@ class SystemDatabase {
     StepResult record_step(const Fence& fence, const StepRecord& step,
                            OnConflict on_conflict = OnConflict::report);
     void record_step_async(Fence fence, StepRecord step, OnConflict on_conflict, Completion<StepResult> done);
+    /// A checkpoint with an effect (safety 36). `stored` of the result is set wherever it may differ from `checkpoint`.
+    StepResult record_effect(const Fence& fence, const StepRecord& checkpoint, const Effect& effect);
+    void record_effect_async(Fence fence, StepRecord checkpoint, Effect effect, Completion<StepResult> done);
+    /// The effect alone, from inside the step of this number: fenced, and repeated if the step is. Not for receives.
+    StepResult apply_effect(const Fence& fence, std::int32_t step_id, const Effect& effect);
     ChildResult start_child(const ChildStart& start);
     OutcomeResult record_outcome(const Outcome& outcome);
     void record_outcome_async(Outcome outcome, Completion<OutcomeResult> done);

@@ -1,0 +1,236 @@
+#include "runtime/operations.hpp"
+
+#include <utility>
+
+#include "core/log.hpp"
+#include "runtime/errors.hpp"
+#include "runtime/executor.hpp"
+
+namespace dbos::runtime {
+
+sysdb::StepRecord new_record(Run& run, std::int32_t id, const std::string& name) {
+    return {.function_id = id,
+            .function_name = name,
+            .started_at_ms = run.executor().durable_now(),
+            .application_name = run.executor().application_name()};
+}
+
+sysdb::StepRecord record_value(Run& run, sysdb::StepRecord record, const Value& value) {
+    const Serializer& format = run.executor().serializer();
+    record.output = format.encode(value);
+    record.serialization = std::string(format.name());
+    record.completed_at_ms = run.executor().durable_now();
+    return run.record(record, sysdb::OnConflict::report);
+}
+
+sysdb::StepRecord record_failure(Run& run, sysdb::StepRecord record, const std::exception_ptr& error) {
+    const Serializer& format = run.executor().serializer();
+    try {
+        std::rethrow_exception(error);
+    } catch (const Interrupt&) {
+        throw;
+    } catch (const ClientClosed&) {
+        run.give_up(DatabaseErrorKind::closed);
+    } catch (const DatabaseError& failure) {
+        log_to(run.executor().log(), LogLevel::error,
+               "an operation could not be performed; the workflow is left to be recovered",
+               {{"workflow_id", run.id()}, {"operation", record.function_name}, {"error", failure.what()}});
+        run.give_up(failure.kind());
+    } catch (...) {  // any other error is the operation's result
+    }
+    run.throw_if_interrupted();
+    record.output.reset();
+    record.error = encode_error(format, error, run.errors());
+    record.serialization = std::string(format.name());
+    record.completed_at_ms = run.executor().durable_now();
+    return run.record(record, sysdb::OnConflict::report);
+}
+
+Perform recorded_call(Run& run, std::function<Value()> call) {
+    return [&run, call = std::move(call)](sysdb::StepRecord record) {
+        Value value;
+        try {
+            value = call();
+        } catch (...) {
+            return record_failure(run, std::move(record), std::current_exception());
+        }
+        return record_value(run, std::move(record), value);
+    };
+}
+
+Value run_operation(Run& run, const char* call, const std::string& name, const Perform& perform) {
+    run.enter(call);
+    const InEngine engine(run);
+    const std::int32_t id = run.reserve();
+    if (const auto* record = run.recorded(id, name)) return deliver(run, *record, name);
+    return deliver(run, perform(new_record(run, id, name)), name);
+}
+
+namespace {
+
+/// An operation on a thread of the pool.
+class PooledOperation final : public detail::PendingState,
+                              public std::enable_shared_from_this<PooledOperation> {
+   public:
+    PooledOperation(Run& run, const char* call, std::int32_t id, std::string name, Perform perform)
+        : run_(run.shared_from_this()),
+          call_(call),
+          id_(id),
+          name_(std::move(name)),
+          perform_(std::move(perform)) {}
+
+    void start() {
+        run_->async_step_added(name_);
+        run_->executor().submit([self = shared_from_this()] { self->work(); });
+    }
+    void resolve(sysdb::StepRecord record) { done_with(std::move(record), nullptr); }
+
+    std::optional<Value> get() override {
+        run_->enter(call_);
+        if (taken_)
+            throw UsageError(
+                "get() of \"" + std::string(call_) + "\" was called twice: keep the value instead",
+                run_->id());
+        const InEngine engine(*run_);
+        if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
+        taken_ = true;
+        if (error_) std::rethrow_exception(error_);
+        return deliver(*run_, record_, name_);
+    }
+    bool ready() const override { return done_.load(); }
+    void finish() noexcept override {
+        if (done_.load()) return;
+        const InEngine engine(*run_);
+        run_->executor().wait_begins();
+        {
+            std::unique_lock lock(mutex_);
+            finished_.wait(lock, [&] { return done_.load(); });
+        }
+        run_->executor().wait_ends();
+    }
+
+   private:
+    void work() noexcept {
+        sysdb::StepRecord record;
+        std::exception_ptr error;
+        try {
+            record = perform_(new_record(*run_, id_, name_));
+        } catch (...) {  // an interrupt or a sticky error: the body meets it at its next durable call
+            error = std::current_exception();
+        }
+        done_with(std::move(record), error);
+        run_->async_step_ended(name_);
+    }
+    void done_with(sysdb::StepRecord record, std::exception_ptr error) noexcept {
+        {
+            std::lock_guard lock(mutex_);
+            record_ = std::move(record);
+            error_ = std::move(error);
+            done_.store(true);
+            finished_.notify_all();
+        }
+        run_->notify();
+    }
+
+    const std::shared_ptr<Run> run_;
+    const char* const call_;
+    const std::int32_t id_;
+    const std::string name_;
+    const Perform perform_;
+    seam::Mutex mutex_;
+    seam::CondVar finished_;
+    seam::Atomic<bool> done_{false};
+    sysdb::StepRecord record_;
+    std::exception_ptr error_;
+    bool taken_ = false;
+};
+
+}  // namespace
+
+std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call, const std::string& name,
+                                                      Perform perform) {
+    run.enter(call);
+    const std::int32_t id = run.reserve();
+    const auto* record = run.recorded(id, name);
+    auto operation = std::make_shared<PooledOperation>(run, call, id, name, std::move(perform));
+    if (record) {
+        operation->resolve(*record);
+    } else {
+        operation->start();
+    }
+    return operation;
+}
+
+SubmittedOperation::SubmittedOperation(Run& run, const char* call, sysdb::StepRecord record, Refused refused)
+    : run_(run.shared_from_this()), call_(call), refused_(std::move(refused)), record_(std::move(record)) {}
+
+sysdb::Completion<sysdb::StepResult> SubmittedOperation::completion() {
+    return [self = shared_from_this()](sysdb::StepResult result, std::exception_ptr error) {
+        // The body must not go on past an operation without a record, whether it asks for the result or not.
+        if (error) {
+            DatabaseErrorKind kind = DatabaseErrorKind::closed;
+            try {
+                std::rethrow_exception(error);
+            } catch (const DatabaseError& failure) {
+                kind = failure.kind();
+            } catch (...) {
+            }
+            self->run_->give_up(kind);
+        }
+        {
+            std::lock_guard lock(self->mutex_);
+            self->result_ = std::move(result);
+            self->done_.store(true);
+            self->finished_.notify_all();
+        }
+        self->run_->notify();
+    };
+}
+
+void SubmittedOperation::resolve(sysdb::StepRecord record) {
+    record_ = std::move(record);
+    settled_ = true;
+    done_.store(true);
+}
+
+void SubmittedOperation::settle() {
+    if (settled_) return;
+    settled_ = true;
+    run_->throw_if_interrupted();
+    const auto kind = result_.kind;
+    if (kind == sysdb::StepResult::Kind::recorded || kind == sysdb::StepResult::Kind::lost ||
+        kind == sysdb::StepResult::Kind::other) {
+        record_ = run_->settle(record_, sysdb::OnConflict::report, std::move(result_));
+    } else {
+        record_ = refused_(*run_, record_, result_);
+    }
+}
+
+std::optional<Value> SubmittedOperation::get() {
+    run_->enter(call_);
+    if (taken_)
+        throw UsageError("get() of \"" + std::string(call_) + "\" was called twice: keep the value instead",
+                         run_->id());
+    const InEngine engine(*run_);
+    if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
+    taken_ = true;
+    settle();
+    return deliver(*run_, record_, record_.function_name);
+}
+
+void SubmittedOperation::finish() noexcept {
+    if (taken_ || settled_) return;
+    const InEngine engine(*run_);
+    run_->executor().wait_begins();
+    {
+        std::unique_lock lock(mutex_);
+        finished_.wait(lock, [&] { return done_.load(); });
+    }
+    run_->executor().wait_ends();
+    try {
+        settle();
+    } catch (...) {  // the body meets the interrupt or the sticky error at its next durable call
+    }
+}
+
+}  // namespace dbos::runtime

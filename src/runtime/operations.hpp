@@ -1,0 +1,73 @@
+// Recorded operations that run no code of the program: messages, events, streams, managing calls. Each takes its number in the
+// body, in program order; replays its record if there is one; else is performed, here or beside the body, and leaves a record.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "dbos/pending.hpp"
+#include "runtime/run.hpp"
+#include "sysdb/system_database.hpp"
+
+namespace dbos::runtime {
+
+/// Performs an operation and returns the record that was committed; it is given the record to fill in: number, name, begin and
+/// owner. Runs on the body's thread or on one of the pool. Throws Interrupt or a sticky error; what it records as an error it
+/// returns as a record.
+using Perform = std::function<sysdb::StepRecord(sysdb::StepRecord)>;
+
+/// A record of this run that begins now: number, name, begin, owner.
+sysdb::StepRecord new_record(Run& run, std::int32_t id, const std::string& name);
+
+/// Commits `value` as the record's output in the application's format.
+sysdb::StepRecord record_value(Run& run, sysdb::StepRecord record, const Value& value);
+
+/// Commits `error` as the record's error. Interrupts and lost connections are no results: Interrupt is thrown again, and a
+/// DatabaseError of a kind that a later attempt may not meet ends the run, which is left to be recovered.
+sysdb::StepRecord record_failure(Run& run, sysdb::StepRecord record, const std::exception_ptr& error);
+
+/// Reads or writes that are no checkpoint themselves: commits what `call` returns, or the error that it throws.
+Perform recorded_call(Run& run, std::function<Value()> call);
+
+/// On the body's thread, now. `call` names it in errors: "ctx.send".
+Value run_operation(Run& run, const char* call, const std::string& name, const Perform& perform);
+/// Takes the number now and performs it on a thread of the pool.
+std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call, const std::string& name,
+                                                      Perform perform);
+
+/// An operation whose checkpoint was submitted to the committer: its writes leave in the order of the calls, and no thread
+/// waits for it.
+class SubmittedOperation final : public detail::PendingState,
+                                 public std::enable_shared_from_this<SubmittedOperation> {
+   public:
+    /// What a result means that is no plain record: returns the record of the refusal.
+    using Refused = std::function<sysdb::StepRecord(Run&, sysdb::StepRecord, const sysdb::StepResult&)>;
+    /// `api` names the call in errors: "ctx.send_async".
+    SubmittedOperation(Run& run, const char* call, sysdb::StepRecord record, Refused refused);
+    /// To be called once, by the committer.
+    sysdb::Completion<sysdb::StepResult> completion();
+    /// It is recorded already.
+    void resolve(sysdb::StepRecord record);
+
+    std::optional<Value> get() override;
+    bool ready() const override { return done_.load(); }
+    void finish() noexcept override;
+
+   private:
+    void settle();
+
+    const std::shared_ptr<Run> run_;
+    const char* const call_;
+    const Refused refused_;
+    seam::Mutex mutex_;
+    seam::CondVar finished_;
+    seam::Atomic<bool> done_{false};
+    sysdb::StepRecord record_;
+    sysdb::StepResult result_;
+    bool settled_ = false;
+    bool taken_ = false;
+};
+
+}  // namespace dbos::runtime
