@@ -185,7 +185,7 @@ std::optional<Instant> Cron::next_after(Millis base, const TimeZone& zone) const
 
 std::optional<Instant> Cron::previous_before(Millis base, const TimeZone& zone) const {
     const std::int64_t whole = floor_seconds(base);
-    std::int64_t at = std::chrono::floor<std::chrono::seconds>(base) == base ? whole - 1 : whole;
+    std::int64_t at = base.time_since_epoch().count() % 1000 == 0 ? whole - 1 : whole;
     const std::int64_t base_year = year_of(whole + zone.offset_at(instant_at(whole)).count());
     const std::int64_t limit =
         days_of(std::max(base_year - kSearchYears, std::int64_t{1}), 1, 1) * kDaySeconds;

@@ -36,8 +36,9 @@ void Timers::run() {
             continue;
         }
         const auto first = timers_.begin();
-        if (first->first.first > seam::steady_now()) {
-            changed_.wait_until(lock, first->first.first);
+        // A copy: the wait looks at its end again afterwards, when the timer may be cancelled and gone.
+        if (const auto when = first->first.first; when > seam::steady_now()) {
+            changed_.wait_until(lock, when);
             continue;
         }
         auto action = std::move(first->second);
