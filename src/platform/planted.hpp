@@ -13,6 +13,7 @@ namespace dbos::seam {
     X(fence_by_two_arrays, "a batch tests ids and tokens apart: a stale run's write passes by another's") \
     X(outcome_without_fence, "an outcome is written whoever owns the row and whatever it is")             \
     X(own_record_taken_for_anothers, "a step's record behind a lost acknowledgement is somebody else's")  \
+    X(effect_without_gate, "an effect is applied although its checkpoint was there")                      \
     X(lost_claim_forgotten, "rows of a claim whose acknowledgement was lost are not looked up")           \
     X(lost_ack_taken_for_refusal, "a commit without acknowledgement is reported as certainly not done")   \
     X(history_before_claim, "what is recorded of a claimed workflow is read before the claim")            \

@@ -19,6 +19,10 @@ namespace dbos::seam {
     X(own_step_recognised, "2: a lost acknowledgement of a step is told from somebody else's record") \
     X(own_start_recognised, "13: a lost acknowledgement of a start")                                  \
     X(own_outcome_recognised, "2: a lost acknowledgement of an outcome")                              \
+    X(effect_fence_lost, "36: an effect of a run that was taken over or cancelled")                   \
+    X(own_effect_recognised, "36: a lost acknowledgement of an effect: what is stored is delivered")  \
+    X(sent_to_missing, "36: a message to a workflow that does not exist")                             \
+    X(two_appends_in_one_batch, "37: two values of one stream in one batch")                          \
     X(start_of_existing, "13: a start of an id that exists")                                          \
     X(batch_repeated, "12: a batch failed and is repeated")                                           \
     X(ownership_rechecked, "4: after a lapse, one statement asks for all runs")                       \

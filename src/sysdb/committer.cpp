@@ -12,6 +12,8 @@ namespace {
 constexpr seam::Duration kLockTimeout = std::chrono::milliseconds(200);
 /// A start that is found free to be written this often and never can be: something hides the row that is in its way.
 constexpr int kMostRounds = 100;
+/// How often an effect gives way to writers that do not keep to our locks.
+constexpr int kMostCollisions = 10;
 
 std::exception_ptr closed_error(bool ambiguous) {
     return std::make_exception_ptr(DatabaseError(
@@ -33,6 +35,12 @@ std::exception_ptr own_copy(const std::exception_ptr& error) {
 void relock(std::unique_lock<seam::Mutex>& lock) {
     lock.unlock();
     lock.lock();
+}
+
+/// A writer that does not keep to the lock of the workflow has taken the offset, or a destination was deleted meanwhile.
+bool met_another(const Write& write, const DatabaseError& error) {
+    return (write.effect_as<StreamEffect>() && error.kind() == DatabaseErrorKind::unique_violation) ||
+           (write.effect_as<SendEffect>() && error.kind() == DatabaseErrorKind::foreign_key);
 }
 
 std::string seconds(seam::Duration duration) {
@@ -251,6 +259,7 @@ Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes,
                                      std::exception_ptr& failure) {
     std::vector<Write*> open(writes.begin(), writes.end());
     bool reprobed = false;
+    int collisions = 0;
     sql::Connection::Meanwhile meanwhile;
     if (&lane == &main_) meanwhile = [this] { acknowledge(); };
     for (int attempt = 0;; ++attempt) {
@@ -275,6 +284,9 @@ Committer::Ran Committer::run_writes(Lane& lane, std::span<Write* const> writes,
                 if (!wait_out_busy(open, error)) return Ran::done;
             } else if (lost && !core_.options.retry_connection_errors) {
                 return Ran::refused;
+            } else if (writes.size() == 1 && met_another(*writes.front(), error) &&
+                       ++collisions < kMostCollisions) {
+                // It was rolled back: the next attempt sees what stood in its way.
             } else if (!error.transient() || (!lost && writes.size() > 1)) {
                 return Ran::failed;
             }
@@ -346,7 +358,8 @@ void Committer::announce(std::span<Write* const> writes) noexcept {
     bool any = false;
     for (const Write* write : writes) {
         if (write->error) continue;
-        any = any || write->enqueued || write->ended;
+        any = any || write->enqueued || write->ended || write->published;
+        if (write->published && wake.published) wake.published(write->fence->workflow_id, *write->effect);
         if (write->enqueued && wake.enqueued && write->workflow->queue_name)
             wake.enqueued(*write->workflow->queue_name);
         if (write->ended && wake.ended) wake.ended(write->fence->workflow_id);

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <variant>
 #include <vector>
 
@@ -28,7 +29,15 @@ namespace dbos::sysdb {
 inline constexpr std::size_t kLargePayload = 256u << 10;
 
 /// Kinds in the order in which a batch writes them.
-enum class WriteKind : std::uint8_t { start, child, step, first_wins, outcome };
+enum class WriteKind : std::uint8_t {
+    start,
+    child,
+    step,
+    first_wins,
+    effect,          // a checkpoint and what it gates
+    applied_effect,  // an effect from inside a step: fenced, without a checkpoint
+    outcome
+};
 
 /// A step checkpoint of an asynchronous caller.
 struct StepInput {
@@ -36,16 +45,24 @@ struct StepInput {
     StepRecord step;
 };
 
+/// An effect of an asynchronous caller, or of one that has no record of its own.
+struct EffectInput {
+    Fence fence;
+    StepRecord step;
+    Effect effect;
+};
+
 /// One submitted write. Pooled and owned by the committer: who waits for it may be notified after it has gone on.
 struct Write {
     WriteKind kind = WriteKind::start;
     // Where the input stands: with a blocking caller, or in `owned`.
     const NewWorkflow* workflow = nullptr;  // start; child: the child
-    const Fence* fence = nullptr;           // child (the parent), step, first_wins, outcome
-    const StepRecord* step = nullptr;       // child, step, first_wins
+    const Fence* fence = nullptr;           // all but start; child: the parent's
+    const StepRecord* step = nullptr;  // child, step, first_wins, effect; applied_effect: its number only
+    const Effect* effect = nullptr;    // effect, applied_effect
     const Outcome* outcome = nullptr;
     bool refuse_existing = false;  // child: ChildStart::refuse_existing
-    std::variant<std::monostate, NewWorkflow, StepInput, Outcome> owned;
+    std::variant<std::monostate, NewWorkflow, StepInput, EffectInput, Outcome> owned;
     std::size_t bytes = 0;
 
     // How it went.
@@ -56,6 +73,7 @@ struct Write {
     bool inserted = false;   // child: its row was inserted by this transaction
     bool enqueued = false;   // committed as ENQUEUED by this call
     bool ended = false;      // a run ended by this call
+    bool published = false;  // a message, an event or a value of a stream was written by this call
     StartResult start_result;
     StepResult step_result;
     StepResult::Kind checkpoint = StepResult::Kind::recorded;  // child
@@ -83,8 +101,13 @@ struct Write {
     /// "The write `start of workflow x`", for errors and logs.
     std::string describe() const;
     /// Before an attempt: nothing is known of its result.
-    void unsettle() noexcept { resolved = again = foreign = inserted = enqueued = ended = false; }
+    void unsettle() noexcept { resolved = again = foreign = inserted = enqueued = ended = published = false; }
     void reset();
+    template <class E>
+    const E* effect_as() const noexcept {
+        return effect ? std::get_if<E>(effect) : nullptr;
+    }
+    bool is_effect() const noexcept { return effect != nullptr; }
 };
 
 /// Whether a write joins the batch that is being formed. Keeps the order of writes that name one workflow, and lets one
@@ -106,8 +129,12 @@ class BatchKeys {
         WriteKind last = WriteKind::start;
         bool held = false;
         std::vector<std::int32_t> steps;
+        std::vector<std::string_view> events;
     };
+    bool effect_fits(const Write& write, const Entry* run) const;
+
     std::unordered_map<std::string_view, Entry> workflows_;
+    std::unordered_set<std::string_view> messages_;
     std::unordered_map<std::string, int> deduplications_;
 };
 

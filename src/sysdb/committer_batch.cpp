@@ -10,6 +10,9 @@ std::string pair_key(const Text& queue, const Text& key) {
     return queue.value_or("") + '\0' + key.value_or("");
 }
 
+/// Where in a batch a kind stands: effects in order of submission, whether they are recorded or not.
+WriteKind phase(WriteKind kind) { return kind == WriteKind::applied_effect ? WriteKind::effect : kind; }
+
 /// created_at may run ahead of the clock by no more than this.
 constexpr std::size_t kRememberedPartitions = 4096;
 
@@ -23,8 +26,12 @@ std::string Write::describe() const {
                    std::to_string(step->function_id) + " of workflow " + fence->workflow_id;
         case WriteKind::step:
         case WriteKind::first_wins:
+        case WriteKind::effect:
             return "checkpoint " + std::to_string(step->function_id) + " (" + step->function_name +
                    ") of workflow " + fence->workflow_id;
+        case WriteKind::applied_effect:
+            return "message, event or stream value of step " + std::to_string(step->function_id) +
+                   " of workflow " + fence->workflow_id;
         case WriteKind::outcome: break;
     }
     return "outcome of workflow " + fence->workflow_id;
@@ -34,6 +41,7 @@ void Write::reset() {
     workflow = nullptr;
     fence = nullptr;
     step = nullptr;
+    effect = nullptr;
     outcome = nullptr;
     refuse_existing = false;
     owned.emplace<std::monostate>();
@@ -63,6 +71,7 @@ BatchKeys::Verdict BatchKeys::admit(const Write& write) {
         hold(write);
         return Verdict::hold;
     };
+    const bool numbered = write.step && write.kind != WriteKind::applied_effect;
     if (write.workflow) {  // a new row: nothing else in the batch may name it
         if (entry(write.workflow->workflow_id)) return refuse();
         if (write.workflow->deduplication_id &&
@@ -73,14 +82,20 @@ BatchKeys::Verdict BatchKeys::admit(const Write& write) {
     }
     if (write.fence) {
         if (const Entry* run = entry(write.fence->workflow_id)) {
-            const bool later = run->last > write.kind || run->last == WriteKind::outcome;
-            const bool taken = write.step && std::find(run->steps.begin(), run->steps.end(),
-                                                       write.step->function_id) != run->steps.end();
-            if (run->held || later || taken) return refuse();
+            const bool later = run->last > phase(write.kind) || run->last == WriteKind::outcome;
+            const bool taken = numbered && std::find(run->steps.begin(), run->steps.end(),
+                                                     write.step->function_id) != run->steps.end();
+            if (run->held || later || taken || !effect_fits(write, run)) return refuse();
+        } else if (!effect_fits(write, nullptr)) {
+            return refuse();
         }
         Entry& run = workflows_[write.fence->workflow_id];
-        run.last = write.kind;
-        if (write.step) run.steps.push_back(write.step->function_id);
+        run.last = phase(write.kind);
+        if (numbered) run.steps.push_back(write.step->function_id);
+        if (const auto* event = write.effect_as<EventEffect>()) run.events.emplace_back(event->key);
+        if (const auto* send = write.effect_as<SendEffect>()) {
+            for (const NewMessage& message : send->messages) messages_.insert(message.id);
+        }
     }
     if (write.workflow) {
         workflows_[write.workflow->workflow_id].last = WriteKind::start;
@@ -90,6 +105,19 @@ BatchKeys::Verdict BatchKeys::admit(const Write& write) {
         }
     }
     return Verdict::join;
+}
+
+/// One event of a key, one message of an id. Values of a stream need no key: each append is a statement of its own, so they
+/// take consecutive offsets in the order of submission.
+bool BatchKeys::effect_fits(const Write& write, const Entry* run) const {
+    if (const auto* event = write.effect_as<EventEffect>()) {
+        return !run || std::find(run->events.begin(), run->events.end(), event->key) == run->events.end();
+    }
+    if (const auto* send = write.effect_as<SendEffect>()) {
+        return std::none_of(send->messages.begin(), send->messages.end(),
+                            [this](const NewMessage& message) { return messages_.contains(message.id); });
+    }
+    return true;
 }
 
 bool BatchKeys::names(const Write& write) const {
@@ -114,6 +142,7 @@ void BatchKeys::hold(const Write& write) {
 
 void BatchKeys::clear() {
     workflows_.clear();
+    messages_.clear();
     deduplications_.clear();
 }
 

@@ -6,10 +6,31 @@
 namespace dbos::sysdb {
 namespace {
 
+/// A payload of NOTIFY is shorter than 8 000 bytes.
+constexpr std::size_t kLongestPayload = 7999;
+
 bool by_id(const Write* a, const Write* b) { return a->id() < b->id(); }
 
 std::optional<std::string_view> optional(const Text& text) {
     return text ? std::optional<std::string_view>(*text) : std::optional<std::string_view>();
+}
+
+void bind_messages(const SendEffect& send, sql::Params& params) {
+    std::array<sql::TextArray, 5> texts;
+    sql::IntArray instants;
+    sql::TextArray fork_keys;
+    for (const NewMessage& m : send.messages) {
+        texts[0].emplace_back(m.destination);
+        texts[1].emplace_back(m.topic);
+        texts[2].emplace_back(m.message);
+        texts[3].emplace_back(m.serialization);
+        texts[4].emplace_back(m.id);
+        instants.emplace_back(m.created_at_ms);
+        if (send.to_forks) fork_keys.emplace_back(m.fork_key);
+    }
+    for (auto& array : texts) params.emplace_back(std::move(array));
+    params.emplace_back(std::move(instants));
+    if (send.to_forks) params.emplace_back(std::move(fork_keys));
 }
 
 }  // namespace
@@ -17,9 +38,11 @@ std::optional<std::string_view> optional(const Text& text) {
 PostgresPlan::PostgresPlan(const CommitterStatements& statements, std::span<Write* const> writes,
                            const std::string& lock_timeout)
     : statements_(&statements) {
-    for (Write* write : writes) of(write->kind).push_back(write);
+    for (Write* write : writes) of(write->is_effect() ? WriteKind::effect : write->kind).push_back(write);
     calls_.push_back({&statements.lock_timeout, {std::string_view(lock_timeout)}});
-    const bool few = writes.size() <= 2 && of(WriteKind::child).empty() && of(WriteKind::first_wins).empty();
+    const bool few = writes.size() <= 2 && of(WriteKind::child).empty() &&
+                     of(WriteKind::first_wins).empty() &&
+                     (of(WriteKind::effect).empty() || writes.size() == 1);
     by_rows_ =
         few ||
         !statements.layout.payload_tables;  // clients of an old database start workflows, and nothing else
@@ -32,7 +55,14 @@ void PostgresPlan::plan_rows(std::span<Write* const> writes) {
     if (rows_.size() == 2 && locks(rows_[0]) && (!locks(rows_[1]) || by_id(rows_[1], rows_[0]))) {
         std::swap(rows_[0], rows_[1]);  // locks are taken in the order of ids
     }
+    // The last offset of a stream is read by a statement that begins when the lock was granted.
+    if (!of(WriteKind::effect).empty() && rows_.front()->effect_as<StreamEffect>()) plan_lock();
+    first_row_ = calls_.size();
     for (const Write* write : rows_) {
+        if (write->is_effect()) {
+            plan_effect(*write);
+            continue;
+        }
         sql::Params params;
         switch (write->kind) {
             case WriteKind::start: plan_start(*write, params); break;
@@ -52,6 +82,11 @@ void PostgresPlan::plan_start(const Write& write, sql::Params& params) {
 }
 
 void PostgresPlan::plan_step(const Write& write, sql::Params& params) {
+    bind_checkpoint(write, params);
+    calls_.push_back({&statements_->step_row, std::move(params)});
+}
+
+void PostgresPlan::bind_checkpoint(const Write& write, sql::Params& params) {
     const StepRecord& step = *write.step;
     params.reserve(11);
     params.emplace_back(std::string_view(write.fence->workflow_id));
@@ -64,7 +99,6 @@ void PostgresPlan::plan_step(const Write& write, sql::Params& params) {
     params.push_back(sql::opt(step.completed_at_ms));
     params.push_back(sql::opt(step.serialization));
     params.push_back(sql::opt(step.application_name));
-    calls_.push_back({&statements_->step_row, std::move(params)});
 }
 
 void PostgresPlan::plan_outcome(const Outcome& outcome, sql::Params& params) {
@@ -84,7 +118,7 @@ void PostgresPlan::plan_sets() {
     }
     const auto fencing =
         std::count_if(kinds_.begin() + 1, kinds_.end(), [](const auto& kind) { return !kind.empty(); });
-    const bool locked = fencing > 1;
+    const bool locked = fencing > 1 || !of(WriteKind::effect).empty();
     if (locked) plan_lock();
     if (!of(WriteKind::start).empty())
         plan_starts(of(WriteKind::start), &statements_->start_set, batch_part::starts);
@@ -101,6 +135,7 @@ void PostgresPlan::plan_sets() {
                    locked ? &statements_->first_wins_set_locked : &statements_->first_wins_set,
                    batch_part::firsts);
     }
+    plan_effects();
     if (!of(WriteKind::outcome).empty()) {
         plan_outcomes(locked ? &statements_->outcome_set_locked : &statements_->outcome_set);
     }
@@ -244,9 +279,60 @@ void PostgresPlan::add(std::size_t part, const sql::Statement* statement, sql::P
     calls_.push_back({statement, std::move(params)});
 }
 
+void PostgresPlan::plan_effects() {
+    if (of(WriteKind::effect).empty()) return;
+    at_[batch_part::effects] = calls_.size();
+    for (const Write* write : of(WriteKind::effect)) plan_effect(*write);
+}
+
+void PostgresPlan::plan_effect(const Write& write) {
+    const bool recorded = write.kind == WriteKind::effect;
+    const CommitterStatements::EffectTexts& texts = recorded ? statements_->recorded : statements_->applied;
+    sql::Params params;
+    params.reserve(18);
+    if (recorded) {
+        bind_checkpoint(write, params);
+    } else {
+        params.emplace_back(std::string_view(write.fence->workflow_id));
+        params.emplace_back(std::string_view(write.fence->token));
+        params.emplace_back(std::int64_t{write.step->function_id});
+    }
+    const sql::Statement* statement = nullptr;
+    if (const auto* receive = write.effect_as<ReceiveEffect>()) {
+        statement = &statements_->receive;
+        params.emplace_back(std::string_view(receive->topic));
+        params.emplace_back(receive->record_nothing);
+    } else if (const auto* send = write.effect_as<SendEffect>()) {
+        statement = send->to_forks ? &texts.send_to_forks : &texts.send;
+        bind_messages(*send, params);
+    } else if (const auto* event = write.effect_as<EventEffect>()) {
+        statement = &texts.event;
+        for (const std::string* text : {&event->key, &event->value, &event->serialization})
+            params.emplace_back(std::string_view(*text));
+    } else {
+        const StreamEffect& append = *write.effect_as<StreamEffect>();
+        statement = &texts.stream;
+        for (const std::string* text : {&append.key, &append.value, &append.serialization})
+            params.emplace_back(std::string_view(*text));
+    }
+    calls_.push_back({statement, std::move(params)});
+}
+
 void PostgresPlan::notify(const std::string& schema, std::span<Write* const> writes) {
     std::vector<std::uint32_t> queues, workflows;
+    sql::TextArray channels, payloads;
+    // What other SDKs listen to; they compare payloads whole. One that is too long would fail the commit.
+    const auto publish = [&](const char* channel, const Write& write, const std::string& key) {
+        std::string payload = write.fence->workflow_id + "::" + key;
+        if (payload.size() > kLongestPayload) return;
+        channels.emplace_back(channel);
+        payloads.emplace_back(payloads_.emplace_back(std::move(payload)));
+    };
     for (const Write* write : writes) {
+        if (const auto* event = write->effect_as<EventEffect>())
+            publish("dbos_workflow_events_channel", *write, event->key);
+        if (const auto* append = write->effect_as<StreamEffect>())
+            publish("dbos_streams_channel", *write, append->key);
         if (write->workflow && write->workflow->status == "ENQUEUED" && write->workflow->queue_name) {
             queues.push_back(wake_hash(*write->workflow->queue_name));
         }
@@ -254,9 +340,15 @@ void PostgresPlan::notify(const std::string& schema, std::span<Write* const> wri
         workflows.push_back(wake_hash(write->outcome->fence.workflow_id));
         if (write->outcome->queue_name) queues.push_back(wake_hash(*write->outcome->queue_name));
     }
-    if (queues.empty() && workflows.empty()) return;
-    payload_ = wake_payload(schema, queues, workflows);
-    calls_.push_back({&statements_->notify, {std::string_view(payload_)}});
+    if (!queues.empty() || !workflows.empty()) {
+        channels.emplace_back("dbos_cpp_wake");
+        payloads.emplace_back(payloads_.emplace_back(wake_payload(schema, queues, workflows)));
+    }
+    if (channels.empty()) return;
+    sql::Params params;
+    params.emplace_back(std::move(channels));
+    params.emplace_back(std::move(payloads));
+    calls_.push_back({&statements_->notify, std::move(params)});
 }
 
 }  // namespace dbos::sysdb

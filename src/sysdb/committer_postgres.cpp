@@ -35,8 +35,10 @@ class PostgresWriter final : public BatchWriter {
     void match_rows(const PostgresPlan& plan, const std::vector<sql::Result>& results) {
         for (std::size_t n = 0; n < plan.rows().size(); ++n) {
             Write& write = *plan.rows()[n];
-            const sql::Result& result = results[n + 1];
-            if (write.kind == WriteKind::step) {
+            const sql::Result& result = results[plan.first_row() + n];
+            if (write.is_effect()) {
+                acted(write, result);
+            } else if (write.kind == WriteKind::step) {
                 result.empty() ? lost(write) : recorded(write, result.at(0, 0).optional_integer());
             } else if (result.empty()) {
                 continue;
@@ -69,6 +71,10 @@ class PostgresWriter final : public BatchWriter {
                 write.step_result.stored = *write.step;
                 write.resolved = true;
             });
+        }
+        if (const std::size_t call = plan.call(batch_part::effects)) {
+            const std::vector<Write*>& writes = plan.of(WriteKind::effect);
+            for (std::size_t n = 0; n < writes.size(); ++n) acted(*writes[n], results[call + n]);
         }
         if (const std::size_t call = plan.call(batch_part::outcomes)) {
             match(results[call], plan.of(WriteKind::outcome), false,
@@ -150,6 +156,17 @@ class PostgresWriter final : public BatchWriter {
         write.resolved = true;
     }
 
+    /// An effect with the checkpoint it stands on; no row is read afterwards.
+    static void acted(Write& write, const sql::Result& result) {
+        if (result.empty()) return;
+        write.step_result.kind = StepResult::Kind::recorded;
+        if (write.effect_as<ReceiveEffect>()) {
+            write.step_result.stored =
+                received(*write.step, result.at(0, 1).optional_text(), result.at(0, 2).optional_text());
+        }
+        write.resolved = write.published = true;
+    }
+
     static void ended(Write& write) {
         write.outcome_result = OutcomeResult::recorded;
         write.ended = write.resolved = true;
@@ -181,6 +198,11 @@ class PostgresWriter final : public BatchWriter {
                 settle_outcome(*write, next());
                 continue;
             }
+            if (write->is_effect()) {
+                const sql::Result& checkpoint = next();
+                settle_effect(*write, checkpoint, write->effect_as<SendEffect>() ? next() : none);
+                continue;
+            }
             if (!write->workflow) {
                 settle_step(*write, next());
                 continue;
@@ -204,6 +226,8 @@ class PostgresWriter final : public BatchWriter {
                 {&statements_->read_step,
                  {std::string_view(write.fence->workflow_id), std::int64_t{write.step->function_id}}});
         }
+        if (const auto* send = write.effect_as<SendEffect>())
+            reads.push_back({&statements_->read_missing, {destinations_of(*send)}});
         if (!write.workflow) return;
         const NewWorkflow& workflow = *write.workflow;
         reads.push_back({&statements_->read_start, {std::string_view(workflow.workflow_id)}});

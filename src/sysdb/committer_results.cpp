@@ -43,12 +43,11 @@ void fill_start(StartResult& result, const sql::Result& row) {
     result.deadline_ms = row.at(0, 8).optional_integer();
 }
 
-/// Columns 0 and 1 of read_step.
+}  // namespace
+
 bool fence_holds(const Write& write, const sql::Result& row) {
     return !row.empty() && row.at(0, 0).text() == write.fence->token && row.at(0, 1).text() == "PENDING";
 }
-
-}  // namespace
 
 bool row_is_ours(const Write& write, const sql::Result& row) {
     return !row.empty() && !row.at(0, 9).null() && row.at(0, 9).text() == write.workflow->token;

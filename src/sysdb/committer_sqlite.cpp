@@ -1,5 +1,6 @@
 // A batch on SQLite: row statements in one transaction, with the decisions made in between.
 #include <algorithm>
+#include <set>
 
 #include "platform/planted.hpp"
 #include "platform/situations.hpp"
@@ -56,6 +57,8 @@ class SqliteWriter final : public BatchWriter {
             case WriteKind::child: child(c, write); break;
             case WriteKind::step:
             case WriteKind::first_wins: step(c, write); break;
+            case WriteKind::effect: recorded_effect(c, write); break;
+            case WriteKind::applied_effect: applied_effect(c, write); break;
             case WriteKind::outcome: outcome(c, write); break;
         }
     }
@@ -85,8 +88,9 @@ class SqliteWriter final : public BatchWriter {
                      holder(c, workflow));
     }
 
-    bool checkpoint(sql::Connection& c, const Write& write) {
-        const StepRecord& step = *write.step;
+    bool checkpoint(sql::Connection& c, const Write& write) { return checkpoint(c, write, *write.step); }
+
+    bool checkpoint(sql::Connection& c, const Write& write, const StepRecord& step) {
         params_.clear();
         params_.emplace_back(std::string_view(write.fence->workflow_id));
         params_.emplace_back(token(*write.fence));
@@ -137,6 +141,116 @@ class SqliteWriter final : public BatchWriter {
             return;
         }
         settle_child(*statements_, write, read_step(c, write), row, holder(c, workflow));
+    }
+
+    /// Those of its destinations that do not exist.
+    sql::Result missing(sql::Connection& c, const Write& write) {
+        const auto* send = write.effect_as<SendEffect>();
+        return send ? c.execute(statements_->read_missing, {destinations_of(*send)}) : sql::Result();
+    }
+
+    void recorded_effect(sql::Connection& c, Write& write) {
+        write.step_result = {};  // of an attempt before
+        const sql::Result absent = missing(c, write);
+        sql::Result message;
+        StepRecord record = *write.step;
+        if (const auto* receive = write.effect_as<ReceiveEffect>()) {
+            message = c.execute(statements_->next_message, {std::string_view(write.fence->workflow_id),
+                                                            std::string_view(receive->topic)});
+            if (!message.empty())
+                record = received(record, message.at(0, 1).optional_text(), message.at(0, 2).optional_text());
+        }
+        if (!may_act(write, absent, message) || !checkpoint(c, write, record)) {
+            const sql::Result row = read_step(c, write);
+            if constexpr (seam::simulated) look_for_successor(write, row);
+            settle_effect(write, row, absent);
+            const bool mine = write.resolved && write.step_result.kind == StepResult::Kind::recorded;
+            if (!mine || !seam::planted(seam::Bug::effect_without_gate)) return;
+        } else if (write.effect_as<ReceiveEffect>()) {
+            write.step_result.stored = record;
+        }
+        act(c, write, message);
+        write.step_result.kind = StepResult::Kind::recorded;
+        write.resolved = write.published = true;
+    }
+
+    static bool may_act(const Write& write, const sql::Result& absent, const sql::Result& message) {
+        if (!absent.empty()) return false;
+        const auto* receive = write.effect_as<ReceiveEffect>();
+        return !receive || receive->record_nothing || !message.empty();
+    }
+
+    void applied_effect(sql::Connection& c, Write& write) {
+        const Fence& fence = *write.fence;
+        const sql::Result absent = missing(c, write);
+        const sql::Params run{std::string_view(fence.workflow_id), token(fence)};
+        if (c.execute(statements_->fence_row, run).empty() || !absent.empty()) {
+            settle_effect(write, read_step(c, write), absent);
+            return;
+        }
+        act(c, write, {});
+        write.step_result.kind = StepResult::Kind::recorded;
+        write.resolved = write.published = true;
+    }
+
+    void act(sql::Connection& c, const Write& write, const sql::Result& message) {
+        const std::string_view id = write.fence->workflow_id;
+        const std::int64_t number = write.step->function_id;
+        if (const auto* send = write.effect_as<SendEffect>()) {
+            for (const NewMessage& m : send->messages) insert_message(c, m, m.destination, m.id);
+            if (send->to_forks) {
+                for (const NewMessage& m : send->messages) copy_to_forks(c, m);
+            }
+        } else if (const auto* event = write.effect_as<EventEffect>()) {
+            const sql::Params row{id, std::string_view(event->key), std::string_view(event->value),
+                                  std::string_view(event->serialization)};
+            c.execute(statements_->event_row, row);
+            sql::Params history = row;
+            history.emplace_back(number);
+            c.execute(statements_->history_row, history);
+        } else if (const auto* append = write.effect_as<StreamEffect>()) {
+            note_append(write, append->key);
+            c.execute(statements_->stream_row,
+                      {id, std::string_view(append->key), std::string_view(append->value),
+                       std::string_view(append->serialization), number});
+        } else if (!message.empty()) {
+            c.execute(statements_->consume, {message.at(0, 0).text(), number});
+        }
+    }
+
+    /// For the simulator: whether another value of the stream stands in this batch.
+    void note_append(const Write& write, const std::string& key) const {
+        if constexpr (seam::simulated) {
+            for (const Write* other : batch_) {
+                const auto* append = other->effect_as<StreamEffect>();
+                if (append && other != &write && append->key == key && other->id() == write.id())
+                    seam::reach(seam::Situation::two_appends_in_one_batch);
+            }
+        }
+    }
+
+    void insert_message(sql::Connection& c, const NewMessage& m, const std::string& destination,
+                        const std::string& id) {
+        c.execute(statements_->message_row,
+                  {std::string_view(destination), std::string_view(m.topic), std::string_view(m.message),
+                   std::string_view(m.serialization), std::string_view(id), m.created_at_ms});
+    }
+
+    /// To all descendants by fork.
+    void copy_to_forks(sql::Connection& c, const NewMessage& m) {
+        std::set<std::string> known{m.destination};
+        std::vector<std::string> open{m.destination};
+        while (!open.empty()) {
+            const std::string origin = std::move(open.back());
+            open.pop_back();
+            const sql::Result forks = c.execute(statements_->forks_of, {std::string_view(origin)});
+            for (std::size_t row = 0; row < forks.size(); ++row) {
+                const std::string fork = forks.at(row, 0).string();
+                if (!known.insert(fork).second) continue;
+                open.push_back(fork);
+                insert_message(c, m, fork, m.fork_key + "::" + fork);
+            }
+        }
     }
 
     void outcome(sql::Connection& c, Write& write) {

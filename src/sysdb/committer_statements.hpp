@@ -39,6 +39,15 @@ class CommitterStatements {
     sql::Statement start_row{}, step_row{}, outcome_row{};
     // SQLite.
     sql::Statement input_row{}, input_update{}, delete_steps{}, delete_output{}, output_row{};
+    // Effects: with a checkpoint, and without one from inside a step. SQLite writes the checkpoint by step_row.
+    struct EffectTexts {
+        sql::Statement event{}, stream{}, send{}, send_to_forks{};
+    };
+    EffectTexts recorded{}, applied{};
+    sql::Statement receive{}, read_missing{};
+    // SQLite: what an effect consists of.
+    sql::Statement fence_row{}, event_row{}, history_row{}, stream_row{}, message_row{}, forks_of{},
+        next_message{}, consume{};
     // PostgreSQL, over arrays. `_locked`: an own statement ahead has taken the locks.
     sql::Statement lock_timeout{}, lock{}, start_set{}, input_set{}, child_set{}, checkpoint_set{},
         step_set{}, step_set_locked{}, first_wins_set{}, first_wins_set_locked{}, outcome_set{},
@@ -60,8 +69,10 @@ class CommitterStatements {
     void make_postgres_starts();
     void make_postgres_children();
     void make_postgres_steps();
+    void make_postgres_effects();
     void make_postgres_outcomes();
     void make_sqlite();
+    void make_sqlite_effects();
     std::string column_names() const;
 
     int generation_;
@@ -92,6 +103,14 @@ bool row_is_ours(const Write& write, const sql::Result& row);
 void settle_child(const CommitterStatements& statements, Write& write, const sql::Result& checkpoint,
                   const sql::Result& row, const sql::Result& holder);
 void settle_outcome(Write& write, const sql::Result& row);
+/// `checkpoint` as read_step gives it; `missing`: destinations of a send that do not exist, as read_missing gives them.
+void settle_effect(Write& write, const sql::Result& checkpoint, const sql::Result& missing);
+/// Whether the run of a write owns its workflow by the first two columns of read_step.
+bool fence_holds(const Write& write, const sql::Result& row);
+/// The destinations of a send, each once, as an array parameter.
+sql::TextArray destinations_of(const SendEffect& send);
+/// What a receive leaves behind for this message: the checkpoint with the message as its output.
+StepRecord received(const StepRecord& checkpoint, Text message, Text serialization);
 /// SQLite: inserts a start with its payload, stamped with `at`, in the open transaction; false = something stood in the way.
 /// `params` is room that callers use again.
 bool insert_start(const CommitterStatements& statements, sql::Connection& connection,

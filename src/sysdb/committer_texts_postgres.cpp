@@ -2,22 +2,18 @@
 // rows in the order of their ids, in the statement itself or in one ahead of it (`_locked`).
 #include <string>
 
-#include "sysdb/committer_statements.hpp"
+#include "sysdb/committer_texts.hpp"
 
 namespace dbos::sysdb {
 namespace {
 
-constexpr const char* kNow = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+constexpr const char* kNow = texts::kNow;
 
 /// created_at of a start: not before those of this process before it, and at most a second ahead of the clock.
 constexpr const char* kCreation =
     "(SELECT r.*, LEAST(GREATEST(t.now, r.floor) + r.step, t.now + 1000) AS at FROM r, t ORDER BY r.n) r";
 
-/// A run that may write: the pair, and nobody has cancelled it without clearing the owner (older SDKs do). The status is
-/// compared as an expression, so that no index on it can be chosen for rows that are reached by their id.
-std::string fence(const std::string& token) {
-    return "w.owner_xid = " + token + " AND w.status || '' = 'PENDING'";
-}
+using texts::fence;
 
 /// Rows of `r` that pass the fence.
 ///
@@ -62,16 +58,15 @@ std::string selected(const std::vector<const StartColumn*>& columns) {
     return values + "r.at, r.at";
 }
 
-constexpr const char* kStepInsert =
-    "INSERT INTO @operation_outputs AS o (workflow_uuid, function_id, function_name, output, error, "
-    "child_workflow_id, "
-    "started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name, retention_timestamp) ";
+constexpr const char* kStepInsert = texts::kStepInsert;
 
 }  // namespace
 
 void CommitterStatements::make_postgres() {
     lock_timeout = make("lock_timeout", "SELECT set_config('lock_timeout', $1, true)", sql::Access::read);
-    notify = make("notify", "SELECT pg_notify('dbos_cpp_wake', $1)");
+    notify = make(
+        "notify",
+        "SELECT pg_notify(r.channel, r.payload) FROM unnest($1::text[], $2::text[]) AS r(channel, payload)");
     lock = make(
         "lock",
         "SELECT count(*) FROM (SELECT r.id FROM unnest($1::text[]) AS r(id) ORDER BY r.id COLLATE \"C\") r "
@@ -82,6 +77,7 @@ void CommitterStatements::make_postgres() {
         return;  // no runs there, only clients
     make_postgres_children();
     make_postgres_steps();
+    make_postgres_effects();
     make_postgres_outcomes();
 }
 

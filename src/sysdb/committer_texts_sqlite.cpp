@@ -38,6 +38,7 @@ void CommitterStatements::make_sqlite() {
         "child_workflow_id, started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name, "
         "retention_timestamp) SELECT $1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12" +
             fence + " ON CONFLICT (workflow_uuid, function_id) DO NOTHING");
+    make_sqlite_effects();
     outcome_row =
         make("outcome_row",
              "UPDATE @workflow_status SET status = $3, owner_xid = NULL, deduplication_id = NULL, updated_at "

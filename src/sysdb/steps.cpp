@@ -1,24 +1,10 @@
 // Checkpoints, child starts and outcomes: what a run writes, through the committer.
 #include "sysdb/committer.hpp"
+#include "sysdb/committer_slot.hpp"
 #include "sysdb/committer_statements.hpp"
 
 namespace dbos::sysdb {
 namespace {
-
-/// A slot that goes back when the blocking caller is done with it.
-class Slot {
-   public:
-    explicit Slot(Committer& committer) : committer_(committer), write_(committer.take()) {}
-    ~Slot() { committer_.give_back(write_); }
-    Slot(const Slot&) = delete;
-    Slot& operator=(const Slot&) = delete;
-    Write* operator->() const noexcept { return &write_; }
-    Write& operator*() const noexcept { return write_; }
-
-   private:
-    Committer& committer_;
-    Write& write_;
-};
 
 std::size_t size_of(const StepRecord& step) {
     return (step.output ? step.output->size() : 0) + (step.error ? step.error->size() : 0) + 128;

@@ -5,7 +5,7 @@
 // ticks, on a connection of its own. Transient failures are retried here and nowhere else; ids and tokens are made by the
 // caller, before.
 //
-// Thread-safe. Implemented in one file per noun: database.cpp, workflows.cpp, steps.cpp, committer*.cpp, queues.cpp,
+// Thread-safe. Implemented in one file per noun: database.cpp, workflows.cpp, steps.cpp, committer*.cpp, effects.cpp, queues.cpp,
 // claims.cpp, shared_claims.cpp, claim_state.cpp, leases.cpp, recovery.cpp, tick.cpp, versions.cpp, listing.cpp, messages.cpp,
 // events.cpp, streams.cpp, manage.cpp, fork.cpp, rewind.cpp, rename.cpp, aggregates.cpp.
 #pragma once
@@ -48,6 +48,8 @@ using Completion = std::function<void(R, std::exception_ptr)>;
 struct LocalWake {
     std::function<void(const std::string& queue_name)> enqueued = {};
     std::function<void(const std::string& workflow_id)> ended = {};
+    /// A message was sent or consumed, an event set, a value of a stream appended by this workflow.
+    std::function<void(const std::string& workflow_id, const Effect& effect)> published = {};
 };
 
 struct DatabaseOptions {
