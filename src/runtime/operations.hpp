@@ -50,6 +50,8 @@ class SubmittedOperation final : public detail::PendingState,
     sysdb::Completion<sysdb::StepResult> completion();
     /// It is recorded already.
     void resolve(sysdb::StepRecord record);
+    /// What is to be committed, until it is submitted.
+    const sysdb::StepRecord& record() const noexcept { return record_; }
 
     std::optional<Value> get() override;
     bool ready() const override { return done_.load(); }

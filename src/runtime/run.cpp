@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "core/log.hpp"
@@ -176,15 +177,21 @@ bool Run::in_step() const {
     return step_threads_.contains(seam::thread_id());
 }
 
-void Run::step_begins() {
+std::int32_t Run::step_number() const {
     std::lock_guard lock(mutex_);
-    step_threads_.insert(seam::thread_id());
+    const auto mine = step_threads_.equal_range(seam::thread_id());
+    return mine.first == mine.second ? 0 : std::prev(mine.second)->second;
+}
+
+void Run::step_begins(std::int32_t number) {
+    std::lock_guard lock(mutex_);
+    step_threads_.emplace(seam::thread_id(), number);
 }
 
 void Run::step_ended() noexcept {
     std::lock_guard lock(mutex_);
-    const auto mine = step_threads_.find(seam::thread_id());
-    if (mine != step_threads_.end()) step_threads_.erase(mine);
+    const auto mine = step_threads_.equal_range(seam::thread_id());
+    if (mine.first != mine.second) step_threads_.erase(std::prev(mine.second));
 }
 
 void Run::ensure_owned() {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -74,7 +75,9 @@ class Run : public std::enable_shared_from_this<Run> {
     // --- steps
     /// Whether the calling thread runs a step of this run (then durable calls are refused, nested steps run plainly).
     bool in_step() const;
-    void step_begins();
+    /// The number of that step; of the innermost one.
+    std::int32_t step_number() const;
+    void step_begins(std::int32_t number);
     void step_ended() noexcept;
     /// Blocks until the lease is fresh and the run was owned since its last lapse. Throws Interrupt.
     void ensure_owned();
@@ -131,7 +134,7 @@ class Run : public std::enable_shared_from_this<Run> {
     mutable seam::Mutex mutex_;
     seam::CondVar woken_;
     std::exception_ptr sticky_;
-    std::multiset<seam::ThreadId> step_threads_;
+    std::multimap<seam::ThreadId, std::int32_t> step_threads_;  // with the step's number
     std::vector<std::stop_source> stop_sources_;
     std::multiset<std::string> async_steps_;
     std::string body_step_;

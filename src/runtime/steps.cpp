@@ -35,8 +35,9 @@ std::string describe_briefly(const std::exception_ptr& error) {
 /// Marks the calling thread as one that runs a step, and lifts the mark of a body meanwhile.
 class InStep {
    public:
-    InStep(Run& run, bool on_body_thread) : run_(run), waits_(client::thread_marks().wait) {
-        run_.step_begins();
+    InStep(Run& run, std::int32_t number, bool on_body_thread)
+        : run_(run), waits_(client::thread_marks().wait) {
+        run_.step_begins(number);
         // The body's thread holds a run permit: whoever blocks in a client call gives it back meanwhile.
         if (on_body_thread) {
             client::thread_marks().wait = {
@@ -97,7 +98,7 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
     StepContext context(run_.id(), id_, number, static_cast<int>(options_.max_attempts), stop.get_token());
     const StepTimer timer(run_, options_.timeout, stop);
     {
-        const InStep in_step(run_, on_body_thread_);
+        const InStep in_step(run_, id_, on_body_thread_);
         if (!seam::planted(seam::Bug::no_check_before_step)) run_.ensure_owned();
         const InUserCode user(run_);
         // The last look stands directly before the body: not even a counter is touched in between.
@@ -120,7 +121,7 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
 
 bool StepAttempts::should_retry(const std::exception_ptr& error) {
     if (!options_.should_retry) return true;
-    const InStep in_step(run_, on_body_thread_);
+    const InStep in_step(run_, id_, on_body_thread_);
     const InUserCode user(run_);
     try {
         std::rethrow_exception(error);
