@@ -38,6 +38,9 @@ struct ImplementOptions {
     /// A workflow whose process died this often while it ran is dead-lettered (MAX_RECOVERY_ATTEMPTS_EXCEEDED): it runs at
     /// most once more than that. 0 = no limit.
     std::int64_t max_recovery_attempts = 100;
+    /// Whether a long wait of the body may free its thread: an Interrupt unwinds the body, which is replayed when the wait is
+    /// over. false: for a body that cannot be unwound; its waits hold a thread each.
+    bool park = true;
 };
 
 namespace detail {

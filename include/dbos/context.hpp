@@ -15,10 +15,18 @@
 // another step may be called (it runs as a plain function). Durable calls may throw dbos::Interrupt: let it pass.
 #pragma once
 
+#include <chrono>
+#include <concepts>
+#include <cstddef>
 #include <memory>
+#include <optional>
+#include <ranges>
+#include <span>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "dbos/client.hpp"
 #include "dbos/codec.hpp"
@@ -29,6 +37,7 @@
 #include "dbos/options.hpp"
 #include "dbos/pending.hpp"
 #include "dbos/step.hpp"
+#include "dbos/stream.hpp"
 #include "dbos/workflow.hpp"
 
 namespace dbos {
@@ -39,8 +48,49 @@ DBOS_EXPORT Value run_step(runtime::Run& run, const Name& name, StepCall call, c
 DBOS_EXPORT std::shared_ptr<PendingState> start_step(runtime::Run& run, const Name& name,
                                                      std::unique_ptr<StepFunction> function,
                                                      const StepOptions& options);
+/// One step for each function, at most `max_parallel` at once; all run, then the values, or the error of the lowest index.
+DBOS_EXPORT std::vector<Value> map_steps(runtime::Run& run, const Name& name,
+                                         std::vector<std::unique_ptr<StepFunction>> functions,
+                                         const StepOptions& options, std::size_t max_parallel);
+DBOS_EXPORT void defer_step(runtime::Run& run, const Name& name, std::unique_ptr<StepFunction> function,
+                            const StepOptions& options);
 DBOS_EXPORT std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target,
                                                      EnqueueOptions options, Arguments arguments);
+DBOS_EXPORT std::shared_ptr<PendingState> result_of(runtime::Run& run, const char* call,
+                                                    const std::shared_ptr<HandleState>& handle,
+                                                    const GetResultOptions& options,
+                                                    std::span<const ErrorType> errors);
+DBOS_EXPORT std::shared_ptr<PendingState> receive(runtime::Run& run, const char* call,
+                                                  const std::optional<std::string>& topic, Duration timeout);
+DBOS_EXPORT std::shared_ptr<PendingState> event_of(runtime::Run& run, const char* call,
+                                                   const std::string& workflow_id, const std::string& key,
+                                                   Duration timeout, const GetEventOptions& options);
+/// In a step it is not recorded.
+DBOS_EXPORT std::optional<Value> event_value(runtime::Run& run, const std::string& workflow_id,
+                                             const std::string& key, Duration timeout,
+                                             const GetEventOptions& options);
+DBOS_EXPORT std::shared_ptr<PendingState> begin_sleep(runtime::Run& run, const char* call, Duration duration);
+DBOS_EXPORT std::shared_ptr<StreamSource> body_stream(runtime::Run& run, const std::string& workflow_id,
+                                                      const std::string& key,
+                                                      const ReadStreamOptions& options);
+DBOS_EXPORT Value body_stream_value(runtime::Run& run, const std::string& workflow_id, const std::string& key,
+                                    std::int64_t offset, const ReadStreamOffsetOptions& options);
+DBOS_EXPORT std::string wait_first_of(runtime::Run& run, const std::vector<std::string>& ids,
+                                      const WaitWorkflowsOptions& options);
+DBOS_EXPORT void wait_for_all(runtime::Run& run, const std::vector<std::string>& ids,
+                              const WaitWorkflowsOptions& options);
+DBOS_EXPORT std::size_t select(runtime::Run& run, std::span<const std::shared_ptr<PendingState>> pendings);
+
+/// A call that was put off: its function and copies of its arguments.
+template <class F, class... A>
+struct Deferred {
+    F function;
+    std::tuple<A...> arguments;
+    auto operator()() { return std::apply(function, arguments); }
+};
+template <class F>
+constexpr bool captures_nothing =
+    std::is_empty_v<F> || (std::is_pointer_v<F> && std::is_function_v<std::remove_pointer_t<F>>);
 
 }  // namespace detail
 
@@ -90,9 +140,164 @@ class DBOS_EXPORT Context : public ContextManaging {
             run_, name, std::make_unique<detail::StepFunctionOf<Fn>>(std::forward<F>(function)), options));
     }
 
+    /// One step for each element of a range, at most `options.max_parallel` at once, and what they return, in order.
+    ///
+    ///   auto sums = ctx.map("hash", files, [](const std::string& file) { return sha256(file); }, {.max_parallel = 4});
+    ///
+    /// The range is copied, and all numbers are taken at once. Every element runs, whatever fails; when all are recorded, the
+    /// error of the lowest index is thrown. `function` is called as const, from several threads at once.
+    template <std::ranges::input_range Range, class F>
+    auto map(const Name& name, Range&& range, F function, const MapOptions& options = {}) {
+        using Element = std::ranges::range_value_t<Range>;
+        static_assert(std::invocable<const F&, const Element&>,
+                      "dbos: the callable of map is called as const with an element of the range");
+        using R = std::invoke_result_t<const F&, const Element&>;
+        std::vector<std::unique_ptr<detail::StepFunction>> functions;
+        auto shared = std::make_shared<const F>(std::move(function));
+        for (auto&& element : range) {
+            auto call = [shared, element = Element(std::forward<decltype(element)>(element))] {
+                return (*shared)(element);
+            };
+            static_assert(detail::require_step<decltype(call)>());
+            functions.push_back(std::make_unique<detail::StepFunctionOf<decltype(call)>>(std::move(call)));
+        }
+        auto values = detail::map_steps(run_, name, std::move(functions), options.step, options.max_parallel);
+        if constexpr (!std::is_void_v<R>) {
+            std::vector<detail::stored_t<R>> results;
+            results.reserve(values.size());
+            for (Value& value : values) results.push_back(from_value<detail::stored_t<R>>(value));
+            return results;
+        }
+    }
+
+    /// Calls `function(arguments…)` as a step when the body ends, by value or error: the last one first, each whatever the
+    /// others do. Never when it is unwound (parked, cancelled, taken over, shut down): a cancelled workflow leaves its deferred
+    /// calls out. The body's error stays the outcome; else the first error of a deferred call is. The body's locals are gone by
+    /// then, so `function` captures nothing, and the arguments are copied.
+    template <class F, class... A>
+    void defer(const Name& name, F function, A... arguments) {
+        static_assert(detail::captures_nothing<F>,
+                      "dbos: a deferred function runs when the body's locals are gone: it may capture "
+                      "nothing; pass what it "
+                      "needs as arguments");
+        using Call = detail::Deferred<F, std::decay_t<A>...>;
+        static_assert(detail::require_step<Call>());
+        detail::defer_step(run_, name,
+                           std::make_unique<detail::StepFunctionOf<Call>>(
+                               Call{function, std::tuple<std::decay_t<A>...>(std::move(arguments)...)}),
+                           {});
+    }
+
     /// Sleeps durably: the instant of waking is recorded, and a restart waits only for what is left of it. An infinite duration
     /// sleeps until the workflow is cancelled. Throws UsageError for NaN or a negative duration.
     void sleep(Duration duration);
+    /// The same, to be waited for with get() or in a select.
+    Pending<void> sleep_async(Duration duration) {
+        return detail::PendingAccess::make<void>(detail::begin_sleep(run_, "ctx.sleep_async", duration));
+    }
+    /// The time of day, recorded: the same on every replay.
+    std::chrono::system_clock::time_point now();
+    /// A random UUID (version 4), recorded.
+    std::string random_uuid();
+
+    // --- messages, events and streams of others
+
+    /// Takes the oldest message of a topic that was sent to this workflow, exactly once; nullopt if none comes in time. A null
+    /// message is as none. No topic: messages without one. 0 = one look. Throws UsageError while another receive of this
+    /// topic is in flight; as from_value for a message that is no T.
+    template <class T = Value>
+    std::optional<T> recv(const std::optional<std::string>& topic = {},
+                          Duration timeout = std::chrono::seconds(60)) {
+        return detail::PendingValue<std::optional<T>>::take(
+            *detail::receive(run_, "ctx.recv", topic, timeout));
+    }
+    /// The same, to be waited for with get() or in a select. The message is consumed by get(). The time runs from this call.
+    template <class T = Value>
+    Pending<std::optional<T>> recv_async(const std::optional<std::string>& topic = {},
+                                         Duration timeout = std::chrono::seconds(60)) {
+        return detail::PendingAccess::make<std::optional<T>>(
+            detail::receive(run_, "ctx.recv_async", topic, timeout));
+    }
+    /// The value of another workflow's event when it has one; nullopt if it has none in time. Recorded: a replay sees the same
+    /// value. In a step it is not recorded.
+    template <class T = Value>
+    std::optional<T> get_event(const std::string& workflow_id, const std::string& key,
+                               Duration timeout = std::chrono::seconds(60),
+                               const GetEventOptions& options = {}) {
+        const auto value = detail::event_value(run_, workflow_id, key, timeout, options);
+        return value ? from_value<std::optional<T>>(*value) : std::nullopt;
+    }
+    template <class T = Value>
+    Pending<std::optional<T>> get_event_async(const std::string& workflow_id, const std::string& key,
+                                              Duration timeout = std::chrono::seconds(60),
+                                              const GetEventOptions& options = {}) {
+        return detail::PendingAccess::make<std::optional<T>>(
+            detail::event_of(run_, "ctx.get_event_async", workflow_id, key, timeout, options));
+    }
+    /// The values of a stream of a workflow. Each that is read is recorded, and so is the end. In a step nothing is recorded.
+    /// Throws NonexistentWorkflow, StreamTimeout, DecodeError (all recorded).
+    template <class T = Value>
+    Stream<T> read_stream(const std::string& workflow_id, const std::string& key,
+                          const ReadStreamOptions& options = {}) {
+        return Stream<T>(detail::body_stream(run_, workflow_id, key, options));
+    }
+    /// One value of a stream. Throws StreamTimeout also if the stream has ended before.
+    template <class T = Value>
+    T read_stream_offset(const std::string& workflow_id, const std::string& key, std::int64_t offset,
+                         const ReadStreamOffsetOptions& options = {}) {
+        return from_value<T>(detail::body_stream_value(run_, workflow_id, key, offset, options));
+    }
+
+    // --- several waits
+
+    /// Waits until one of these has its value, and returns its index; recorded, so that a replay takes the same branch. The
+    /// lowest index if several have. Take the winner's value with get(). Losing costs nothing: a message is consumed by get()
+    /// alone. Throws UsageError for one that was taken, moved from or given twice.
+    ///
+    ///   switch (ctx.select(quote, cancel, limit)) { case 0: return quote.get(); … }
+    template <class... T>
+    std::size_t select(Pending<T>&... pendings) {
+        const std::shared_ptr<detail::PendingState> states[] = {detail::PendingAccess::state(pendings)...};
+        return detail::select(run_, states);
+    }
+    template <class T>
+    std::size_t select(std::span<Pending<T>> pendings) {
+        std::vector<std::shared_ptr<detail::PendingState>> states;
+        for (const Pending<T>& pending : pendings) states.push_back(detail::PendingAccess::state(pending));
+        return detail::select(run_, states);
+    }
+    /// Waits until one of these workflows has ended, however; recorded. Throws UsageError for no handle, Timeout,
+    /// NonexistentWorkflow (both recorded).
+    template <class R>
+    WorkflowHandle<R> wait_first(const std::vector<WorkflowHandle<R>>& handles,
+                                 const WaitWorkflowsOptions& options = {}) {
+        const std::string id = detail::wait_first_of(run_, ids_of(handles), options);
+        for (const auto& handle : handles) {
+            if (handle.workflow_id() == id) return handle;
+        }
+        throw StepNondeterminism(workflow_id(), 0, "wait_first: the record names workflow " + id);
+    }
+    /// Waits until all of these workflows have ended, in one wait; recorded.
+    template <class R>
+    void wait_all(const std::vector<WorkflowHandle<R>>& handles, const WaitWorkflowsOptions& options = {}) {
+        detail::wait_for_all(run_, ids_of(handles), options);
+    }
+    /// handle.get_result(), to be waited for with get() or in a select.
+    template <class R>
+    Pending<R> get_result_async(const WorkflowHandle<R>& handle, const GetResultOptions& options = {}) {
+        return detail::PendingAccess::make<R>(detail::result_of(run_, "ctx.get_result_async",
+                                                                detail::HandleAccess::state(handle), options,
+                                                                detail::HandleAccess::errors(handle)));
+    }
+
+    // --- changes of the code under running workflows
+
+    /// Whether this run takes the new branch: true, and recorded, unless it has run past this place without the patch.
+    ///
+    ///   if (ctx.patch("charge-twice-fix")) { new code } else { old code }
+    bool patch(const std::string& name);
+    /// When no run of the old branch is left: `ctx.deprecate_patch("…"); new code`. Returns true.
+    bool deprecate_patch(const std::string& name);
 
     // --- children (workflow.hpp explains the overloads)
 
@@ -123,6 +328,13 @@ class DBOS_EXPORT Context : public ContextManaging {
     }
 
    private:
+    template <class R>
+    static std::vector<std::string> ids_of(const std::vector<WorkflowHandle<R>>& handles) {
+        std::vector<std::string> ids;
+        ids.reserve(handles.size());
+        for (const auto& handle : handles) ids.push_back(handle.workflow_id());
+        return ids;
+    }
     template <class R, class... A, class... E, class... U>
     static WorkflowHandle<R> refused(const Workflow<R(A...), E...>&, U&&...);  // never defined
 };

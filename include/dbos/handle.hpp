@@ -113,6 +113,10 @@ struct HandleAccess {
     static const std::shared_ptr<HandleState>& state(const WorkflowHandle<R>& handle) noexcept {
         return handle.state_;
     }
+    template <class R>
+    static std::span<const ErrorType> errors(const WorkflowHandle<R>& handle) noexcept {
+        return handle.errors_;
+    }
 };
 
 /// Delivers an untyped handle: `take` returns it or throws. Called once, on any thread; must only hand over.

@@ -448,6 +448,15 @@ struct StepOptions {
     std::optional<Duration> timeout = {};
 };
 
+/// Options of map.
+struct MapOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Elements under way at once. 1 or more.
+    std::size_t max_parallel = 16;
+    /// Of each element's step.
+    StepOptions step = {};
+};
+
 /// What registering a queue does to a row of that name that exists already.
 enum class QueueConflict : std::uint8_t {
     update,  ///< the row gets these limits
@@ -496,6 +505,9 @@ struct AppOptions {
     std::int64_t max_threads = 0;
     /// Bodies that run at once, waits not counted. 0 = as many as max_threads.
     std::int64_t max_running = 0;
+    /// A wait of a body that lasts longer frees its thread: the body is unwound, and replayed when the wait is over. Never
+    /// sooner than 100 times what the replay takes; at once where threads run short.
+    Duration park_after = std::chrono::seconds(1);
     /// Connections of the pool. 1 to 1000.
     std::int64_t system_database_pool_size = 5;
     /// Format of what this application writes. Default: portable_json.

@@ -29,8 +29,13 @@ class DBOS_EXPORT PendingState {
     /// The handle of an operation that makes one; null for others.
     virtual std::shared_ptr<HandleState> handle() { return {}; }
     virtual bool ready() const = 0;
+    /// Whether get() was called.
+    bool taken() const noexcept { return taken_; }
     /// Ends what runs for it and leaves its record (safety rule: a step that was called leaves a record before the body goes on).
     virtual void finish() noexcept = 0;
+
+   protected:
+    bool taken_ = false;
 };
 
 template <class T>

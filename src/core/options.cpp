@@ -389,6 +389,10 @@ void check_app(const AppOptions& options) {
         throw ConfigError("lease_duration: expected at least twice lease_renewal, got " +
                           seconds(options.lease_duration) + " and " + seconds(options.lease_renewal));
     }
+    if (!(options.park_after.count() >= 0)) {
+        throw ConfigError("park_after: expected 0 or a positive duration, got " +
+                          seconds(options.park_after));
+    }
     if (options.max_threads < 0 || options.max_running < 0) {
         throw ConfigError("max_threads and max_running: expected 0 (the default) or more, got " +
                           std::to_string(options.max_threads) + " and " +

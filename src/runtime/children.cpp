@@ -1,4 +1,4 @@
-// What a body does with other workflows, and sleep: each a recorded operation.
+// What a body does with other workflows: each a recorded operation.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -10,7 +10,9 @@
 #include "core/options.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
+#include "runtime/operations.hpp"
 #include "runtime/run.hpp"
+#include "runtime/waits.hpp"
 
 namespace dbos {
 
@@ -29,32 +31,7 @@ void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& 
 
 namespace {
 
-constexpr const char* kGetResult = "DBOS.getResult";  // names of the Python SDK (dbos/_core.py)
-constexpr const char* kSleep = "DBOS.sleep";
 constexpr const char* kGetStatus = "DBOS.getStatus";
-
-/// Integer milliseconds in portable JSON: only this library reads it back (Python writes seconds there).
-sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, bool is_sleep) {
-    const auto now = run.executor().durable_now();
-    const sysdb::StepRecord record{.function_id = id,
-                                   .function_name = kSleep,
-                                   .output = std::to_string(wake),
-                                   .started_at_ms = now,
-                                   .completed_at_ms = is_sleep ? wake : now,
-                                   .serialization = "portable_json",
-                                   .application_name = run.executor().application_name()};
-    const auto stored = run.record(record, sysdb::OnConflict::first_wins);
-    return stored.output ? std::stoll(*stored.output) : wake;
-}
-
-sysdb::Millis instant_of(Run& run, const sysdb::StepRecord& record) {
-    try {
-        return std::stoll(record.output.value_or(""));
-    } catch (const std::exception&) {
-        run.fail_for_good(std::make_exception_ptr(StepNondeterminism(
-            run.id(), record.function_id, "its record holds no instant: " + record.output.value_or("NULL"))));
-    }
-}
 
 /// A workflow that a body started: its waits are recorded operations of that body.
 class ChildHandle final : public detail::HandleState {
@@ -64,8 +41,7 @@ class ChildHandle final : public detail::HandleState {
 
     const std::string& workflow_id() const noexcept override { return workflow_id_; }
     Value await(const GetResultOptions& options, std::span<const ErrorType> errors) override {
-        core::check_get_result(options);
-        return await_workflow(*run_, workflow_id_, options, errors);
+        return *await_result(*run_, "get_result", workflow_id_, options, errors)->get();
     }
     void await_async(const GetResultOptions&, std::span<const ErrorType>,
                      const std::shared_ptr<detail::FutureCore>&, AwaitDone) override {
@@ -230,83 +206,114 @@ Value deliver_result(Run& run, const sysdb::StepRecord& record, const std::strin
     raise_workflow(failure, errors, workflow_id);
 }
 
+/// Two numbers with a time-out, as in TypeScript: first the durable deadline, then the result.
+class AwaitResult final : public Selectable {
+   public:
+    AwaitResult(Run& run, const char* call, std::string workflow_id, const GetResultOptions& options,
+                std::span<const ErrorType> errors)
+        : run_(run.shared_from_this()),
+          call_(call),
+          workflow_id_(std::move(workflow_id)),
+          options_(options),
+          errors_(errors) {
+        if (options_.timeout) {
+            deadline_id_ = run.reserve();
+            due_ = instant_after(run, *options_.timeout);
+        }
+        id_ = run.reserve();
+    }
+
+    std::optional<Value> get() override {
+        take(*run_, call_);
+        const InEngine engine(*run_);
+        make_due();
+        if (const auto* record = run_->recorded(id_, kGetResult))
+            return deliver_result(*run_, *record, workflow_id_, errors_);
+        sysdb::StepRecord record = new_record(*run_, id_, kGetResult);
+        record.child_workflow_id = workflow_id_;
+        const auto waiting = std::make_shared<Waiting>(run_->executor());
+        watch(waiting);
+        DurableLoop loop;
+        loop.until = due_;
+        loop.waiting = waiting;
+        loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
+            const auto told = waiting->told(source_);
+            if (told.row) row_ = told.row;
+            if (row_) return commit(record);
+            if (told.error) return failed(record, told.error);
+            if (!last) return std::nullopt;
+            if (look()) return commit(record);
+            return failed(record, std::make_exception_ptr(
+                                      Timeout("workflow \"" + workflow_id_ + "\" did not end within " +
+                                                  std::to_string(options_.timeout->count()) + " s",
+                                              workflow_id_)));
+        };
+        loop.check = [&] { return look(); };
+        return deliver_result(*run_, loop.run(*run_), workflow_id_, errors_);
+    }
+    bool ready() const override { return false; }
+    void finish() noexcept override {}
+    std::optional<sysdb::Millis> make_due() override {
+        if (due_) due_ = durable_instant(*run_, *deadline_id_, *due_, false);
+        return due_;
+    }
+    void watch(const std::shared_ptr<Waiting>& waiting) override {
+        source_ = waiting->on_result(
+            workflow_id_, {.polling_interval = core::to_nanos(options_.polling_interval), .seen = true});
+    }
+    bool has_come(const Waiting& waiting) const override { return waiting.told(source_).anything(); }
+    bool look() override {
+        if (run_->recorded(id_, kGetResult)) return true;
+        const std::string ids[] = {workflow_id_};
+        for (auto& row : run_->executor().database().results(ids)) {
+            if (is_terminal(row.status)) row_ = std::move(row);
+        }
+        return row_.has_value();
+    }
+
+   private:
+    sysdb::StepRecord commit(sysdb::StepRecord record) {
+        fill_result(*run_, *row_, record, errors_);
+        record.completed_at_ms = run_->executor().durable_now();
+        return run_->record(record, sysdb::OnConflict::first_wins);
+    }
+    sysdb::StepRecord failed(sysdb::StepRecord record, const std::exception_ptr& error) {
+        try {
+            std::rethrow_exception(error);
+        } catch (const NonexistentWorkflow&) {
+        } catch (const Timeout&) {
+        } catch (const DatabaseError& failure) {
+            run_->give_up(failure.kind());
+            run_->throw_if_interrupted();
+        } catch (const ClientClosed&) {
+            throw Interrupt(Interrupt::Reason::shutdown, run_->id());
+        }
+        const Serializer& format = run_->executor().serializer();
+        record.error = format.encode_error(describe(error));
+        record.serialization = std::string(format.name());
+        record.completed_at_ms = run_->executor().durable_now();
+        return run_->record(record, sysdb::OnConflict::first_wins);
+    }
+
+    const std::shared_ptr<Run> run_;
+    const char* const call_;
+    const std::string workflow_id_;
+    const GetResultOptions options_;
+    const std::span<const ErrorType> errors_;
+    std::optional<std::int32_t> deadline_id_;
+    std::int32_t id_ = 0;
+    std::optional<sysdb::Millis> due_;
+    std::size_t source_ = 0;
+    std::optional<sysdb::ResultRow> row_;
+};
+
 }  // namespace
 
-Value await_workflow(Run& run, const std::string& workflow_id, const GetResultOptions& options,
-                     std::span<const ErrorType> errors) {
-    run.enter("get_result");
-    const InEngine engine(run);
-    Executor& executor = run.executor();
-    const auto& timeout = options.timeout;
-    // With a timeout two numbers, as in TypeScript: first the durable deadline, then the result.
-    std::optional<sysdb::Millis> until;
-    if (timeout) {
-        const std::int32_t deadline_id = run.reserve();
-        if (const auto* record = run.recorded(deadline_id, kSleep)) {
-            until = instant_of(run, *record);
-        } else {
-            until =
-                durable_instant(run, deadline_id, executor.durable_now() + core::to_millis(*timeout), false);
-        }
-    }
-    const std::int32_t id = run.reserve();
-    if (const auto* record = run.recorded(id, kGetResult))
-        return deliver_result(run, *record, workflow_id, errors);
-
-    sysdb::StepRecord record{.function_id = id,
-                             .function_name = kGetResult,
-                             .child_workflow_id = workflow_id,
-                             .started_at_ms = executor.durable_now(),
-                             .application_name = executor.application_name()};
-    struct Arrived {
-        seam::Mutex mutex;
-        std::optional<sysdb::ResultRow> row;
-        std::exception_ptr error;
-    };
-    auto arrived = std::make_shared<Arrived>();
-    // Registered before the first look, and withdrawn however this ends.
-    struct Registered {
-        client::WaiterHub& hub;
-        client::WaiterHub::WaitId id;
-        ~Registered() { hub.withdraw(id); }
-    };
-    const Registered registered{
-        executor.hub(),
-        executor.hub().add(
-            workflow_id, {.polling_interval = core::to_nanos(options.polling_interval), .seen = true},
-            [arrived, weak = run.weak_from_this()](sysdb::ResultRow row, std::exception_ptr error) {
-                {
-                    std::lock_guard lock(arrived->mutex);
-                    arrived->row = std::move(row);
-                    arrived->error = std::move(error);
-                }
-                if (const auto waiting = weak.lock()) waiting->notify();
-            })};
-    const auto ready = [arrived] {
-        std::lock_guard lock(arrived->mutex);
-        return arrived->row.has_value() || arrived->error;
-    };
-    const Woken woken = run.wait({.until = until, .ready = ready});
-    std::lock_guard lock(arrived->mutex);
-    try {
-        if (woken == Woken::due) {
-            throw Timeout("workflow \"" + workflow_id + "\" did not end within " +
-                              std::to_string(timeout->count()) + " s",
-                          workflow_id);
-        }
-        if (arrived->error) std::rethrow_exception(arrived->error);
-        fill_result(run, *arrived->row, record, errors);
-    } catch (const NonexistentWorkflow&) {
-        record.error = executor.serializer().encode_error(describe(std::current_exception()));
-        record.serialization = std::string(executor.serializer().name());
-    } catch (const Timeout&) {
-        record.error = executor.serializer().encode_error(describe(std::current_exception()));
-        record.serialization = std::string(executor.serializer().name());
-    } catch (const ClientClosed&) {
-        throw Interrupt(Interrupt::Reason::shutdown, run.id());
-    }
-    record.completed_at_ms = executor.durable_now();
-    return deliver_result(run, run.record(record, sysdb::OnConflict::first_wins), workflow_id, errors);
+std::shared_ptr<Selectable> await_result(Run& run, const char* call, const std::string& workflow_id,
+                                         const GetResultOptions& options, std::span<const ErrorType> errors) {
+    run.enter(call);
+    core::check_get_result(options);
+    return std::make_shared<AwaitResult>(run, call, workflow_id, options, errors);
 }
 
 }  // namespace runtime
@@ -354,22 +361,7 @@ std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& ta
 }  // namespace detail
 
 void Context::sleep(Duration duration) {
-    run_.enter("ctx.sleep");
-    if (!(duration.count() >= 0)) {
-        throw UsageError(
-            "ctx.sleep: expected 0 or a positive duration, got " + std::to_string(duration.count()) + " s",
-            run_.id());
-    }
-    const runtime::InEngine engine(run_);
-    const std::int32_t id = run_.reserve();
-    runtime::Executor& executor = run_.executor();
-    sysdb::Millis wake = 0;
-    if (const auto* record = run_.recorded(id, runtime::kSleep)) {
-        wake = runtime::instant_of(run_, *record);
-    } else {
-        wake = runtime::durable_instant(run_, id, executor.durable_now() + core::to_millis(duration), true);
-    }
-    run_.wait({.until = wake});
+    static_cast<void>(detail::begin_sleep(run_, "ctx.sleep", duration)->get());
 }
 
 const std::string& Context::workflow_id() const noexcept { return run_.id(); }

@@ -69,6 +69,8 @@ void Executor::hand_back_orphans() {
             fences.assign(reserved_.begin(), reserved_.end());
         for (const auto& [fence, run] : runs_) fences.push_back(fence);
     }
+    // After the runs: one that parks meanwhile stands in both for a moment.
+    for (auto& fence : parking_.fences()) fences.push_back(std::move(fence));
     const auto queues = database().hand_back_orphans(lease_->row(), fences, names_, orphans_since_ - 5'000);
     orphans_since_ = now;
     for (const auto& queue : queues) {
@@ -78,20 +80,19 @@ void Executor::hand_back_orphans() {
     }
 }
 
-void Executor::add_run(const std::shared_ptr<Run>& run) {
-    std::lock_guard lock(mutex_);
-    runs_.emplace(run->fence(), run);
-    reserved_.erase(run->fence());
-    ++not_begun_;
-    // Who comes too late to be interrupted with the others is interrupted here.
-    if (lease_->replaced()) {
-        run->interrupt(Interrupt::Reason::lost_ownership);
-    } else if (phase_.load() != Phase::serving) {
-        run->interrupt(Interrupt::Reason::shutdown);
+void Executor::begin(std::shared_ptr<Run> run) {
+    {
+        std::lock_guard lock(mutex_);
+        runs_.insert_or_assign(run->fence(), run);
+        reserved_.erase(run->fence());
+        ++not_begun_;
+        // Who comes too late to be interrupted with the others is interrupted here.
+        if (lease_->replaced()) {
+            run->interrupt(Interrupt::Reason::lost_ownership);
+        } else if (phase_.load() != Phase::serving) {
+            run->interrupt(Interrupt::Reason::shutdown);
+        }
     }
-}
-
-void Executor::run_body(const std::shared_ptr<Run>& run) {
     submit([this, run] {
         {
             std::lock_guard lock(mutex_);
@@ -142,10 +143,9 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
                      .authenticated_user = row.authenticated_user,
                      .authenticated_roles = row.authenticated_roles,
                      .history = std::move(row.history),
-                     .lapse = lapse};
-    auto run = std::make_shared<Run>(*this, std::move(birth));
-    add_run(run);
-    run_body(run);
+                     .lapse = lapse,
+                     .recovery_attempts = row.recovery_attempts};
+    begin(std::make_shared<Run>(*this, std::move(birth)));
 }
 
 void Executor::begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation,
@@ -160,9 +160,7 @@ void Executor::begin_direct(const sysdb::NewWorkflow& row, const detail::Impleme
                      .authenticated_roles = row.authenticated_roles,
                      .history = {},
                      .lapse = lapse};
-    auto run = std::make_shared<Run>(*this, std::move(birth));
-    add_run(run);
-    run_body(run);
+    begin(std::make_shared<Run>(*this, std::move(birth)));
 }
 
 const Serializer& Executor::format_of(const sysdb::Text& name) const {
@@ -181,7 +179,7 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
 
     const Serializer* format = &serializer();
     std::exception_ptr error;
-    Value result;
+    std::string payload;
     bool interrupted = false;
     run->body_begins();
     try {
@@ -193,7 +191,20 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
             run->birth().inputs.empty() ? Arguments() : format->decode_inputs(run->birth().inputs);
         Context context(*run);
         const client::BodyMark mark(core_->database_key());
-        result = run->birth().implementation->body(context, arguments);
+        try {
+            // Encoded before the deferred calls. A result that cannot be stored is the workflow's error.
+            payload = format->encode(run->birth().implementation->body(context, arguments));
+        } catch (const Interrupt&) {
+            throw;
+        } catch (abi::__forced_unwind&) {
+            throw;
+        } catch (...) {
+            error = std::current_exception();
+        }
+        if (!run->interrupted() && !run->sticky_error()) {
+            const auto deferred = run->run_deferred();
+            if (!error) error = deferred;
+        }
     } catch (const Interrupt&) {
         interrupted = true;
     } catch (abi::__forced_unwind&) {
@@ -203,8 +214,9 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
     }
     run->body_ended();
     run->join_async_steps();
+    if (run->interrupt_reason() == Interrupt::Reason::park) return park(run);
     if (run->interrupted() || interrupted) {
-        // Parked for good: the outcome is somebody else's to write. Handles read it from the database.
+        // Over for us: the outcome is somebody else's to write. Handles read it from the database.
         if (run->interrupt_reason() != Interrupt::Reason::shutdown) {
             log_to(log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over",
                    {{"workflow_id", run->id()}});
@@ -218,15 +230,20 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         return;
     }
     if (auto sticky = run->sticky_error()) error = sticky;
-    if (!error) {
-        try {
-            std::string payload = format->encode(result);
-            return finish(run, true, std::move(payload));
-        } catch (const std::exception&) {  // a result that cannot be stored is the workflow's error
-            error = std::current_exception();
-        }
-    }
+    if (!error) return finish(run, true, std::move(payload));
     finish(run, false, encode_error(*format, error, run->errors()));
+}
+
+void Executor::park(const std::shared_ptr<Run>& run) {
+    if (!parking_.park(run)) {  // the process shuts down: the row is recovered
+        release(run->fence(), run->birth().queue_name);
+        return;
+    }
+    std::lock_guard lock(mutex_);
+    const auto found = runs_.find(run->fence());
+    // It may have been woken already: then the new run stands here.
+    if (found != runs_.end() && found->second == run) runs_.erase(found);
+    changed_.notify_all();
 }
 
 void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string payload) {

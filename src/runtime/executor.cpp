@@ -60,7 +60,8 @@ Executor::Executor(AppOptions options)
       permits_(
           static_cast<std::size_t>(options_.max_running > 0 ? options_.max_running : options_.max_threads)),
       claimer_(*this),
-      ticker_(*this) {
+      ticker_(*this),
+      parking_(*this) {
     static_cast<void>(
         sql::Url::parse(options_.system_database_url));  // a malformed one is refused here, not at launch
     // Unique per process by default: host, process, and a random part for the next process of the same number.
@@ -229,6 +230,8 @@ void Executor::launch() {
         pool_ = std::make_unique<ThreadPool>(
             std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4));
         posts_ = std::make_unique<ThreadPool>(kPostThreads);
+        mailboxes_ = std::make_unique<Mailboxes>(database(), log());
+        parking_.start();
         for (const auto& queue : queue_options_) register_queue_row(queue);
         reload_queues();
         orphans_since_ = durable_now();
@@ -236,6 +239,8 @@ void Executor::launch() {
             wakeups_ =
                 std::make_unique<sysdb::Wakeups>(database(), [this](const sysdb::Wakeups::Event& event) {
                     claimer_.have_work(event.queue_hashes, event.all || event.all_queues);
+                    if (event.channel == sysdb::kMessageChannel) mailboxes_->notified(event.payload);
+                    if (event.all) mailboxes_->look_at_all();
                 });
         }
         phase_.store(Phase::serving);
@@ -274,6 +279,13 @@ void Executor::lost_lease() {
         for (const auto& [fence, run] : runs_) runs.push_back(run);
     }
     for (const auto& run : runs) run->interrupt(Interrupt::Reason::lost_ownership);
+    parking_.forget_all();
+}
+
+seam::Duration Executor::park_limit(seam::Duration replay) const {
+    const auto park_after = core::to_nanos(options_.park_after);
+    if (park_after == seam::Duration(0) || pool_->crowded()) return seam::Duration(0);
+    return std::max(park_after, 100 * replay);
 }
 
 std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duration step_timeout) {
@@ -295,7 +307,11 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
     auto idle = [&] { return runs_.empty() && outcomes_pending_ == 0 && reserved_.empty(); };
     if (phase_.load() == Phase::serving) {
         std::unique_lock lock(mutex_);
-        changed_.wait_until(lock, seam::steady_now() + core::to_nanos(completion_timeout), idle);
+        // Parked runs that wake meanwhile are waited for too; those that wait for longer, or for others, are not.
+        const auto timeout = core::to_nanos(completion_timeout);
+        const auto soon = durable_now() + core::to_millis(completion_timeout);
+        changed_.wait_until(lock, seam::steady_now() + timeout,
+                            [&] { return idle() && parking_.due_before(soon) == 0; });
         phase_.store(Phase::stopping);  // under the lock: from here on nothing is reserved
     }
     std::vector<std::shared_ptr<Run>> runs;
@@ -305,6 +321,7 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
     }
     for (const auto& run : runs) run->interrupt(Interrupt::Reason::shutdown);
     runs.clear();
+    parking_.stop();
     std::vector<std::string> running;
     {
         // The lease and the committer live until the last step has ended: its result is still recorded.
@@ -355,6 +372,8 @@ void Executor::stop_services() noexcept {
         const auto grace = after_grace([this] { database_->interrupt_upkeep(); });
         ticker_.stop();
         wakeups_.reset();
+        parking_.stop();
+        if (mailboxes_) mailboxes_->stop();
         pool_.reset();
         posts_.reset();
         if (lease_) lease_->stop();

@@ -18,6 +18,8 @@
 #include "dbos/app.hpp"
 #include "runtime/claimer.hpp"
 #include "runtime/lease_keeper.hpp"
+#include "runtime/mailboxes.hpp"
+#include "runtime/parking.hpp"
 #include "runtime/permits.hpp"
 #include "runtime/run.hpp"
 #include "runtime/thread_pool.hpp"
@@ -82,6 +84,10 @@ class Executor {
     Claimer& claimer() noexcept { return claimer_; }
     Permits& permits() noexcept { return permits_; }
     Timers& timers() noexcept { return *timers_; }
+    Mailboxes& mailboxes() noexcept { return *mailboxes_; }
+    Parking& parking() noexcept { return parking_; }
+    /// How long a wait blocks before its run parks.
+    seam::Duration park_limit(seam::Duration replay) const;
     sysdb::Millis durable_now() const noexcept { return database_->clock().now_ms(); }
     std::string new_token() const;
 
@@ -110,7 +116,9 @@ class Executor {
     /// Runs a row that this process has just inserted as PENDING. It was reserved.
     void begin_direct(const sysdb::NewWorkflow& row, const detail::Implementation& implementation,
                       std::uint32_t lapse);
-    /// The runs whose rows are ours.
+    /// Registers a run and begins it on the pool.
+    void begin(std::shared_ptr<Run> run);
+    /// The runs whose rows are ours, but for parked ones.
     std::vector<sysdb::Fence> running() const;
     /// Whether a run of this workflow is going on in this process, its outcome not yet committed.
     bool runs_here(const std::string& workflow_id) const;
@@ -135,14 +143,14 @@ class Executor {
     void register_queue_row(const QueueOptions& queue);
     void check_serving(const char* operation) const;
     [[noreturn]] void refuse_start() const;
-    void run_body(const std::shared_ptr<Run>& run);
     void execute(const std::shared_ptr<Run>& run);
     void finish(const std::shared_ptr<Run>& run, bool success, std::string payload);
     void fail_claimed(const sysdb::ClaimedWorkflow& row, const std::exception_ptr& error);
     void release(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept;
     /// The run is over and its row still PENDING and ours: its slot is free when the row has been handed back.
     void abandon(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept;
-    void add_run(const std::shared_ptr<Run>& run);
+    /// Its stack has gone, and its row stays ours.
+    void park(const std::shared_ptr<Run>& run);
     void lost_lease();
     void stop_services() noexcept;
     /// For as long as the result lives, `interrupt` is called once if `kGrace` passes: for what is joined meanwhile.
@@ -176,6 +184,8 @@ class Executor {
     std::unique_ptr<ThreadPool> posts_;
     Claimer claimer_;
     Ticker ticker_;
+    std::unique_ptr<Mailboxes> mailboxes_;
+    Parking parking_;
     std::unique_ptr<sysdb::Wakeups> wakeups_;
 
     mutable seam::Mutex mutex_;  // guards what follows

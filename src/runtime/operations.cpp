@@ -142,7 +142,6 @@ class PooledOperation final : public detail::PendingState,
     seam::Atomic<bool> done_{false};
     sysdb::StepRecord record_;
     std::exception_ptr error_;
-    bool taken_ = false;
 };
 
 }  // namespace

@@ -69,7 +69,6 @@ class SubmittedOperation final : public detail::PendingState,
     sysdb::StepRecord record_;
     sysdb::StepResult result_;
     bool settled_ = false;
-    bool taken_ = false;
 };
 
 }  // namespace dbos::runtime

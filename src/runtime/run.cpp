@@ -8,6 +8,7 @@
 #include "core/log.hpp"
 #include "platform/planted.hpp"
 #include "runtime/executor.hpp"
+#include "runtime/waiting.hpp"
 
 namespace dbos::runtime {
 
@@ -18,6 +19,7 @@ Run::Run(Executor& executor, Birth birth)
 
 void Run::body_begins() {
     body_thread_ = seam::thread_id();
+    begun_ = seam::steady_now();
     uncaught_at_entry_ = std::uncaught_exceptions();
     user_code(1);
 }
@@ -60,11 +62,43 @@ void Run::enter(const char* operation) {
     if (auto error = sticky_error()) std::rethrow_exception(error);
 }
 
-bool Run::next_is_recorded() const noexcept {
+const sysdb::StepRecord* Run::peek() const noexcept {
     const auto& history = birth_.history;
-    return std::binary_search(
-        history.begin(), history.end(), sysdb::StepRecord{.function_id = last_id_ + 1},
-        [](const sysdb::StepRecord& a, const sysdb::StepRecord& b) { return a.function_id < b.function_id; });
+    const auto found =
+        std::lower_bound(history.begin(), history.end(), last_id_ + 1,
+                         [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
+    return found != history.end() && found->function_id == last_id_ + 1 ? &*found : nullptr;
+}
+
+bool Run::recorded_above() const noexcept {
+    return !birth_.history.empty() && birth_.history.back().function_id > last_id_ + 1;
+}
+
+std::exception_ptr Run::run_deferred() {
+    std::exception_ptr first;
+    while (!deferred_.empty()) {
+        const Deferred last = std::move(deferred_.back());
+        deferred_.pop_back();
+        detail::StepCall call{last.function.get(), [](void* function, StepContext& context) {
+                                  return (*static_cast<detail::StepFunction*>(function))(context);
+                              }};
+        try {
+            static_cast<void>(detail::run_step(*this, Name::dynamic(last.name), call, {}));
+        } catch (const Interrupt&) {
+            throw;
+        } catch (...) {
+            const auto error = std::current_exception();
+            if (sticky_error()) throw;
+            if (first) {
+                log_to(executor_.log(), LogLevel::error,
+                       "a deferred call failed after another one; its error is only recorded",
+                       {{"workflow_id", id()}, {"step", last.name}});
+            } else {
+                first = error;
+            }
+        }
+    }
+    return first;
 }
 
 const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string& name) {
@@ -72,7 +106,10 @@ const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string
     const auto found =
         std::lower_bound(history.begin(), history.end(), id_wanted,
                          [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
-    if (found == history.end() || found->function_id != id_wanted) return nullptr;
+    if (found == history.end() || found->function_id != id_wanted) {
+        replay_ends();
+        return nullptr;
+    }
     if (found->function_name != name) {
         fail_for_good(std::make_exception_ptr(UnexpectedStep(id(), id_wanted, name, found->function_name)));
     }
@@ -107,11 +144,13 @@ void Run::throw_if_interrupted() {
 void Run::interrupt(Interrupt::Reason reason) noexcept {
     int going = kGoing;
     if (!stop_.compare_exchange_strong(going, static_cast<int>(reason))) {
-        // A shutdown may turn out to be a loss; the first reason stays otherwise.
+        // A shutdown may turn out to be a loss, and a park to be either; the first reason stays otherwise.
         int shutdown = static_cast<int>(Interrupt::Reason::shutdown);
-        if (reason == Interrupt::Reason::shutdown ||
-            !stop_.compare_exchange_strong(shutdown, static_cast<int>(reason)))
-            return;
+        int park = static_cast<int>(Interrupt::Reason::park);
+        const bool replaced = stop_.compare_exchange_strong(park, static_cast<int>(reason)) ||
+                              (reason != Interrupt::Reason::shutdown &&
+                               stop_.compare_exchange_strong(shutdown, static_cast<int>(reason)));
+        if (!replaced) return;
     }
     std::vector<std::stop_source> sources;
     {
@@ -138,13 +177,14 @@ void Run::notify() noexcept {
     woken_.notify_all();
 }
 
-Woken Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec) {
+std::optional<Woken> Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec,
+                                      std::optional<seam::SteadyTime> blocked_until) {
     for (;;) {
         if (const auto reason = interrupt_reason()) {
             lock.unlock();
             throw Interrupt(*reason, id());
         }
-        if (spec.ready && spec.ready()) return Woken::ready;
+        if ((spec.ready && spec.ready()) || (spec.waiting && spec.waiting->any())) return Woken::ready;
         // The durable clock may be corrected while we wait, so no nap is longer than 10 s.
         milliseconds nap = std::chrono::seconds(10);
         if (spec.until) {
@@ -152,24 +192,84 @@ Woken Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec
             if (left <= 0) return Woken::due;
             nap = std::min(nap, milliseconds(left));
         }
-        woken_.wait_until(lock, seam::steady_now() + nap);
+        auto nap_until = seam::steady_now() + nap;
+        // None of its steps may be under way: a park would have to stop it, or leave it without a stack to refer to.
+        if (blocked_until && async_steps_.empty()) {
+            if (seam::steady_now() >= *blocked_until) return std::nullopt;
+            nap_until = std::min(nap_until, *blocked_until);
+        }
+        woken_.wait_until(lock, nap_until);
     }
 }
 
+std::optional<seam::Duration> Run::limit_of(const WakeSpec& spec) const {
+    const bool can_park = birth_.implementation->options.park && (!spec.ready || spec.may_park) &&
+                          (spec.until || spec.waiting) && std::uncaught_exceptions() <= uncaught_at_entry_;
+    if (!can_park) return std::nullopt;
+    const seam::Duration limit = executor_.park_limit(replay_.value_or(birth_.last_replay));
+    if (spec.waiting) return limit;
+    // A known end: at once, if it is further away than that.
+    const auto left = *spec.until - executor_.durable_now();
+    if (left <= std::chrono::duration_cast<milliseconds>(limit).count()) return std::nullopt;
+    return seam::Duration(0);
+}
+
 Woken Run::wait(const WakeSpec& spec) {
-    executor_.permits().release();
-    executor_.claimer().look_again();
-    struct Back {
-        Permits& permits;
-        ~Back() { permits.acquire(); }
-    } back{executor_.permits()};
-    std::unique_lock lock(mutex_);
-    return wait_locked(lock, spec);
+    replay_ends();
+    if (spec.waiting) {
+        spec.waiting->attach([weak = weak_from_this()] {
+            if (const auto run = weak.lock()) run->notify();
+        });
+    }
+    const auto limit = limit_of(spec);
+    std::optional<seam::SteadyTime> blocked_until;
+    if (limit) blocked_until = seam::steady_now() + *limit;
+    {
+        executor_.permits().release();
+        executor_.claimer().look_again();
+        struct Back {
+            Permits& permits;
+            ~Back() { permits.acquire(); }
+        } back{executor_.permits()};
+        std::unique_lock lock(mutex_);
+        if (const auto woken = wait_locked(lock, spec, blocked_until)) return *woken;
+    }
+    if (spec.check && spec.check()) return Woken::ready;
+    park(spec);
+}
+
+void Run::park(const WakeSpec& spec) {
+    parked_.until = spec.until;
+    parked_.waiting = spec.waiting;
+    parked_.replay = replay_.value_or(seam::Duration(0));
+    int going = kGoing;
+    if (!stop_.compare_exchange_strong(going, static_cast<int>(Interrupt::Reason::park))) {
+        parked_ = {};
+        throw_if_interrupted();
+    }
+    throw Interrupt(Interrupt::Reason::park, id());
+}
+
+void Run::back_off(BackOff state) {
+    const WakeSpec spec{.until = state.next};
+    parked_.back_off = std::make_unique<BackOff>(std::move(state));
+    wait(spec);
+    parked_.back_off.reset();
+}
+
+std::optional<BackOff> Run::resumed_back_off(std::int32_t id_wanted) {
+    if (!birth_.back_off || birth_.back_off->function_id != id_wanted) return std::nullopt;
+    const auto state = std::move(birth_.back_off);
+    return std::move(*state);
+}
+
+void Run::replay_ends() noexcept {
+    if (!replay_) replay_ = seam::steady_now() - begun_;
 }
 
 Woken Run::wait_in_step(const WakeSpec& spec) {
     std::unique_lock lock(mutex_);
-    return wait_locked(lock, spec);
+    return *wait_locked(lock, spec, std::nullopt);
 }
 
 bool Run::in_step() const {
@@ -251,6 +351,30 @@ sysdb::StepRecord Run::settle(const sysdb::StepRecord& step, sysdb::OnConflict o
     executor_.explain_loss(*this);
     throw_if_interrupted();
     throw Interrupt(Interrupt::Reason::lost_ownership, id());
+}
+
+std::optional<sysdb::StepRecord> Run::record_effect(const sysdb::StepRecord& step,
+                                                    const sysdb::Effect& effect) {
+    sysdb::StepResult result;
+    try {
+        result = executor_.database().record_effect(fence(), step, effect);
+    } catch (const DatabaseError& error) {
+        log_to(executor_.log(), LogLevel::error,
+               "a checkpoint could not be written; the workflow is left to be recovered",
+               {{"workflow_id", id()}, {"step", step.function_name}, {"error", error.what()}});
+        give_up(error.kind());
+        throw_if_interrupted();
+    }
+    if (result.kind == sysdb::StepResult::Kind::nothing) return std::nullopt;
+    return settle(step, sysdb::OnConflict::report, std::move(result));
+}
+
+void Run::receive_begins(const std::string& topic) {
+    if (receives_.insert(topic).second) return;
+    throw UsageError("a second receive of topic \"" + topic +
+                         "\" was begun while another is in flight: take the first one's value before, or let "
+                         "it go",
+                     id());
 }
 
 void Run::add_stop_source(std::stop_source source) {

@@ -24,11 +24,27 @@ namespace dbos::runtime {
 
 class Executor;
 
-/// What a durable wait waits for: a durable instant, a condition of this process, or both.
+class Waiting;
+
+/// What a durable wait waits for: a durable instant, sources, a condition of this process.
 struct WakeSpec {
     std::optional<sysdb::Millis> until = {};
-    /// Asked under the run's lock, after every Run::notify(). Empty = only the instant.
+    /// Asked under the run's lock, after every Run::notify(). A wait with such a condition never parks.
     std::function<bool()> ready = {};
+    /// Sources; any that has told something ends the wait. They go along when the run parks.
+    std::shared_ptr<Waiting> waiting = {};
+    /// Looks at the database for what the sources wait for, before the run parks: true = it is there.
+    std::function<bool()> check = {};
+    /// With `ready`: what it asks for keeps the run from parking by itself, for as long as it runs.
+    bool may_park = false;
+};
+
+/// Where the back-off of a step stands while its run is parked. Memory only: a recovery begins at the first attempt again.
+struct BackOff {
+    std::int32_t function_id = 0;
+    int attempts = 0;  // that have failed
+    std::vector<std::string> errors = {};
+    sysdb::Millis next = 0;
 };
 enum class Woken : std::uint8_t { ready, due };
 
@@ -45,6 +61,16 @@ class Run : public std::enable_shared_from_this<Run> {
         sysdb::Text authenticated_roles;
         std::vector<sysdb::StepRecord> history;  // complete and ordered: empty on a first execution
         std::uint32_t lapse = 0;                 // the lease's lapse number before the row became ours
+        std::int64_t recovery_attempts = 1;
+        seam::Duration last_replay{};            // how long the replay of the life before took
+        std::unique_ptr<BackOff> back_off = {};  // of a step in whose back-off the life before parked
+    };
+    /// What is left when the stack has gone.
+    struct Parked {
+        std::optional<sysdb::Millis> until = {};
+        std::shared_ptr<Waiting> waiting = {};
+        std::unique_ptr<BackOff> back_off = {};
+        seam::Duration replay{};
     };
     Run(Executor& executor, Birth birth);
 
@@ -62,11 +88,27 @@ class Run : public std::enable_shared_from_this<Run> {
     /// The next step number. After enter().
     std::int32_t reserve() noexcept { return ++last_id_; }
     /// Whether the next number is recorded: this call is a replay.
-    bool next_is_recorded() const noexcept;
+    bool next_is_recorded() const noexcept { return peek() != nullptr; }
     /// The record of a number, or null. Throws UnexpectedStep (sticky) if another operation is recorded there.
     const sysdb::StepRecord* recorded(std::int32_t id, const std::string& name);
-    /// The one wait. Gives the run permit back while it blocks; throws Interrupt.
+    /// The record of the next number, whatever it is; null = none. Whether any number above it is recorded.
+    const sysdb::StepRecord* peek() const noexcept;
+    bool recorded_above() const noexcept;
+    /// To be called when the body ends.
+    void defer(std::string name, std::unique_ptr<detail::StepFunction> function) {
+        deferred_.push_back({std::move(name), std::move(function)});
+    }
+    /// Calls what was put off, last first, each as a step. Returns the first error; throws Interrupt or a sticky error.
+    std::exception_ptr run_deferred();
+    /// The one wait. Gives the run permit back while it blocks; throws Interrupt. A long one parks: it throws Interrupt of
+    /// reason `park`, and a new run of the body begins when it may be over.
     Woken wait(const WakeSpec& spec);
+    /// The same in the back-off of a step.
+    void back_off(BackOff state);
+    /// The back-off that the life before parked in, if it was that of this step.
+    std::optional<BackOff> resumed_back_off(std::int32_t id);
+    /// After the stack has returned by a park.
+    Parked take_parked() noexcept { return std::move(parked_); }
     /// The same for a thread that runs a step: holds no permit.
     Woken wait_in_step(const WakeSpec& spec);
     /// Throws `error` now and at every later durable call; it will be the outcome.
@@ -86,6 +128,12 @@ class Run : public std::enable_shared_from_this<Run> {
     /// What the result of such a write means: the record that stands, or throws as record() does.
     sysdb::StepRecord settle(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict,
                              sysdb::StepResult result);
+    /// A checkpoint with an effect; nullopt = there was nothing to receive. Throws as record().
+    std::optional<sysdb::StepRecord> record_effect(const sysdb::StepRecord& step,
+                                                   const sysdb::Effect& effect);
+    /// One receive of a topic at a time. Throws UsageError at the second.
+    void receive_begins(const std::string& topic);
+    void receive_ended(const std::string& topic) noexcept { receives_.erase(topic); }
     /// Registers a stop source that an interrupt stops; stopped at once if the run is interrupted.
     void add_stop_source(std::stop_source source);
     void remove_stop_source(const std::stop_source& source) noexcept;
@@ -117,12 +165,27 @@ class Run : public std::enable_shared_from_this<Run> {
 
    private:
     static constexpr int kGoing = -1;
-    Woken wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec);
+    /// Without a value: `blocked_until` has come, and nothing stands in the way of parking.
+    std::optional<Woken> wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec,
+                                     std::optional<seam::SteadyTime> blocked_until);
+    /// How long this wait blocks before the run parks; nullopt = it does not park.
+    std::optional<seam::Duration> limit_of(const WakeSpec& spec) const;
+    [[noreturn]] void park(const WakeSpec& spec);
+    void replay_ends() noexcept;
 
     Executor& executor_;
-    const Birth birth_;
+    Birth birth_;
     std::int32_t last_id_ = 0;
     int uncaught_at_entry_ = 0;
+    seam::SteadyTime begun_{};
+    struct Deferred {
+        std::string name;
+        std::unique_ptr<detail::StepFunction> function;
+    };
+    std::vector<Deferred> deferred_;
+    std::set<std::string> receives_;        // topics of receives in flight
+    std::optional<seam::Duration> replay_;  // until the first operation that is not recorded
+    Parked parked_;
     seam::Atomic<int> throws_{0};  // how often an interrupt or sticky error was thrown into this stack
     seam::ThreadId body_thread_{};
     seam::Atomic<int> stop_{kGoing};  // an Interrupt::Reason
@@ -180,7 +243,7 @@ class StepAttempts {
     Attempt attempt_once(const std::function<Value(StepContext&)>& call, int number,
                          const std::stop_source& stop);
     bool should_retry(const std::exception_ptr& error);
-    void back_off(int failed_attempts, const std::stop_source& stop);
+    void back_off(int failed_attempts, const std::vector<std::string>& errors, const std::stop_source& stop);
 
     Run& run_;
     const std::int32_t id_;
@@ -194,9 +257,5 @@ Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step
 
 /// Records an error as the result of an operation and throws what the record decodes to.
 [[noreturn]] void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error);
-
-/// Waits for a workflow durably (DBOS.getResult), from the body.
-Value await_workflow(Run& run, const std::string& workflow_id, const GetResultOptions& options,
-                     std::span<const ErrorType> errors);
 
 }  // namespace dbos::runtime

@@ -132,17 +132,16 @@ bool StepAttempts::should_retry(const std::exception_ptr& error) {
     }
 }
 
-void StepAttempts::back_off(int failed_attempts, const std::stop_source& stop) {
+void StepAttempts::back_off(int failed_attempts, const std::vector<std::string>& errors,
+                            const std::stop_source& stop) {
     const double seconds =
         std::min(options_.interval.count() * std::pow(options_.backoff_rate, failed_attempts - 1),
                  kLongestBackOffSeconds);
-    const WakeSpec spec{
-        .until = run_.executor().durable_now() + static_cast<sysdb::Millis>(std::ceil(seconds * 1000)),
-        .ready = [&stop] { return stop.stop_requested(); }};
+    const auto next = run_.executor().durable_now() + static_cast<sysdb::Millis>(std::ceil(seconds * 1000));
     if (on_body_thread_) {
-        run_.wait(spec);
+        run_.back_off({.function_id = id_, .attempts = failed_attempts, .errors = errors, .next = next});
     } else {
-        run_.wait_in_step(spec);
+        run_.wait_in_step({.until = next, .ready = [&stop] { return stop.stop_requested(); }});
     }
 }
 
@@ -156,7 +155,13 @@ sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& ca
                              .application_name = executor.application_name()};
     std::vector<std::string> errors;
     std::exception_ptr error;
-    for (int number = 1;; ++number) {
+    int number = 1;
+    if (auto resumed = run_.resumed_back_off(id_)) {  // the run parked in the pause before this attempt
+        number = resumed->attempts + 1;
+        errors = std::move(resumed->errors);
+        if (resumed->next > executor.durable_now()) run_.back_off(std::move(*resumed));
+    }
+    for (;; ++number) {
         Attempt attempt = attempt_once(call, number, stop);
         error = attempt.error;
         // A value is kept; an error after the interrupt may be nothing but its consequence, and a replay shall try again.
@@ -190,7 +195,7 @@ sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& ca
                 {"step", name_},
                 {"attempt", std::to_string(number)},
                 {"error", errors.back()}});
-        back_off(number, stop);
+        back_off(number, errors, stop);
         if (stop.stop_requested() && !run_.interrupted())
             break;  // its Pending was destroyed: no further attempt
     }
@@ -236,6 +241,10 @@ class AsyncStep final : public detail::PendingState, public std::enable_shared_f
         const InEngine engine(*run_);
         if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
         taken_ = true;
+        return value();
+    }
+    /// Of a step that is done.
+    Value value() {
         if (error_) std::rethrow_exception(error_);
         return deliver(*run_, record_, name_);
     }
@@ -313,7 +322,6 @@ class AsyncStep final : public detail::PendingState, public std::enable_shared_f
     seam::Atomic<bool> done_{false};
     sysdb::StepRecord record_;
     std::exception_ptr error_;
-    bool taken_ = false;
 };
 
 }  // namespace runtime
@@ -350,6 +358,48 @@ Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOpt
     const auto record =
         attempts.run([&](StepContext& context) { return call.invoke(call.object, context); }, stop);
     return runtime::deliver(run, record, step_name);
+}
+
+std::vector<Value> map_steps(runtime::Run& run, const Name& name,
+                             std::vector<std::unique_ptr<StepFunction>> functions, const StepOptions& options,
+                             std::size_t max_parallel) {
+    run.enter("ctx.map");
+    core::check_step(options, name.text());
+    if (max_parallel == 0) throw UsageError("max_parallel: expected 1 or more, got 0", run.id());
+    const runtime::InEngine engine(run);
+    // All numbers at once, before anything runs.
+    std::vector<std::shared_ptr<runtime::AsyncStep>> steps;
+    std::vector<bool> recorded;
+    for (auto& function : functions) {
+        const std::int32_t id = run.reserve();
+        const auto* record = run.recorded(id, name.string());
+        steps.push_back(
+            std::make_shared<runtime::AsyncStep>(run, id, name.string(), std::move(function), options));
+        recorded.push_back(record != nullptr);
+        if (record) steps.back()->resolve(*record);
+    }
+    // Whatever leaves this call, no callable runs afterwards.
+    struct Joined {
+        std::vector<std::shared_ptr<runtime::AsyncStep>> started;
+        ~Joined() {
+            for (const auto& step : started) step->finish();
+        }
+    } joined;
+    const auto under_way = [&] {
+        return static_cast<std::size_t>(std::count_if(joined.started.begin(), joined.started.end(),
+                                                      [](const auto& step) { return !step->ready(); }));
+    };
+    for (std::size_t n = 0; n < steps.size(); ++n) {
+        if (recorded[n]) continue;
+        if (under_way() >= max_parallel) run.wait({.ready = [&] { return under_way() < max_parallel; }});
+        joined.started.push_back(steps[n]);
+        steps[n]->start();
+    }
+    run.wait({.ready = [&] { return under_way() == 0; }});
+    std::vector<Value> values;
+    values.reserve(steps.size());
+    for (const auto& step : steps) values.push_back(step->value());
+    return values;
 }
 
 std::shared_ptr<PendingState> start_step(runtime::Run& run, const Name& name,

@@ -25,6 +25,8 @@ class ThreadPool {
     /// Never waits. A job must not throw. If no thread can be made, the job waits for one that becomes free.
     void submit(std::function<void()> job);
     std::size_t threads() const;
+    /// Whether threads run short: three quarters of the bound are there.
+    bool crowded() const { return threads() >= max_threads_ - max_threads_ / 4; }
     std::size_t waiting_jobs() const;
 
    private:

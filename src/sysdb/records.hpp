@@ -283,6 +283,9 @@ struct ResultRow {
 /// Topic column of a message without a topic (all SDKs).
 inline constexpr const char* kNullTopic = "__null__topic__";
 
+/// On PostgreSQL a trigger of the table of messages notifies here: `<workflow id>::<topic>`.
+inline constexpr const char* kMessageChannel = "dbos_notifications_channel";
+
 /// A message to a workflow, as one row of notifications.
 struct NewMessage {
     std::string destination;

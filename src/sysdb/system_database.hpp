@@ -152,6 +152,14 @@ class SystemDatabase {
     /// The recorded steps of these runs, ordered; index as given.
     std::vector<std::vector<StepRecord>> histories(std::span<const std::string> ids);
 
+    // --- parked runs (waking.cpp)
+    /// What those of these runs that are still ours begin with again: inputs (as in a claim), history, deadline.
+    std::vector<ClaimedWorkflow> parked(std::span<const Fence> fences);
+    /// Which of these (workflow, topic) have a message that was not consumed; index as given.
+    std::vector<bool> have_messages(std::span<const std::pair<std::string, std::string>> mailboxes);
+    /// Runs that have been parked for long do not kill their process: their attempts count from 1 again (safety 53).
+    void settle_attempts(std::span<const Fence> fences);
+
     // --- listing (listing.cpp, listing.hpp)
     /// One SELECT with all filters, by creation time and id.
     std::vector<ListedWorkflow> list_workflows(const ListQuery& query);

@@ -1,0 +1,666 @@
+#include "runtime/waits.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "client/core.hpp"
+#include "client/marks.hpp"
+#include "core/durations.hpp"
+#include "core/log.hpp"
+#include "core/options.hpp"
+#include "platform/situations.hpp"
+#include "runtime/errors.hpp"
+#include "runtime/executor.hpp"
+#include "runtime/operations.hpp"
+#include "sysdb/database.hpp"
+
+namespace dbos {
+
+namespace runtime {
+
+namespace {
+
+constexpr const char* kRecv = "DBOS.recv";
+constexpr const char* kGetEvent = "DBOS.getEvent";
+constexpr const char* kReadStream = "DBOS.readStream";
+constexpr const char* kReadStreamOffset = "DBOS.readStreamOffset";
+constexpr const char* kWaitFirst = "DBOS.waitFirst";
+constexpr const char* kWaitAll = "DBOS.waitAll";
+constexpr const char* kSelect = "DBOS.select";
+constexpr std::string_view kStreamEnd = "__DBOS_STREAM_CLOSED__";  // marks the end of a stream (all SDKs)
+
+/// The value of a record whose output may be absent: nothing came in time.
+std::optional<Value> deliver_optional(Run& run, const sysdb::StepRecord& record) {
+    if (!record.output && (!record.error || record.error->empty())) return std::nullopt;
+    return deliver(run, record, record.function_name);
+}
+
+/// A lost connection is no result: the run ends here and is recovered.
+[[noreturn]] void rethrow_wait_error(Run& run, const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const ClientClosed&) {
+        run.give_up(DatabaseErrorKind::closed);
+    } catch (const DatabaseError& failure) {
+        log_to(run.executor().log(), LogLevel::error,
+               "a wait could not ask the database; the workflow is left to be recovered",
+               {{"workflow_id", run.id()}, {"error", failure.what()}});
+        run.give_up(failure.kind());
+    }
+    run.throw_if_interrupted();
+    std::rethrow_exception(error);
+}
+
+/// Calls what may ask the database.
+template <class F>
+auto asking(Run& run, F&& call) {
+    try {
+        return call();
+    } catch (const DatabaseError&) {
+        rethrow_wait_error(run, std::current_exception());
+    }
+}
+
+bool is_deleted(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const NonexistentWorkflow&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+client::WaitOptions polled(Duration interval, bool seen) {
+    return {.polling_interval = core::to_nanos(interval), .seen = seen};
+}
+
+}  // namespace
+
+void Selectable::take(Run& run, const char* call) {
+    run.enter(call);
+    if (taken_)
+        throw UsageError("get() of \"" + std::string(call) + "\" was called twice: keep the value instead",
+                         run.id());
+    taken_ = true;
+}
+
+sysdb::Millis instant_after(Run& run, Duration duration) {
+    const auto span = core::to_millis(duration);
+    const auto now = run.executor().durable_now();
+    return span > std::numeric_limits<sysdb::Millis>::max() - now ? std::numeric_limits<sysdb::Millis>::max()
+                                                                  : now + span;
+}
+
+sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, bool is_sleep) {
+    // Integer milliseconds in portable JSON: only this library reads it back (Python writes seconds there).
+    const auto parse = [&](const sysdb::StepRecord& record) -> sysdb::Millis {
+        try {
+            return std::stoll(record.output.value_or(""));
+        } catch (const std::exception&) {
+            run.fail_for_good(std::make_exception_ptr(StepNondeterminism(
+                run.id(), id, "its record holds no instant: " + record.output.value_or("NULL"))));
+        }
+    };
+    if (const auto* record = run.recorded(id, kSleep)) return parse(*record);
+    sysdb::StepRecord record = new_record(run, id, kSleep);
+    record.output = std::to_string(wake);
+    record.completed_at_ms = is_sleep ? wake : record.started_at_ms;
+    record.serialization = "portable_json";
+    return parse(run.record(record, sysdb::OnConflict::first_wins));
+}
+
+sysdb::StepRecord DurableLoop::run(Run& of) {
+    for (;;) {
+        const bool last = until && *until <= of.executor().durable_now();
+        if (auto record = asking(of, [&] { return attempt(last); })) return std::move(*record);
+        static_cast<void>(of.wait(
+            {.until = until, .waiting = waiting, .check = [&] { return check && asking(of, check); }}));
+    }
+}
+
+namespace {
+
+/// What the waits with a time-out have in common: two numbers, of the operation and of its end.
+class TimedWait : public Selectable {
+   public:
+    TimedWait(Run& run, const char* call, const char* name, Duration timeout)
+        : run_(run.shared_from_this()),
+          call_(call),
+          name_(name),
+          id_(run.reserve()),
+          deadline_id_(run.reserve()),
+          due_(instant_after(run, timeout)) {}
+
+    bool ready() const override { return false; }
+    void finish() noexcept override {}
+    std::optional<sysdb::Millis> make_due() override {
+        if (!std::exchange(due_is_durable_, true)) due_ = durable_instant(*run_, deadline_id_, due_, false);
+        return due_;
+    }
+
+   protected:
+    /// A wait without a time is over at its first look.
+    bool due_passed() const { return due_ <= run_->executor().durable_now(); }
+    std::optional<sysdb::StepRecord> replayed() {
+        const auto* record = run_->recorded(id_, name_);
+        return record ? std::optional(*record) : std::nullopt;
+    }
+    sysdb::StepRecord new_record() { return runtime::new_record(*run_, id_, name_); }
+
+    const std::shared_ptr<Run> run_;
+    const char* const call_;
+    const char* const name_;
+    const std::int32_t id_;
+    const std::int32_t deadline_id_;
+    sysdb::Millis due_;
+    bool due_is_durable_ = false;
+};
+
+class Receive final : public TimedWait {
+   public:
+    Receive(Run& run, const char* call, std::string topic, Duration timeout)
+        : TimedWait(run, call, kRecv, timeout), topic_(std::move(topic)) {}
+    ~Receive() override { run_->receive_ended(topic_); }
+
+    std::optional<Value> get() override {
+        take(*run_, call_);
+        const InEngine engine(*run_);
+        if (const auto record = replayed()) return deliver_optional(*run_, *record);
+        // Registered before the first look, so that no message falls in between.
+        auto waiting = std::make_shared<Waiting>(run_->executor());
+        watch(waiting);
+        if (auto record = consume(due_passed())) return deliver_optional(*run_, *record);
+        DurableLoop loop;
+        loop.until = make_due();
+        loop.waiting = waiting;
+        loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
+            waiting->reset(source_);
+            return consume(last);
+        };
+        loop.check = [&] { return look(); };
+        return deliver_optional(*run_, loop.run(*run_));
+    }
+    void watch(const std::shared_ptr<Waiting>& waiting) override {
+        source_ = waiting->on_message(run_->id(), topic_);
+    }
+    bool has_come(const Waiting& waiting) const override { return waiting.told(source_).anything(); }
+    bool look() override {
+        if (run_->recorded(id_, name_)) return true;
+        const std::pair<std::string, std::string> mailbox[] = {{run_->id(), topic_}};
+        return run_->executor().database().have_messages(mailbox).front();
+    }
+
+   private:
+    std::optional<sysdb::StepRecord> consume(bool last) {
+        sysdb::StepRecord record = new_record();
+        record.completed_at_ms = run_->executor().durable_now();
+        return run_->record_effect(std::move(record),
+                                   sysdb::ReceiveEffect{.topic = topic_, .record_nothing = last});
+    }
+    const std::string topic_;
+    std::size_t source_ = 0;
+};
+
+class GetEvent final : public TimedWait {
+   public:
+    GetEvent(Run& run, const char* call, sysdb::EventKey key, Duration timeout,
+             const GetEventOptions& options)
+        : TimedWait(run, call, kGetEvent, timeout),
+          key_(std::move(key)),
+          interval_(options.polling_interval) {}
+
+    std::optional<Value> get() override {
+        take(*run_, call_);
+        const InEngine engine(*run_);
+        if (const auto record = replayed()) return deliver_optional(*run_, *record);
+        auto waiting = std::make_shared<Waiting>(run_->executor());
+        watch(waiting);
+        if (asking(*run_, [&] { return look(); }) || due_passed()) return deliver_optional(*run_, commit());
+        DurableLoop loop;
+        loop.until = make_due();
+        loop.waiting = waiting;
+        loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
+            const auto told = waiting->told(source_);
+            if (told.error) rethrow_wait_error(*run_, told.error);
+            if (told.event) found_ = told.event;
+            if (last && !found_) static_cast<void>(look());
+            if (found_ || last) return commit();
+            return std::nullopt;
+        };
+        loop.check = [&] { return look(); };
+        return deliver_optional(*run_, loop.run(*run_));
+    }
+    void watch(const std::shared_ptr<Waiting>& waiting) override {
+        source_ = waiting->on_event(key_, polled(interval_, true));
+    }
+    bool has_come(const Waiting& waiting) const override { return waiting.told(source_).anything(); }
+    bool look() override {
+        if (run_->recorded(id_, name_)) return true;
+        for (auto& event : run_->executor().database().events(key_.workflow_id)) {
+            if (event.at.key == key_.key) found_ = std::move(event);
+        }
+        return found_.has_value();
+    }
+
+   private:
+    sysdb::StepRecord commit() {
+        sysdb::StepRecord record = new_record();
+        if (found_) {
+            record.output = found_->value;
+            record.serialization = found_->serialization;
+        }
+        record.completed_at_ms = run_->executor().durable_now();
+        return run_->record(record, sysdb::OnConflict::report);
+    }
+    const sysdb::EventKey key_;
+    const Duration interval_;
+    std::size_t source_ = 0;
+    std::optional<sysdb::EventRow> found_;
+};
+
+class Sleep final : public Selectable {
+   public:
+    Sleep(Run& run, const char* call, Duration duration)
+        : run_(run.shared_from_this()),
+          call_(call),
+          wake_(durable_instant(run, run.reserve(), instant_after(run, duration), true)) {}
+    std::optional<Value> get() override {
+        take(*run_, call_);
+        const InEngine engine(*run_);
+        run_->wait({.until = wake_});
+        return Value();
+    }
+    bool ready() const override { return wake_ <= run_->executor().durable_now(); }
+    void finish() noexcept override {}
+    std::optional<sysdb::Millis> make_due() override { return wake_; }
+    void watch(const std::shared_ptr<Waiting>&) override {}
+    bool has_come(const Waiting&) const override { return ready(); }
+    bool look() override { return ready(); }
+
+   private:
+    const std::shared_ptr<Run> run_;
+    const char* const call_;
+    const sysdb::Millis wake_;
+};
+
+/// The values of a stream, each read recorded.
+class BodyStream final : public detail::StreamSource {
+   public:
+    BodyStream(Run& run, sysdb::StreamPosition from, const ReadStreamOptions& options)
+        : run_(run.shared_from_this()), at_(std::move(from)), options_(options) {}
+
+    std::optional<Value> next() override {
+        run_->enter("Stream::next");
+        if (ended_) return std::nullopt;
+        const InEngine engine(*run_);
+        const std::int32_t id = run_->reserve();
+        const auto* recorded = run_->recorded(id, kReadStream);
+        const auto record =
+            recorded ? *recorded : read_at(*run_, at_, options_, new_record(*run_, id, kReadStream));
+        Value value = deliver(*run_, record, kReadStream);
+        if (value.kind() == Kind::string && value.as_string() == kStreamEnd) {
+            ended_ = true;
+            return std::nullopt;
+        }
+        ++at_.offset;
+        return value;
+    }
+    void next_async(const std::shared_ptr<detail::FutureCore>&, NextDone) override {
+        throw UsageError("a body reads a stream with ctx.read_stream(), whose reads are recorded",
+                         run_->id());
+    }
+    const std::shared_ptr<detail::CallbackQueue>& callbacks() const noexcept override {
+        return run_->executor().callbacks();
+    }
+
+    /// Waits for the value at a position and commits it (or the end, or the time-out) as the record.
+    static sysdb::StepRecord read_at(Run& run, const sysdb::StreamPosition& at,
+                                     const ReadStreamOptions& options, const sysdb::StepRecord& record) {
+        try {
+            return wait_at(run, at, options, record);
+        } catch (const DecodeError&) {
+            return record_failure(run, record, std::current_exception());
+        }
+    }
+
+   private:
+    static sysdb::StepRecord wait_at(Run& run, const sysdb::StreamPosition& at,
+                                     const ReadStreamOptions& options, const sysdb::StepRecord& record) {
+        Executor& executor = run.executor();
+        std::optional<sysdb::Millis> until;  // not durable: a replay finds the record, or waits anew
+        if (options.timeout) until = instant_after(run, *options.timeout);
+        auto waiting = std::make_shared<Waiting>(executor);
+        const auto source = waiting->on_stream(at, polled(options.polling_interval, true));
+        const Look first = asking(run, [&] { return look_at(run, at); });
+        if (first.missing)
+            return record_failure(run, record, std::make_exception_ptr(NonexistentWorkflow(at.workflow_id)));
+        if (first.value) return record_value(run, record, *first.value);
+        DurableLoop loop;
+        loop.until = until;
+        loop.waiting = waiting;
+        std::optional<Value> seen;
+        loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
+            const auto told = waiting->told(source);
+            if (told.error) {
+                if (is_deleted(told.error)) return record_failure(run, record, told.error);
+                rethrow_wait_error(run, told.error);
+            }
+            if (!seen && (told.there || last)) seen = look_at(run, at).value;
+            if (seen) return record_value(run, record, *seen);
+            if (!last) return std::nullopt;
+            return record_failure(
+                run, record,
+                std::make_exception_ptr(StreamTimeout(at.workflow_id, at.key, options.timeout->count())));
+        };
+        loop.check = [&] {
+            seen = look_at(run, at).value;
+            return seen.has_value();
+        };
+        return loop.run(run);
+    }
+
+    struct Look {
+        bool missing = false;
+        std::optional<Value> value;  // or the mark of the end
+    };
+    static Look look_at(Run& run, const sysdb::StreamPosition& at) {
+        Executor& executor = run.executor();
+        for (bool again = false;; again = true) {
+            sysdb::StreamPage page = executor.database().read_stream(at);
+            if (!page.status) return {.missing = true, .value = {}};
+            if (!page.values.empty()) {
+                const auto& stored = page.values.front();
+                if (stored.value == kStreamEnd) return {.value = Value(std::string(kStreamEnd))};
+                return {.value = executor.format_of(stored.serialization).decode(stored.value)};
+            }
+            if (!is_terminal(*page.status)) return {};
+            // Once more: a value may have been committed between the two looks of whoever wrote it.
+            if (again) return {.value = Value(std::string(kStreamEnd))};
+        }
+    }
+    const std::shared_ptr<Run> run_;
+    sysdb::StreamPosition at_;
+    const ReadStreamOptions options_;
+    bool ended_ = false;
+};
+
+/// Waits for the end of one of several workflows, or of all.
+class Ends final : public Selectable {
+   public:
+    Ends(Run& run, const char* call, bool first, std::vector<std::string> ids,
+         const WaitWorkflowsOptions& options)
+        : run_(run.shared_from_this()),
+          call_(call),
+          first_(first),
+          ids_(std::move(ids)),
+          options_(options),
+          left_(ids_.begin(), ids_.end()) {
+        if (options_.timeout) {
+            deadline_id_ = run.reserve();
+            due_ = instant_after(run, *options_.timeout);
+        }
+        id_ = run.reserve();
+    }
+    /// wait_first: the id of one that has ended.
+    std::optional<Value> get() override {
+        take(*run_, call_);
+        const InEngine engine(*run_);
+        const char* name = first_ ? kWaitFirst : kWaitAll;
+        if (due_) due_ = durable_instant(*run_, *deadline_id_, *due_, false);
+        if (const auto* record = run_->recorded(id_, name)) return deliver(*run_, *record, name);
+        const sysdb::StepRecord record = new_record(*run_, id_, name);
+        if (asking(*run_, [&] { return look(); })) return deliver(*run_, ended(record), name);
+        auto waiting = std::make_shared<Waiting>(run_->executor());
+        watch(waiting);
+        DurableLoop loop;
+        loop.until = due_;
+        loop.waiting = waiting;
+        loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
+            if (const auto error = hear(*waiting)) {
+                if (is_deleted(error)) return record_failure(*run_, record, error);
+                rethrow_wait_error(*run_, error);
+            }
+            if (come() || (last && look())) return ended(record);
+            if (!last) return std::nullopt;
+            return record_failure(
+                *run_, record,
+                std::make_exception_ptr(Timeout(std::string(first_ ? "none" : "not all") + " of " +
+                                                    std::to_string(ids_.size()) + " workflows ended within " +
+                                                    std::to_string(options_.timeout->count()) + " s",
+                                                run_->id())));
+        };
+        loop.check = [&] { return look(); };
+        return deliver(*run_, loop.run(*run_), name);
+    }
+    bool ready() const override { return false; }
+    void finish() noexcept override {}
+    std::optional<sysdb::Millis> make_due() override {
+        if (due_) due_ = durable_instant(*run_, *deadline_id_, *due_, false);
+        return due_;
+    }
+    void watch(const std::shared_ptr<Waiting>& waiting) override {
+        sources_.clear();
+        for (const std::string& id : ids_) {
+            if (!left_.contains(id)) continue;
+            sources_.emplace_back(waiting->on_end(id, polled(options_.polling_interval, true)), id);
+        }
+    }
+    bool has_come(const Waiting& waiting) const override {
+        std::size_t come = ids_.size() - sources_.size();
+        for (const auto& [source, id] : sources_) come += waiting.told(source).anything() ? 1 : 0;
+        return first_ ? come > 0 : come == ids_.size();
+    }
+    bool look() override {
+        const std::vector<std::string> ids(left_.begin(), left_.end());
+        constexpr std::size_t kPage = 2000;
+        for (std::size_t at = 0; at < ids.size(); at += kPage) {
+            const std::span page(ids.data() + at, std::min(kPage, ids.size() - at));
+            for (const auto& [id, status] : run_->executor().database().statuses(page)) {
+                if (is_terminal(status)) left_.erase(id);
+            }
+        }
+        return come();
+    }
+
+   private:
+    bool come() const {
+        return first_ ? left_.size() < std::set(ids_.begin(), ids_.end()).size() : left_.empty();
+    }
+    /// Takes note of what has ended; returns an error that a source has told.
+    std::exception_ptr hear(const Waiting& waiting) {
+        for (const auto& [source, id] : sources_) {
+            const auto told = waiting.told(source);
+            if (told.row) left_.erase(id);
+            if (told.error && left_.contains(id)) return told.error;
+        }
+        return nullptr;
+    }
+    sysdb::StepRecord ended(const sysdb::StepRecord& record) {
+        if (!first_) return record_value(*run_, record, Value());
+        const auto one = std::find_if(ids_.begin(), ids_.end(),
+                                      [&](const std::string& id) { return !left_.contains(id); });
+        return record_value(*run_, record, Value(*one));
+    }
+
+    const std::shared_ptr<Run> run_;
+    const char* const call_;
+    const bool first_;
+    const std::vector<std::string> ids_;
+    const WaitWorkflowsOptions options_;
+    std::set<std::string> left_;  // not known to have ended
+    std::optional<std::int32_t> deadline_id_;
+    std::int32_t id_ = 0;
+    std::optional<sysdb::Millis> due_;
+    std::vector<std::pair<std::size_t, std::string>> sources_;
+};
+
+/// What a select waits for: what has no sources of its own tells the run when it is done.
+std::size_t select_ready(Run& run, std::span<const std::shared_ptr<detail::PendingState>> pendings) {
+    const std::int32_t id = run.reserve();
+    if (const auto* record = run.recorded(id, kSelect)) {
+        const auto index = deliver(run, *record, kSelect).as_int();
+        if (index < 0 || static_cast<std::size_t>(index) >= pendings.size()) {
+            run.fail_for_good(std::make_exception_ptr(
+                StepNondeterminism(run.id(), id,
+                                   "its record names operation " + std::to_string(index) + " of " +
+                                       std::to_string(pendings.size()))));
+        }
+        return static_cast<std::size_t>(index);
+    }
+    auto waiting = std::make_shared<Waiting>(run.executor());
+    std::optional<sysdb::Millis> until;
+    // All ends are durable before the first wait, and all is registered before the first look.
+    for (const auto& pending : pendings) {
+        auto* wait = dynamic_cast<Selectable*>(pending.get());
+        if (!wait) continue;
+        if (const auto due = wait->make_due()) until = until ? std::min(*until, *due) : *due;
+        wait->watch(waiting);
+    }
+    const auto first_ready = [&](bool look) -> std::optional<std::size_t> {
+        for (std::size_t n = 0; n < pendings.size(); ++n) {
+            auto* wait = dynamic_cast<Selectable*>(pendings[n].get());
+            if (!wait && pendings[n]->ready()) return n;
+            if (!wait) continue;
+            const auto due = wait->make_due();
+            if ((due && *due <= run.executor().durable_now()) || wait->has_come(*waiting)) return n;
+            if (look && asking(run, [&] { return wait->look(); })) return n;
+        }
+        return std::nullopt;
+    };
+    const auto any_step = [&] {
+        return std::any_of(pendings.begin(), pendings.end(), [](const auto& pending) {
+            return !dynamic_cast<Selectable*>(pending.get()) && pending->ready();
+        });
+    };
+    auto winner = first_ready(true);
+    while (!winner) {
+        std::optional<std::size_t> looked;
+        static_cast<void>(run.wait({.until = until,
+                                    .ready = any_step,
+                                    .waiting = waiting,
+                                    .check =
+                                        [&] {
+                                            looked = first_ready(true);
+                                            return looked.has_value();
+                                        },
+                                    .may_park = true}));
+        winner = looked ? looked : first_ready(false);
+    }
+    seam::reach(seam::Situation::select_recorded);
+    const auto record =
+        record_value(run, new_record(run, id, kSelect), Value(static_cast<std::int64_t>(*winner)));
+    return static_cast<std::size_t>(deliver(run, record, kSelect).as_int());
+}
+
+void check_topic(const std::string& topic, Duration timeout) {
+    if (topic.find('\0') != std::string::npos) throw UsageError("topic: expected text without U+0000");
+    if (std::isnan(timeout.count()))
+        throw UsageError("timeout: expected a duration, got " + std::to_string(timeout.count()) + " s");
+}
+
+}  // namespace
+
+}  // namespace runtime
+
+namespace detail {
+
+std::shared_ptr<PendingState> receive(runtime::Run& run, const char* call,
+                                      const std::optional<std::string>& topic, Duration timeout) {
+    run.enter(call);
+    std::string name = topic && !topic->empty() ? *topic : sysdb::kNullTopic;
+    runtime::check_topic(name, timeout);
+    run.receive_begins(name);
+    return std::make_shared<runtime::Receive>(run, call, std::move(name), std::max(timeout, Duration(0)));
+}
+
+std::shared_ptr<PendingState> event_of(runtime::Run& run, const char* call, const std::string& workflow_id,
+                                       const std::string& key, Duration timeout,
+                                       const GetEventOptions& options) {
+    run.enter(call);
+    core::check_event(workflow_id, key, timeout, options);
+    return std::make_shared<runtime::GetEvent>(run, call, sysdb::EventKey{workflow_id, key},
+                                               std::max(timeout, Duration(0)), options);
+}
+
+std::shared_ptr<PendingState> begin_sleep(runtime::Run& run, const char* call, Duration duration) {
+    run.enter(call);
+    if (!(duration.count() >= 0)) {
+        throw UsageError(std::string(call) + ": expected 0 or a positive duration, got " +
+                             std::to_string(duration.count()) + " s",
+                         run.id());
+    }
+    const runtime::InEngine engine(run);
+    return std::make_shared<runtime::Sleep>(run, call, duration);
+}
+
+std::shared_ptr<StreamSource> body_stream(runtime::Run& run, const std::string& workflow_id,
+                                          const std::string& key, const ReadStreamOptions& options) {
+    if (run.in_step()) return run.executor().core().stream(workflow_id, key, options);
+    run.enter("ctx.read_stream");
+    core::check_stream(workflow_id, key, options);
+    return std::make_shared<runtime::BodyStream>(run, sysdb::StreamPosition{workflow_id, key, options.offset},
+                                                 options);
+}
+
+Value body_stream_value(runtime::Run& run, const std::string& workflow_id, const std::string& key,
+                        std::int64_t offset, const ReadStreamOffsetOptions& options) {
+    const ReadStreamOptions read{
+        .offset = offset, .polling_interval = options.polling_interval, .timeout = options.timeout};
+    core::check_stream(workflow_id, key, read);
+    // Past the end of the stream there is no value in any time, as in Python.
+    const auto past_the_end = [&](const Value& value) {
+        if (value.kind() == Kind::string && value.as_string() == runtime::kStreamEnd)
+            throw StreamTimeout(workflow_id, key, options.timeout.value_or(Duration(0)).count());
+    };
+    if (run.in_step()) {
+        auto value = run.executor().core().stream(workflow_id, key, read)->next();
+        if (!value) past_the_end(Value(std::string(runtime::kStreamEnd)));
+        return std::move(*value);
+    }
+    Value value = runtime::run_operation(
+        run, "ctx.read_stream_offset", runtime::kReadStreamOffset, [&](const sysdb::StepRecord& record) {
+            return runtime::BodyStream::read_at(run, {workflow_id, key, offset}, read, record);
+        });
+    past_the_end(value);
+    return value;
+}
+
+std::string wait_first_of(runtime::Run& run, const std::vector<std::string>& ids,
+                          const WaitWorkflowsOptions& options) {
+    run.enter("ctx.wait_first");
+    core::check_wait(options);
+    if (ids.empty()) throw UsageError("wait_first: expected at least one handle, got none", run.id());
+    const auto wait = std::make_shared<runtime::Ends>(run, "ctx.wait_first", true, ids, options);
+    return wait->get()->as_string();
+}
+
+void wait_for_all(runtime::Run& run, const std::vector<std::string>& ids,
+                  const WaitWorkflowsOptions& options) {
+    run.enter("ctx.wait_all");
+    core::check_wait(options);
+    static_cast<void>(std::make_shared<runtime::Ends>(run, "ctx.wait_all", false, ids, options)->get());
+}
+
+std::size_t select(runtime::Run& run, std::span<const std::shared_ptr<PendingState>> pendings) {
+    run.enter("ctx.select");
+    const runtime::InEngine engine(run);
+    if (pendings.empty()) throw UsageError("select: expected at least one Pending, got none", run.id());
+    std::set<const PendingState*> seen;
+    for (const auto& pending : pendings) {
+        if (!pending)
+            throw UsageError("select: expected Pendings with a value to come, got one that was moved from",
+                             run.id());
+        if (pending->taken())
+            throw UsageError("select: expected Pendings with a value to come, got one whose get() was called",
+                             run.id());
+        if (!seen.insert(pending.get()).second)
+            throw UsageError("select: expected each Pending once, got one twice", run.id());
+    }
+    return runtime::select_ready(run, pendings);
+}
+
+}  // namespace detail
+
+}  // namespace dbos
