@@ -198,6 +198,14 @@ void WaiterHub::woken(const sysdb::Wakeups::Event& event) noexcept {
     if (any) changed_.notify_one();
 }
 
+void WaiterHub::notify_published(const std::string& channel, const std::string& payload) noexcept {
+    if (waiting_.load() == 0) return;
+    sysdb::Wakeups::Event event;
+    event.channel = channel;
+    event.payload = payload;
+    woken(event);
+}
+
 WaiterHub::Stats WaiterHub::stats() const {
     const Lock lock(mutex_);
     return {waits_.size(), checks_, payloads_, connection_ != nullptr};
@@ -230,7 +238,7 @@ void WaiterHub::join() noexcept {
 
 std::string WaiterHub::Wait::payload() const {
     if (kind != Kind::event && kind != Kind::stream) return {};
-    const char* const channel = kind == Kind::event ? "dbos_workflow_events_channel" : "dbos_streams_channel";
+    const char* const channel = kind == Kind::event ? sysdb::kEventChannel : sysdb::kStreamChannel;
     return std::string(channel) + '\n' + workflow_id + "::" + key;
 }
 

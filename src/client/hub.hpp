@@ -104,6 +104,9 @@ class WaiterHub {
     /// This process has committed the end of the workflow. Cheap if nobody waits for it. Any thread.
     void notify_ended(const std::string& workflow_id) noexcept;
 
+    /// This process has committed an event or a value of a stream: channel and payload as on the shared channels. Any thread.
+    void notify_published(const std::string& channel, const std::string& payload) noexcept;
+
     /// This process has committed the outcome of a workflow that it ran: its waits end at once, without a query. To be called
     /// after HubOptions::runs_here has become false for it. Any thread.
     void deliver(const sysdb::ResultRow& row) noexcept;

@@ -162,6 +162,9 @@ void Executor::open_database() {
         client::Core* core = local_core_.load();
         if (core && !runs_here(id)) core->hub().notify_ended(id);
     };
+    database.local_wake.published = [this](const std::string& id, const sysdb::Effect& effect) {
+        published(id, effect);
+    };
     database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
     if (options_.run_migrations) {
         database_->open({.log = log()});
@@ -179,8 +182,22 @@ void Executor::open_database() {
                                        .retry_connection_errors = options_.retry_connection_errors,
                                        .runs_here = [this](const std::string& id) { return runs_here(id); },
                                        .query_timeout = options_.observability_query_timeout});
+    mailboxes_ = std::make_unique<Mailboxes>(*database_, log());
     local_core_.store(core_.get());
     client_ = client::make_client(core_);
+}
+
+void Executor::published(const std::string& workflow_id, const sysdb::Effect& effect) noexcept {
+    client::Core* core = local_core_.load();
+    if (!core) return;
+    if (const auto* send = std::get_if<sysdb::SendEffect>(&effect)) {
+        for (const auto& message : send->messages)
+            mailboxes_->notified(message.destination + "::" + message.topic);
+    } else if (const auto* event = std::get_if<sysdb::EventEffect>(&effect)) {
+        core->hub().notify_published(sysdb::kEventChannel, workflow_id + "::" + event->key);
+    } else if (const auto* stream = std::get_if<sysdb::StreamEffect>(&effect)) {
+        core->hub().notify_published(sysdb::kStreamChannel, workflow_id + "::" + stream->key);
+    }
 }
 
 Client& Executor::client() {
@@ -230,7 +247,6 @@ void Executor::launch() {
         pool_ = std::make_unique<ThreadPool>(
             std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4));
         posts_ = std::make_unique<ThreadPool>(kPostThreads);
-        mailboxes_ = std::make_unique<Mailboxes>(database(), log());
         parking_.start();
         for (const auto& queue : queue_options_) register_queue_row(queue);
         reload_queues();

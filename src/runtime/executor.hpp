@@ -139,6 +139,8 @@ class Executor {
     enum class Phase : std::uint8_t { configuring, launching, serving, stopping, stopped };
 
     void open_database();
+    /// This process has committed a message, event or stream value.
+    void published(const std::string& workflow_id, const sysdb::Effect& effect) noexcept;
     void take_lease();
     void register_queue_row(const QueueOptions& queue);
     void check_serving(const char* operation) const;

@@ -133,6 +133,8 @@ void SystemDatabase::send(std::span<const NewMessage> messages, bool to_forks) {
         // It may have come into being meanwhile: then say what the insert has found.
         throw NonexistentWorkflow(unknown.empty() ? messages.front().destination : unknown);
     }
+    if (const auto& published = core_->options.local_wake.published)
+        published({}, SendEffect{{messages.begin(), messages.end()}, to_forks});
     if (core_->options.notify) {
         if (seam::WakeFile* file = core_->wake_file()) file->signal();
     }

@@ -283,8 +283,11 @@ struct ResultRow {
 /// Topic column of a message without a topic (all SDKs).
 inline constexpr const char* kNullTopic = "__null__topic__";
 
-/// On PostgreSQL a trigger of the table of messages notifies here: `<workflow id>::<topic>`.
+// The channels on which all SDKs tell of a message (a trigger of its table does), an event, a value of a stream. The payload is
+// `<workflow id>::<topic or key>`.
 inline constexpr const char* kMessageChannel = "dbos_notifications_channel";
+inline constexpr const char* kEventChannel = "dbos_workflow_events_channel";
+inline constexpr const char* kStreamChannel = "dbos_streams_channel";
 
 /// A message to a workflow, as one row of notifications.
 struct NewMessage {

@@ -12,8 +12,7 @@ namespace {
 
 constexpr const char* kChannel = "dbos_cpp_wake";
 // Shared channels of all SDKs: messages, events, streams (py: dbos/_sys_db.py).
-constexpr const char* kSharedChannels[] = {kMessageChannel, "dbos_workflow_events_channel",
-                                           "dbos_streams_channel"};
+constexpr const char* kSharedChannels[] = {kMessageChannel, kEventChannel, kStreamChannel};
 /// The frames of a commit stand in the log before the header that publishes them, by as long as the disk takes to write them
 /// through: how long, and how often, to look for the change. Longer than that is the poll floor of whoever waits.
 constexpr seam::Duration kLogPatience = std::chrono::seconds(1);

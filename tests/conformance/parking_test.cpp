@@ -66,14 +66,13 @@ TEST_P(Parking, a_short_wait_does_not_park) {
 TEST_P(Parking, a_body_that_must_not_be_unwound_keeps_its_thread) {
     dbos::App app(options());
     std::atomic<int> lives{0};
-    app.implement(
-        Body,
-        [&](dbos::Context& ctx, int n) {
-            ++lives;
-            ctx.sleep(20ms);
-            return n;
-        },
-        {.park = false});
+    app.implement(Body,
+                  [&](dbos::Context& ctx, int n) {
+                      ++lives;
+                      ctx.sleep(20ms);
+                      return n;
+                  },
+                  {.park = false});
     app.launch();
     EXPECT_EQ(app.start_workflow(Body, {}, 1).get_result(), 1);
     EXPECT_EQ(lives, 1);
@@ -128,12 +127,12 @@ TEST_P(Parking, a_cancel_reaches_a_parked_run) {
     });
     app.register_queue({.name = "one", .worker_concurrency = 1});
     app.launch();
-    auto handle = app.start_workflow(Body, {.workflow_id = "c", .queue_name = "one"}, 1);
+    auto handle = app.start_workflow(Body, {.queue_name = "one", .workflow_id = "c"}, 1);
     ASSERT_TRUE(eventually([&] { return app.client().list_workflow_steps("c").size() == 2; }));
     app.client().cancel_workflow("c");
     EXPECT_THROW(handle.get_result(), dbos::AwaitedWorkflowCancelled);
     // Its slot is free again for the next one.
-    auto next = app.start_workflow(Body, {.workflow_id = "n", .queue_name = "one"}, 1);
+    auto next = app.start_workflow(Body, {.queue_name = "one", .workflow_id = "n"}, 1);
     EXPECT_TRUE(eventually([&] { return app.client().list_workflow_steps("n").size() == 2; }));
     EXPECT_EQ(after, 0);
 }
@@ -164,13 +163,12 @@ TEST_P(Parking, a_back_off_goes_on_at_its_attempt) {
     std::atomic<int> lives{0}, attempts{0};
     app.implement(Body, [&](dbos::Context& ctx, int n) {
         ++lives;
-        return n + ctx.step(
-                       "shaky",
-                       [&](dbos::StepContext& step) {
-                           if (++attempts < 3) throw std::runtime_error("no");
-                           return step.attempt();
-                       },
-                       {.max_attempts = 5, .interval = 30ms});
+        return n + ctx.step("shaky",
+                            [&](dbos::StepContext& step) {
+                                if (++attempts < 3) throw std::runtime_error("no");
+                                return step.attempt();
+                            },
+                            {.max_attempts = 5, .interval = 30ms});
     });
     app.launch();
     EXPECT_EQ(app.start_workflow(Body, {}, 10).get_result(), 13);
@@ -333,16 +331,18 @@ TEST_P(Parking, map_runs_every_element_and_throws_the_first_error) {
     app.implement(Body, [&](dbos::Context& ctx, int n) {
         std::vector<int> numbers(static_cast<std::size_t>(n));
         for (int i = 0; i < n; ++i) numbers[static_cast<std::size_t>(i)] = i;
-        const auto squares = ctx.map("square", numbers, [&](int i) {
-            const int now = ++at_once;
-            int before = most;
-            while (before < now && !most.compare_exchange_weak(before, now)) {
-            }
-            std::this_thread::sleep_for(2ms);
-            --at_once;
-            ++runs;
-            return i * i;
-        }, {.max_parallel = 3});
+        const auto squares = ctx.map("square", numbers,
+                                     [&](int i) {
+                                         const int now = ++at_once;
+                                         int before = most;
+                                         while (before < now && !most.compare_exchange_weak(before, now)) {
+                                         }
+                                         std::this_thread::sleep_for(2ms);
+                                         --at_once;
+                                         ++runs;
+                                         return i * i;
+                                     },
+                                     {.max_parallel = 3});
         ctx.sleep(10ms);
         try {
             ctx.map("fails", numbers, [&](int i) {
