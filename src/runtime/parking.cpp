@@ -88,6 +88,7 @@ bool Parking::park(const std::shared_ptr<Run>& run) {
         entry.until = parked.until;
         entry.waiting = std::move(parked.waiting);
         entry.back_off = std::move(parked.back_off);
+        entry.remembered = parked.remembered;
         entry.replay = parked.replay;
         entry.since = seam::steady_now();
         entry.attempts_high = run->birth().recovery_attempts > 1;
@@ -240,7 +241,8 @@ void Parking::begin_again(Entry& entry, sysdb::ClaimedWorkflow row, std::uint32_
                      .lapse = lapse,
                      .recovery_attempts = entry.attempts_high ? row.recovery_attempts : 1,
                      .last_replay = entry.replay,
-                     .back_off = std::move(entry.back_off)};
+                     .back_off = std::move(entry.back_off),
+                     .remembered = entry.remembered};
     // The registrations go with the entry: the replay registers anew, and looks for itself.
     executor_.begin(std::make_shared<Run>(executor_, std::move(birth)));
 }

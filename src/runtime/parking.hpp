@@ -53,6 +53,7 @@ class Parking {
         std::optional<sysdb::Millis> until;
         std::shared_ptr<Waiting> waiting;
         std::unique_ptr<BackOff> back_off;
+        std::optional<Remembered> remembered;
         seam::Duration replay{};
         seam::SteadyTime since{};
         bool attempts_high = false;  // recovery_attempts > 1, and not settled yet

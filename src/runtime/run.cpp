@@ -241,6 +241,7 @@ Woken Run::wait(const WakeSpec& spec) {
 void Run::park(const WakeSpec& spec) {
     parked_.until = spec.until;
     parked_.waiting = spec.waiting;
+    if (spec.remember && spec.until) parked_.remembered = Remembered{*spec.remember, *spec.until};
     parked_.replay = replay_.value_or(seam::Duration(0));
     int going = kGoing;
     if (!stop_.compare_exchange_strong(going, static_cast<int>(Interrupt::Reason::park))) {

@@ -37,6 +37,14 @@ struct WakeSpec {
     std::function<bool()> check = {};
     /// With `ready`: what it asks for keeps the run from parking by itself, for as long as it runs.
     bool may_park = false;
+    /// Of the operation whose `until` no record holds: the parked run remembers it.
+    std::optional<std::int32_t> remember = {};
+};
+
+/// An end that no record holds, of the operation of this number.
+struct Remembered {
+    std::int32_t function_id = 0;
+    sysdb::Millis until = 0;
 };
 
 /// Where the back-off of a step stands while its run is parked. Memory only: a recovery begins at the first attempt again.
@@ -64,12 +72,14 @@ class Run : public std::enable_shared_from_this<Run> {
         std::int64_t recovery_attempts = 1;
         seam::Duration last_replay{};            // how long the replay of the life before took
         std::unique_ptr<BackOff> back_off = {};  // of a step in whose back-off the life before parked
+        std::optional<Remembered> remembered = {};
     };
     /// What is left when the stack has gone.
     struct Parked {
         std::optional<sysdb::Millis> until = {};
         std::shared_ptr<Waiting> waiting = {};
         std::unique_ptr<BackOff> back_off = {};
+        std::optional<Remembered> remembered = {};
         seam::Duration replay{};
     };
     Run(Executor& executor, Birth birth);
@@ -107,6 +117,11 @@ class Run : public std::enable_shared_from_this<Run> {
     void back_off(BackOff state);
     /// The back-off that the life before parked in, if it was that of this step.
     std::optional<BackOff> resumed_back_off(std::int32_t id);
+    /// The end that the life before gave the wait of this number.
+    std::optional<sysdb::Millis> remembered(std::int32_t id) const {
+        const auto& known = birth_.remembered;
+        return known && known->function_id == id ? std::optional(known->until) : std::nullopt;
+    }
     /// After the stack has returned by a park.
     Parked take_parked() noexcept { return std::move(parked_); }
     /// The same for a thread that runs a step: holds no permit.

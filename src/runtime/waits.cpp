@@ -115,8 +115,11 @@ sysdb::StepRecord DurableLoop::run(Run& of) {
     for (;;) {
         const bool last = until && *until <= of.executor().durable_now();
         if (auto record = asking(of, [&] { return attempt(last); })) return std::move(*record);
-        static_cast<void>(of.wait(
-            {.until = until, .waiting = waiting, .check = [&] { return check && asking(of, check); }}));
+        const WakeSpec spec{.until = until,
+                            .waiting = waiting,
+                            .check = [&] { return check && asking(of, check); },
+                            .remember = remember};
+        static_cast<void>(of.wait(spec));
     }
 }
 
@@ -162,16 +165,16 @@ class Receive final : public TimedWait {
    public:
     Receive(Run& run, const char* call, std::string topic, Duration timeout)
         : TimedWait(run, call, kRecv, timeout), topic_(std::move(topic)) {}
-    ~Receive() override { run_->receive_ended(topic_); }
+    ~Receive() override { ended(); }
 
     std::optional<Value> get() override {
         take(*run_, call_);
         const InEngine engine(*run_);
-        if (const auto record = replayed()) return deliver_optional(*run_, *record);
+        if (const auto record = replayed()) return deliver_once(*record);
         // Registered before the first look, so that no message falls in between.
         auto waiting = std::make_shared<Waiting>(run_->executor());
         watch(waiting);
-        if (auto record = consume(due_passed())) return deliver_optional(*run_, *record);
+        if (auto record = consume(due_passed())) return deliver_once(*record);
         DurableLoop loop;
         loop.until = make_due();
         loop.waiting = waiting;
@@ -180,7 +183,7 @@ class Receive final : public TimedWait {
             return consume(last);
         };
         loop.check = [&] { return look(); };
-        return deliver_optional(*run_, loop.run(*run_));
+        return deliver_once(loop.run(*run_));
     }
     void watch(const std::shared_ptr<Waiting>& waiting) override {
         source_ = waiting->on_message(run_->id(), topic_);
@@ -193,6 +196,14 @@ class Receive final : public TimedWait {
     }
 
    private:
+    std::optional<Value> deliver_once(const sysdb::StepRecord& record) {
+        ended();
+        return deliver_optional(*run_, record);
+    }
+    /// Another receive of the topic may begin.
+    void ended() noexcept {
+        if (std::exchange(in_flight_, false)) run_->receive_ended(topic_);
+    }
     std::optional<sysdb::StepRecord> consume(bool last) {
         sysdb::StepRecord record = new_record();
         record.completed_at_ms = run_->executor().durable_now();
@@ -201,6 +212,7 @@ class Receive final : public TimedWait {
     }
     const std::string topic_;
     std::size_t source_ = 0;
+    bool in_flight_ = true;
 };
 
 class GetEvent final : public TimedWait {
@@ -329,8 +341,9 @@ class BodyStream final : public detail::StreamSource {
     static sysdb::StepRecord wait_at(Run& run, const sysdb::StreamPosition& at,
                                      const ReadStreamOptions& options, const sysdb::StepRecord& record) {
         Executor& executor = run.executor();
-        std::optional<sysdb::Millis> until;  // not durable: a replay finds the record, or waits anew
-        if (options.timeout) until = instant_after(run, *options.timeout);
+        std::optional<sysdb::Millis> until;  // not durable: a recovery waits anew
+        if (options.timeout)
+            until = run.remembered(record.function_id).value_or(instant_after(run, *options.timeout));
         auto waiting = std::make_shared<Waiting>(executor);
         const auto source = waiting->on_stream(at, polled(options.polling_interval, true));
         const Look first = asking(run, [&] { return look_at(run, at); });
@@ -339,6 +352,7 @@ class BodyStream final : public detail::StreamSource {
         if (first.value) return record_value(run, record, *first.value);
         DurableLoop loop;
         loop.until = until;
+        loop.remember = record.function_id;
         loop.waiting = waiting;
         std::optional<Value> seen;
         loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {

@@ -45,6 +45,8 @@ struct DurableLoop {
     std::function<std::optional<sysdb::StepRecord>(bool last)> attempt;
     /// Cheaper than an attempt: whether one is worth it. Called before the run parks.
     std::function<bool()> check;
+    /// As in WakeSpec.
+    std::optional<std::int32_t> remember = {};
     sysdb::StepRecord run(Run& of);
 };
 

@@ -161,7 +161,8 @@ TEST_P(CommitterPlans, no_statement_scans_a_table_that_has_grown) {
         "'k', "
         "'1' FROM generate_series(1, 100000) n");
     write(
-        "INSERT INTO @streams (workflow_uuid, key, value, \"offset\") SELECT 'x' || 1 + n % 1000, 'k', '1', n / "
+        "INSERT INTO @streams (workflow_uuid, key, value, \"offset\") SELECT 'x' || 1 + n % 1000, 'k', '1', "
+        "n / "
         "1000 "
         "FROM generate_series(1, 100000) n");
 

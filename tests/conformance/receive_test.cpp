@@ -49,8 +49,10 @@ TEST_P(Receive, send_recv) {
         app.client().send(id, "y", "topic");
         app.client().send(id, "z");
         EXPECT_EQ(handle.get_result(), "xzy(none)");
-        EXPECT_EQ(lives > 1, parks);
-        EXPECT_EQ(scalar("SELECT count(*) FROM @notifications WHERE consumed AND destination_uuid = '" + id + "'"), "3");
+        EXPECT_TRUE(parks || lives == 1);
+        EXPECT_EQ(
+            scalar("SELECT count(*) FROM @notifications WHERE consumed AND destination_uuid = '" + id + "'"),
+            "3");
         const auto steps = app.client().list_workflow_steps(id);
         ASSERT_GE(steps.size(), 4u);
         EXPECT_EQ(steps[0].function_id, 1);
@@ -157,8 +159,8 @@ TEST_P(Receive, set_get_events) {
             const auto before = text(ctx.get_event<std::string>(id + "-other", "key", 0s));
             ctx.send(id + "-other", 1, "go");
             const auto value = text(ctx.get_event<std::string>(id + "-other", "key", 20s));
-            const auto in_step = ctx.step(
-                "look", [&] { return text(ctx.get_event<std::string>(id + "-other", "key", 0s)); });
+            const auto in_step =
+                ctx.step("look", [&] { return text(ctx.get_event<std::string>(id + "-other", "key", 0s)); });
             return before + value + in_step + text(ctx.get_event<std::string>("nobody", "key", 10ms));
         });
         app.launch();
@@ -224,10 +226,9 @@ TEST_P(Receive, workflow_read_stream_timeout_is_checkpointed) {
 }
 
 TEST_P(Receive, a_run_that_was_recovered_receives_what_it_received) {
-    std::atomic<bool> second_life{false};
     const auto body = [&](dbos::Context& ctx, int) {
         const auto first = text(ctx.recv<std::string>("t", 20s));
-        return first + text(ctx.recv<std::string>("t", second_life ? 20s : 20s));
+        return first + text(ctx.recv<std::string>("t", 20s));
     };
     {
         dbos::App app(options(true));
@@ -238,7 +239,6 @@ TEST_P(Receive, a_run_that_was_recovered_receives_what_it_received) {
         app.client().send("w", "one", "t");
         ASSERT_TRUE(waits(app, "w", 3));
     }
-    second_life = true;
     dbos::App app(options(true));
     app.implement(Body, body);
     app.launch();
@@ -288,10 +288,14 @@ TEST_P(Receive, patch) {
         EXPECT_EQ(app.retrieve_workflow<std::string>("later").get_result(), "new");
     });
     run(1, [&](dbos::App& app) {
-        app.client().fork_workflow("after", 3);
         // A history of the new branch does not fit the old code.
         auto fork = app.client().fork_workflow<std::string>("after", 3);
-        EXPECT_THROW(fork.get_result(), dbos::UnexpectedStep);
+        try {
+            fork.get_result();
+            ADD_FAILURE();
+        } catch (const dbos::WorkflowFailed& error) {
+            EXPECT_EQ(error.type_name(), "DBOSUnexpectedStepError");
+        }
     });
 }
 
