@@ -7,8 +7,10 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "dbos/codec.hpp"
 #include "dbos/error.hpp"
@@ -26,8 +28,9 @@ class DBOS_EXPORT PendingState {
     /// Waits durably for the value; nullopt = none came in time. Throws the operation's error. Once; later calls throw
     /// UsageError.
     virtual std::optional<Value> get() = 0;
-    /// The handle of an operation that makes one; null for others.
-    virtual std::shared_ptr<HandleState> handle() { return {}; }
+    /// The same for an operation whose result is no Value (handles, listings): what PendingValue<T> of its type expects. Null
+    /// for others, which it leaves as they are.
+    virtual std::shared_ptr<void> get_object() { return {}; }
     virtual bool ready() const = 0;
     /// Whether get() was called.
     bool taken() const noexcept { return taken_; }
@@ -49,9 +52,30 @@ template <>
 struct PendingValue<void> {
     static void take(PendingState& state) { static_cast<void>(state.get()); }
 };
+/// Takes a T that the operation has made itself.
+template <class T>
+struct PendingObject {
+    static T take(PendingState& state) {
+        return std::move(*std::static_pointer_cast<T>(state.get_object()));
+    }
+};
+/// What operations that make handles have made.
+struct MadeHandles {
+    HandleStates states = {};
+    std::span<const ErrorType> errors = {};  // of the contract
+};
 template <class R>
 struct PendingValue<WorkflowHandle<R>> {
-    static WorkflowHandle<R> take(PendingState& state) { return HandleAccess::make<R>(state.handle()); }
+    static WorkflowHandle<R> take(PendingState& state) {
+        MadeHandles made = PendingObject<MadeHandles>::take(state);
+        return HandleAccess::make<R>(std::move(made.states.front()), made.errors);
+    }
+};
+template <class R>
+struct PendingValue<std::vector<WorkflowHandle<R>>> {
+    static std::vector<WorkflowHandle<R>> take(PendingState& state) {
+        return typed_handles<R>(PendingObject<MadeHandles>::take(state).states);
+    }
 };
 
 struct PendingAccess;

@@ -312,26 +312,33 @@ std::shared_ptr<detail::HandleState> Core::handle(std::string workflow_id, bool 
 
 std::shared_ptr<detail::HandleState> Core::retrieve(const detail::CallTarget& target,
                                                     const std::string& workflow_id) {
+    find_row(target, workflow_id);
+    return handle(workflow_id, true);
+}
+
+sysdb::ListedWorkflow Core::find_row(const detail::CallTarget& target, const std::string& workflow_id) {
     core::check_workflow_id(workflow_id);
     sysdb::ListQuery query;
     query.workflow_ids = {workflow_id};
     query.load_input = false;
     query.load_output = false;
-    const auto rows = guarded(*this, [&] { return database_->list_workflows(query); });
+    auto rows = guarded(*this, [&] { return database_->list_workflows(query); });
     if (rows.empty()) throw NonexistentWorkflow(workflow_id);
     if (target.by_contract && rows.front().name != target.name) {
         throw ConflictingWorkflow(workflow_id, "its name is " + quoted(rows.front().name) +
                                                    ", the contract says " + quoted(target.name));
     }
-    return handle(workflow_id, true);
+    return std::move(rows.front());
 }
 
 WorkflowStatus Core::status(const std::string& workflow_id) {
-    sysdb::ListQuery query;
-    query.workflow_ids = {workflow_id};
-    auto rows = guarded(*this, [&] { return database_->list_workflows(query); });
-    if (rows.empty()) throw NonexistentWorkflow(workflow_id);
-    return std::move(formats_.statuses(std::move(rows)).front());
+    return formats_.status(status_row(workflow_id));
+}
+
+sysdb::ListedWorkflow Core::status_row(const std::string& workflow_id) {
+    auto row = find_row(workflow_id);
+    if (!row) throw NonexistentWorkflow(workflow_id);
+    return std::move(*row);
 }
 
 Value Core::result(const std::string& workflow_id, bool seen, const GetResultOptions& options,
@@ -414,14 +421,23 @@ sysdb::ListQuery Core::list_query(const ListWorkflowsOptions& options) const {
 }
 
 std::vector<WorkflowStatus> Core::list(const ListWorkflowsOptions& options) {
+    return formats_.statuses(list_rows(options));
+}
+
+std::vector<sysdb::ListedWorkflow> Core::list_rows(const ListWorkflowsOptions& options) {
     const sysdb::ListQuery query = list_query(options);
-    return guarded_listing([&] { return formats_.statuses(database_->list_workflows(query)); });
+    return guarded_listing([&] { return database_->list_workflows(query); });
 }
 
 std::vector<StepInfo> Core::steps(const std::string& workflow_id, const ListStepsOptions& options) {
+    return formats_.steps(workflow_id, step_rows(workflow_id, options));
+}
+
+std::vector<sysdb::StepRecord> Core::step_rows(const std::string& workflow_id,
+                                               const ListStepsOptions& options) {
     core::check_steps(options);
     const sysdb::StepQuery query{workflow_id, options.load_output, options.limit, options.offset};
-    return guarded(*this, [&] { return formats_.steps(workflow_id, database_->list_steps(query)); });
+    return guarded(*this, [&] { return database_->list_steps(query); });
 }
 
 // ---------------------------------------------------------------------------------------------------- life

@@ -78,13 +78,19 @@ class Core : public std::enable_shared_from_this<Core> {
     std::string context_text(const Value& context, ScheduleStyle style, const Serializer* given) const;
     /// Checks and encodes one.
     sysdb::ScheduleRow prepare_schedule(const ScheduleOptions& options);
-    void create_schedule(const sysdb::ScheduleRow& row);
+    void create_schedule(const sysdb::ScheduleRow& row, sysdb::Gate* gate = nullptr);
     void apply_schedules(std::span<const sysdb::ScheduleRow> rows);
     std::vector<WorkflowSchedule> list_schedules(const ListSchedulesOptions& options);
+    /// The rows of what it lists, and of get_schedule(); shown() makes the one of the other.
+    std::vector<sysdb::ScheduleRow> schedule_rows(const ListSchedulesOptions& options);
+    std::optional<sysdb::ScheduleRow> schedule_row(const std::string& name);
+    WorkflowSchedule shown(const sysdb::ScheduleRow& row) const;
     std::optional<WorkflowSchedule> get_schedule(const std::string& name);
-    void delete_schedule(const std::string& name);
-    void set_schedule_status(const std::string& name, const char* status);
-    void update_schedule(const std::string& name, const ScheduleUpdate& update);
+    void delete_schedule(const std::string& name, sysdb::Gate* gate = nullptr);
+    void set_schedule_status(const std::string& name, const char* status, sysdb::Gate* gate = nullptr);
+    /// Throws UsageError.
+    void check_schedule_update(const std::string& name, const ScheduleUpdate& update);
+    void update_schedule(const std::string& name, const ScheduleUpdate& update, sysdb::Gate* gate = nullptr);
     std::vector<std::shared_ptr<detail::HandleState>> backfill_schedule(const std::string& name,
                                                                         Instant start, Instant end,
                                                                         ScheduleStyle style);
@@ -115,6 +121,8 @@ class Core : public std::enable_shared_from_this<Core> {
     std::shared_ptr<detail::HandleState> retrieve(const detail::CallTarget& target,
                                                   const std::string& workflow_id);
     WorkflowStatus status(const std::string& workflow_id);
+    /// Its row. Throws NonexistentWorkflow.
+    sysdb::ListedWorkflow status_row(const std::string& workflow_id);
     Value result(const std::string& workflow_id, bool seen, const GetResultOptions& options,
                  std::span<const ErrorType> errors);
     void result_async(const std::string& workflow_id, bool seen, const GetResultOptions& options,
@@ -122,6 +130,9 @@ class Core : public std::enable_shared_from_this<Core> {
                       detail::HandleState::AwaitDone done);
     std::vector<WorkflowStatus> list(const ListWorkflowsOptions& options);
     std::vector<StepInfo> steps(const std::string& workflow_id, const ListStepsOptions& options);
+    /// The rows of what they list; formats() shows them.
+    std::vector<sysdb::ListedWorkflow> list_rows(const ListWorkflowsOptions& options);
+    std::vector<sysdb::StepRecord> step_rows(const std::string& workflow_id, const ListStepsOptions& options);
 
     // --- messages, events and streams (messages.cpp, streams.cpp)
 
@@ -150,26 +161,33 @@ class Core : public std::enable_shared_from_this<Core> {
     void wait_many_async(const std::vector<std::string>& ids, bool first, const WaitWorkflowsOptions& options,
                          const std::shared_ptr<detail::FutureCore>& future, ManyDone done);
 
-    // --- managing (manage.cpp). As the methods of Client of the same names; options are checked.
+    // --- managing (manage.cpp). As the methods of Client of the same names; options are checked. With a gate: an operation of
+    // a body (sysdb::Gate).
 
     std::optional<WorkflowStatus> find_status(const std::string& workflow_id);
-    void cancel(std::span<const std::string> workflow_ids, const CancelOptions& options);
+    std::optional<sysdb::ListedWorkflow> find_row(const std::string& workflow_id);
+    /// As retrieve(): its row, without payloads.
+    sysdb::ListedWorkflow find_row(const detail::CallTarget& target, const std::string& workflow_id);
+    void cancel(std::span<const std::string> workflow_ids, const CancelOptions& options,
+                sysdb::Gate* gate = nullptr);
     /// Handles in the order of the ids.
     detail::HandleStates resume(const detail::CallTarget& target, std::span<const std::string> workflow_ids,
-                                const ResumeOptions& options);
-    void set_delay(const std::string& workflow_id, Duration delay);
-    void set_delay(const std::string& workflow_id, Instant until);
-    void set_priority(const std::string& workflow_id, std::int64_t priority);
+                                const ResumeOptions& options, sysdb::Gate* gate = nullptr);
+    void set_delay(const std::string& workflow_id, Duration delay, sysdb::Gate* gate = nullptr);
+    void set_delay(const std::string& workflow_id, Instant until, sysdb::Gate* gate = nullptr);
+    void set_priority(const std::string& workflow_id, std::int64_t priority, sysdb::Gate* gate = nullptr);
     void update_attributes(const std::string& workflow_id, const std::optional<Any>& attributes,
-                           const UpdateAttributesOptions& options);
-    void delete_workflows(std::span<const std::string> workflow_ids, const DeleteOptions& options);
+                           const UpdateAttributesOptions& options, sysdb::Gate* gate = nullptr);
+    void delete_workflows(std::span<const std::string> workflow_ids, const DeleteOptions& options,
+                          sysdb::Gate* gate = nullptr);
     /// Ids and tokens for these forks; throws UsageError.
     std::vector<sysdb::Fork> prepare_forks(const detail::CallTarget& target,
                                            std::span<const ForkRequest> requests);
-    detail::HandleStates fork(const std::vector<sysdb::Fork>& forks);
+    detail::HandleStates fork(const std::vector<sysdb::Fork>& forks, sysdb::Gate* gate = nullptr);
     std::shared_ptr<detail::HandleState> rewind(const detail::CallTarget& target,
                                                 const std::string& workflow_id, std::int64_t start_step,
-                                                const RewindOptions& options);
+                                                const RewindOptions& options,
+                                                sysdb::Gate* gate = nullptr);
     std::vector<VersionInfo> versions();
     VersionInfo latest_version();
     void set_latest_version(const std::string& version_name, const std::string& application_name);
@@ -177,6 +195,10 @@ class Core : public std::enable_shared_from_this<Core> {
                                    const RenameApplicationOptions& options);
     std::vector<WorkflowAggregate> aggregates(const WorkflowAggregatesOptions& options);
     std::vector<StepAggregate> aggregates(const StepAggregatesOptions& options);
+    std::vector<sysdb::WorkflowAggregateRow> aggregate_rows(const WorkflowAggregatesOptions& options);
+    std::vector<sysdb::StepAggregateRow> aggregate_rows(const StepAggregatesOptions& options);
+    static std::vector<WorkflowAggregate> shown(std::vector<sysdb::WorkflowAggregateRow> rows);
+    static std::vector<StepAggregate> shown(std::vector<sysdb::StepAggregateRow> rows);
 
     void check_connection();
 
@@ -232,7 +254,6 @@ class Core : public std::enable_shared_from_this<Core> {
     sysdb::ListQuery list_query(const ListWorkflowsOptions& options) const;
     void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
 
-    WorkflowSchedule shown(const sysdb::ScheduleRow& row) const;
     /// The row of one run of a schedule.
     sysdb::NewWorkflow run_of(const sysdb::ScheduleRow& schedule, std::string id, const Value& time,
                               const std::string& version);

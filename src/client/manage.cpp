@@ -50,29 +50,36 @@ std::optional<sysdb::Millis> bucket_ms(const std::optional<Duration>& bucket) {
 }  // namespace
 
 std::optional<WorkflowStatus> Core::find_status(const std::string& workflow_id) {
+    auto row = find_row(workflow_id);
+    if (!row) return std::nullopt;
+    return formats_.status(std::move(*row));
+}
+
+std::optional<sysdb::ListedWorkflow> Core::find_row(const std::string& workflow_id) {
     sysdb::ListQuery query;
     query.workflow_ids = {workflow_id};
     auto rows = guarded(*this, [&] { return database_->list_workflows(query); });
     if (rows.empty()) return std::nullopt;
-    return std::move(formats_.statuses(std::move(rows)).front());
+    return std::move(rows.front());
 }
 
-void Core::cancel(std::span<const std::string> workflow_ids, const CancelOptions& options) {
+void Core::cancel(std::span<const std::string> workflow_ids, const CancelOptions& options,
+                  sysdb::Gate* gate) {
     core::check_ids(workflow_ids);
-    if (workflow_ids.empty()) return check_open();
+    if (workflow_ids.empty() && !gate) return check_open();
     const auto cancelled =
-        guarded(*this, [&] { return database_->cancel(workflow_ids, options.cancel_children); });
+        guarded(*this, [&] { return database_->cancel(workflow_ids, options.cancel_children, gate); });
     for (const std::string& id : cancelled) hub_.notify_ended(id);
 }
 
 detail::HandleStates Core::resume(const detail::CallTarget& target, std::span<const std::string> workflow_ids,
-                                  const ResumeOptions& options) {
+                                  const ResumeOptions& options, sysdb::Gate* gate) {
     for (const std::string& id : workflow_ids) core::check_workflow_id(id);
     core::check_optional_name("queue_name", options.queue_name);
     const sysdb::Resume how{.queue_name = text_or_null(options.queue_name),
                             .expected_name = contract_name(target)};
     guarded(*this, [&] {
-        database_->resume(workflow_ids, how);
+        database_->resume(workflow_ids, how, gate);
         return 0;
     });
     detail::HandleStates handles;
@@ -80,56 +87,60 @@ detail::HandleStates Core::resume(const detail::CallTarget& target, std::span<co
     return handles;
 }
 
-void Core::set_delay(const std::string& workflow_id, Duration delay) {
+void Core::set_delay(const std::string& workflow_id, Duration delay, sysdb::Gate* gate) {
     const std::string ids[] = {workflow_id};
     core::check_ids(ids);
     core::check_delay(delay);
     guarded(*this, [&] {
         database_->layout();  // measures the clock, if nobody has yet
-        database_->set_delay(workflow_id, database_->durable_now() + core::to_millis(delay));
+        database_->set_delay(workflow_id, database_->durable_now() + core::to_millis(delay), gate);
         return 0;
     });
 }
 
-void Core::set_delay(const std::string& workflow_id, Instant until) {
+void Core::set_delay(const std::string& workflow_id, Instant until, sysdb::Gate* gate) {
     const std::string ids[] = {workflow_id};
     core::check_ids(ids);
     guarded(*this, [&] {
-        database_->set_delay(workflow_id, until.epoch_ms());
+        database_->set_delay(workflow_id, until.epoch_ms(), gate);
         return 0;
     });
 }
 
-void Core::set_priority(const std::string& workflow_id, std::int64_t priority) {
+void Core::set_priority(const std::string& workflow_id, std::int64_t priority, sysdb::Gate* gate) {
     const std::string ids[] = {workflow_id};
     core::check_ids(ids);
     core::check_priority(priority);
     guarded(*this, [&] {
-        database_->set_priority(workflow_id, static_cast<std::int32_t>(priority));
+        database_->set_priority(workflow_id, static_cast<std::int32_t>(priority), gate);
         return 0;
     });
 }
 
 void Core::update_attributes(const std::string& workflow_id, const std::optional<Any>& attributes,
-                             const UpdateAttributesOptions& options) {
+                             const UpdateAttributesOptions& options, sysdb::Gate* gate) {
     const std::string ids[] = {workflow_id};
     core::check_ids(ids);
     core::check_new_attributes(attributes, options);
     sysdb::Text text;
     if (attributes) text = attributes_text(attributes->value());
     guarded(*this, [&] {
-        database_->update_attributes(workflow_id, !options.merge, [&](const sysdb::Text& stored) {
-            return options.merge ? merged(stored, attributes->value()) : text;
-        });
+        database_->update_attributes(
+            workflow_id, !options.merge,
+            [&](const sysdb::Text& stored) {
+                return options.merge ? merged(stored, attributes->value()) : text;
+            },
+            gate);
         return 0;
     });
 }
 
-void Core::delete_workflows(std::span<const std::string> workflow_ids, const DeleteOptions& options) {
+void Core::delete_workflows(std::span<const std::string> workflow_ids, const DeleteOptions& options,
+                            sysdb::Gate* gate) {
     core::check_ids(workflow_ids);
-    if (workflow_ids.empty()) return check_open();
+    if (workflow_ids.empty() && !gate) return check_open();
     guarded(*this, [&] {
-        database_->delete_workflows(workflow_ids, options.delete_children);
+        database_->delete_workflows(workflow_ids, options.delete_children, gate);
         return 0;
     });
 }
@@ -164,9 +175,9 @@ std::vector<sysdb::Fork> Core::prepare_forks(const detail::CallTarget& target,
     return forks;
 }
 
-detail::HandleStates Core::fork(const std::vector<sysdb::Fork>& forks) {
+detail::HandleStates Core::fork(const std::vector<sysdb::Fork>& forks, sysdb::Gate* gate) {
     guarded(*this, [&] {
-        database_->fork(forks, text_or_null(options_.application_name));
+        database_->fork(forks, text_or_null(options_.application_name), gate);
         return 0;
     });
     detail::HandleStates handles;
@@ -176,7 +187,7 @@ detail::HandleStates Core::fork(const std::vector<sysdb::Fork>& forks) {
 
 std::shared_ptr<detail::HandleState> Core::rewind(const detail::CallTarget& target,
                                                   const std::string& workflow_id, std::int64_t start_step,
-                                                  const RewindOptions& options) {
+                                                  const RewindOptions& options, sysdb::Gate* gate) {
     core::check_rewind(workflow_id, start_step, options);
     const sysdb::Rewind how{.workflow_id = workflow_id,
                             .start_step = start_step,
@@ -185,7 +196,7 @@ std::shared_ptr<detail::HandleState> Core::rewind(const detail::CallTarget& targ
                             .queue_name = text_or_null(options.queue_name),
                             .queue_partition_key = text_or_null(options.queue_partition_key)};
     guarded(*this, [&] {
-        database_->rewind(how);
+        database_->rewind(how, gate);
         return 0;
     });
     return handle(workflow_id, true);
@@ -251,6 +262,14 @@ RenamedRows Core::rename_application(const std::optional<std::string>& old_name,
 // ---------------------------------------------------------------------------------------------------- aggregates
 
 std::vector<WorkflowAggregate> Core::aggregates(const WorkflowAggregatesOptions& options) {
+    return shown(aggregate_rows(options));
+}
+
+std::vector<StepAggregate> Core::aggregates(const StepAggregatesOptions& options) {
+    return shown(aggregate_rows(options));
+}
+
+std::vector<sysdb::WorkflowAggregateRow> Core::aggregate_rows(const WorkflowAggregatesOptions& options) {
     core::check_aggregates(options);
     sysdb::WorkflowAggregateQuery query;
     query.filter = list_query(options.filter);
@@ -266,7 +285,10 @@ std::vector<WorkflowAggregate> Core::aggregates(const WorkflowAggregatesOptions&
     query.max_latency = options.select_max_total_latency_ms;
     query.count =
         options.select_count || !(query.min_created_at || query.max_queue_wait || query.max_latency);
-    auto rows = guarded_listing([&] { return database_->aggregate_workflows(query); });
+    return guarded_listing([&] { return database_->aggregate_workflows(query); });
+}
+
+std::vector<WorkflowAggregate> Core::shown(std::vector<sysdb::WorkflowAggregateRow> rows) {
     std::vector<WorkflowAggregate> groups;
     for (sysdb::WorkflowAggregateRow& row : rows) {
         groups.push_back({.status = std::move(row.status),
@@ -284,7 +306,7 @@ std::vector<WorkflowAggregate> Core::aggregates(const WorkflowAggregatesOptions&
     return groups;
 }
 
-std::vector<StepAggregate> Core::aggregates(const StepAggregatesOptions& options) {
+std::vector<sysdb::StepAggregateRow> Core::aggregate_rows(const StepAggregatesOptions& options) {
     core::check_aggregates(options);
     sysdb::StepAggregateQuery query;
     query.by_function_name = options.group_by_function_name;
@@ -302,7 +324,10 @@ std::vector<StepAggregate> Core::aggregates(const StepAggregatesOptions& options
     if (options.completed_after) query.completed_from = options.completed_after->epoch_ms();
     if (options.completed_before) query.completed_to = options.completed_before->epoch_ms();
     query.timeout_ms = core::to_millis(options_.query_timeout);
-    auto rows = guarded_listing([&] { return database_->aggregate_steps(query); });
+    return guarded_listing([&] { return database_->aggregate_steps(query); });
+}
+
+std::vector<StepAggregate> Core::shown(std::vector<sysdb::StepAggregateRow> rows) {
     std::vector<StepAggregate> groups;
     for (sysdb::StepAggregateRow& row : rows) {
         groups.push_back({.function_name = std::move(row.function_name),

@@ -166,9 +166,9 @@ sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
         .application_name = text_or_null(owner)};
 }
 
-void Core::create_schedule(const sysdb::ScheduleRow& row) {
+void Core::create_schedule(const sysdb::ScheduleRow& row, sysdb::Gate* gate) {
     guarded(*this, [&] {
-        database_->create_schedule(row);
+        database_->create_schedule(row, gate);
         return 0;
     });
 }
@@ -203,58 +203,71 @@ WorkflowSchedule Core::shown(const sysdb::ScheduleRow& row) const {
 }
 
 std::vector<WorkflowSchedule> Core::list_schedules(const ListSchedulesOptions& options) {
-    const auto rows = guarded(*this, [&] { return database_->list_schedules(); });
-    const OneOrMany owners = !options.application_name.values() && !options_.application_name.empty()
-                                 ? OneOrMany(options_.application_name)
-                                 : options.application_name;
     std::vector<WorkflowSchedule> schedules;
-    for (const sysdb::ScheduleRow& row : rows) {
-        if (passes(options.status, row.status) && passes(options.workflow_name, row.workflow_name) &&
-            passes_prefix(options.schedule_name_prefix, row.schedule_name) &&
-            (!row.application_name || passes(owners, *row.application_name)))
-            schedules.push_back(shown(row));
-    }
+    for (const sysdb::ScheduleRow& row : schedule_rows(options)) schedules.push_back(shown(row));
     return schedules;
 }
 
+std::vector<sysdb::ScheduleRow> Core::schedule_rows(const ListSchedulesOptions& options) {
+    auto rows = guarded(*this, [&] { return database_->list_schedules(); });
+    const OneOrMany owners = !options.application_name.values() && !options_.application_name.empty()
+                                 ? OneOrMany(options_.application_name)
+                                 : options.application_name;
+    std::erase_if(rows, [&](const sysdb::ScheduleRow& row) {
+        return !(passes(options.status, row.status) && passes(options.workflow_name, row.workflow_name) &&
+                 passes_prefix(options.schedule_name_prefix, row.schedule_name) &&
+                 (!row.application_name || passes(owners, *row.application_name)));
+    });
+    return rows;
+}
+
 std::optional<WorkflowSchedule> Core::get_schedule(const std::string& name) {
-    const auto row = guarded(*this, [&] { return database_->find_schedule(name); });
+    const auto row = schedule_row(name);
     return row ? std::optional(shown(*row)) : std::nullopt;
 }
 
-void Core::delete_schedule(const std::string& name) {
+std::optional<sysdb::ScheduleRow> Core::schedule_row(const std::string& name) {
+    return guarded(*this, [&] { return database_->find_schedule(name); });
+}
+
+void Core::delete_schedule(const std::string& name, sysdb::Gate* gate) {
     guarded(*this, [&] {
-        database_->delete_schedule(name);
+        database_->delete_schedule(name, gate);
         return 0;
     });
 }
 
-void Core::set_schedule_status(const std::string& name, const char* status) {
+void Core::set_schedule_status(const std::string& name, const char* status, sysdb::Gate* gate) {
     guarded(*this, [&] {
-        database_->set_schedule_status(name, status);
+        database_->set_schedule_status(name, status, gate);
         return 0;
     });
 }
 
-void Core::update_schedule(const std::string& name, const ScheduleUpdate& update) {
+void Core::check_schedule_update(const std::string& name, const ScheduleUpdate& update) {
     const std::string where = "schedule \"" + name + "\", ";
     if (update.schedule) check_cron(where, *update.schedule, update.style);
     if (update.cron_timezone) zone_of(*update.cron_timezone);
     if (update.queue_name) check_name(where, "queue_name", *update.queue_name, false);
     if (update.context && update.raw_context) usage(where + "context", "context or raw_context", "both");
+}
+
+void Core::update_schedule(const std::string& name, const ScheduleUpdate& update, sysdb::Gate* gate) {
+    check_schedule_update(name, update);
     sysdb::Text context = update.raw_context;
     if (update.context)
         context = context_text(update.context->value(), update.style, update.serializer.get());
-    const bool found = guarded(*this, [&] {
-        return database_->update_schedule(name, [&](sysdb::ScheduleRow& row) {
-            if (update.schedule) row.schedule = *update.schedule;
-            if (context) row.context = *context;
-            if (update.automatic_backfill) row.automatic_backfill = *update.automatic_backfill;
-            if (update.cron_timezone) row.cron_timezone = text_or_null(*update.cron_timezone);
-            if (update.queue_name) row.queue_name = text_or_null(*update.queue_name);
-        });
+    const auto change = [&](sysdb::ScheduleRow& row) {
+        if (update.schedule) row.schedule = *update.schedule;
+        if (context) row.context = *context;
+        if (update.automatic_backfill) row.automatic_backfill = *update.automatic_backfill;
+        if (update.cron_timezone) row.cron_timezone = text_or_null(*update.cron_timezone);
+        if (update.queue_name) row.queue_name = text_or_null(*update.queue_name);
+    };
+    guarded(*this, [&] {
+        database_->update_schedule(name, change, gate);
+        return 0;
     });
-    if (!found) throw no_schedule(name);
 }
 
 // ---------------------------------------------------------------------------------------------------- runs

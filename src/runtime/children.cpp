@@ -10,7 +10,9 @@
 #include "core/options.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
+#include "runtime/manage.hpp"
 #include "runtime/operations.hpp"
+#include "runtime/record_values.hpp"
 #include "runtime/run.hpp"
 #include "runtime/waits.hpp"
 
@@ -64,94 +66,12 @@ class ChildHandle final : public detail::HandleState {
     const std::string workflow_id_;
 };
 
-Value status_value(const WorkflowStatus& status) {
-    Object fields;
-    const auto set = [&](const char* name, Value value) { fields.emplace_back(name, std::move(value)); };
-    const auto text = [](const std::optional<std::string>& v) { return v ? Value(*v) : Value(); };
-    const auto number = [](const std::optional<std::int64_t>& v) { return v ? Value(*v) : Value(); };
-    set("workflow_id", status.workflow_id);
-    set("status", status.status);
-    set("name", status.name);
-    set("class_name", text(status.class_name));
-    set("config_name", text(status.config_name));
-    set("authenticated_user", text(status.authenticated_user));
-    set("queue_name", text(status.queue_name));
-    set("executor_id", text(status.executor_id));
-    set("app_version", text(status.app_version));
-    set("application_name", text(status.application_name));
-    set("parent_workflow_id", text(status.parent_workflow_id));
-    set("deduplication_id", text(status.deduplication_id));
-    set("priority", status.priority);
-    set("created_at", status.created_at);
-    set("updated_at", status.updated_at);
-    set("dequeued_at", number(status.dequeued_at));
-    set("completed_at", number(status.completed_at));
-    set("workflow_timeout_ms", number(status.workflow_timeout_ms));
-    set("workflow_deadline_epoch_ms", number(status.workflow_deadline_epoch_ms));
-    set("delay_until_epoch_ms", number(status.delay_until_epoch_ms));
-    set("recovery_attempts", status.recovery_attempts);
-    set("serialization", text(status.serialization));
-    return fields;
-}
-
-WorkflowStatus status_from(const Value& fields) {
-    WorkflowStatus status;
-    const auto text = [&](const char* name) -> std::optional<std::string> {
-        const Value* v = fields.find(name);
-        return v && !v->is_null() ? std::optional(v->as_string()) : std::nullopt;
-    };
-    const auto number = [&](const char* name) -> std::optional<std::int64_t> {
-        const Value* v = fields.find(name);
-        return v && !v->is_null() ? std::optional(v->as_int()) : std::nullopt;
-    };
-    status.workflow_id = text("workflow_id").value_or("");
-    status.status = text("status").value_or("");
-    status.name = text("name").value_or("");
-    status.class_name = text("class_name");
-    status.config_name = text("config_name");
-    status.authenticated_user = text("authenticated_user");
-    status.queue_name = text("queue_name");
-    status.executor_id = text("executor_id");
-    status.app_version = text("app_version");
-    status.application_name = text("application_name");
-    status.parent_workflow_id = text("parent_workflow_id");
-    status.deduplication_id = text("deduplication_id");
-    status.priority = number("priority").value_or(0);
-    status.created_at = number("created_at").value_or(0);
-    status.updated_at = number("updated_at").value_or(0);
-    status.dequeued_at = number("dequeued_at");
-    status.completed_at = number("completed_at");
-    status.workflow_timeout_ms = number("workflow_timeout_ms");
-    status.workflow_deadline_epoch_ms = number("workflow_deadline_epoch_ms");
-    status.delay_until_epoch_ms = number("delay_until_epoch_ms");
-    status.recovery_attempts = number("recovery_attempts").value_or(0);
-    status.serialization = text("serialization");
-    return status;
-}
-
 WorkflowStatus ChildHandle::status() {
-    run_->enter("get_status");
-    const InEngine engine(*run_);
-    const std::int32_t id = run_->reserve();
-    if (const auto* record = run_->recorded(id, kGetStatus))
-        return status_from(deliver(*run_, *record, kGetStatus));
-    Executor& executor = run_->executor();
-    sysdb::StepRecord record{.function_id = id,
-                             .function_name = kGetStatus,
-                             .started_at_ms = executor.durable_now(),
-                             .application_name = executor.application_name()};
-    const Serializer& format = executor.serializer();
-    WorkflowStatus status;
-    try {
-        const client::BodyMarkLifted lifted;
-        status = executor.client().retrieve_workflow(workflow_id_).get_status();
-    } catch (const NonexistentWorkflow&) {
-        record_error(*run_, std::move(record), std::current_exception());
-    }
-    record.output = format.encode(status_value(status));
-    record.serialization = std::string(format.name());
-    record.completed_at_ms = executor.durable_now();
-    return status_from(deliver(*run_, run_->record(record, sysdb::OnConflict::report), kGetStatus));
+    client::Core& core = run_->executor().core();
+    const Value row = run_operation(
+        *run_, "get_status", kGetStatus,
+        recorded_call(*run_, [&core, id = workflow_id_] { return to_value(core.status_row(id)); }));
+    return core.formats().status(from_value<sysdb::ListedWorkflow>(row));
 }
 
 /// What an ended workflow's row says, as a record of DBOS.getResult in the application's own format.
@@ -308,6 +228,10 @@ class AwaitResult final : public Selectable {
 };
 
 }  // namespace
+
+std::shared_ptr<detail::HandleState> body_handle(Run& run, std::string workflow_id) {
+    return std::make_shared<ChildHandle>(run, std::move(workflow_id));
+}
 
 std::shared_ptr<Selectable> await_result(Run& run, const char* call, const std::string& workflow_id,
                                          const GetResultOptions& options, std::span<const ErrorType> errors) {

@@ -72,12 +72,14 @@ namespace {
 class PooledOperation final : public detail::PendingState,
                               public std::enable_shared_from_this<PooledOperation> {
    public:
-    PooledOperation(Run& run, const char* call, std::int32_t id, std::string name, Perform perform)
+    PooledOperation(Run& run, const char* call, std::int32_t id, std::string name, Perform perform,
+                    MakeObject make)
         : run_(run.shared_from_this()),
           call_(call),
           id_(id),
           name_(std::move(name)),
-          perform_(std::move(perform)) {}
+          perform_(std::move(perform)),
+          make_(std::move(make)) {}
 
     void start() {
         run_->async_step_added(name_);
@@ -96,6 +98,10 @@ class PooledOperation final : public detail::PendingState,
         taken_ = true;
         if (error_) std::rethrow_exception(error_);
         return deliver(*run_, record_, name_);
+    }
+    std::shared_ptr<void> get_object() override {
+        if (!make_) return {};
+        return make_(get().value_or(Value()));
     }
     bool ready() const override { return done_.load(); }
     void finish() noexcept override {
@@ -137,6 +143,7 @@ class PooledOperation final : public detail::PendingState,
     const std::int32_t id_;
     const std::string name_;
     const Perform perform_;
+    const MakeObject make_;
     seam::Mutex mutex_;
     seam::CondVar finished_;
     seam::Atomic<bool> done_{false};
@@ -147,11 +154,12 @@ class PooledOperation final : public detail::PendingState,
 }  // namespace
 
 std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call, const std::string& name,
-                                                      Perform perform) {
+                                                      Perform perform, MakeObject make) {
     run.enter(call);
     const std::int32_t id = run.reserve();
     const auto* record = run.recorded(id, name);
-    auto operation = std::make_shared<PooledOperation>(run, call, id, name, std::move(perform));
+    auto operation =
+        std::make_shared<PooledOperation>(run, call, id, name, std::move(perform), std::move(make));
     if (record) {
         operation->resolve(*record);
     } else {

@@ -33,9 +33,11 @@ Perform recorded_call(Run& run, std::function<Value()> call);
 
 /// On the body's thread, now. `call` names it in errors: "ctx.send".
 Value run_operation(Run& run, const char* call, const std::string& name, const Perform& perform);
+/// What detail::PendingValue expects of an operation whose result is no Value, made of its record's value.
+using MakeObject = std::function<std::shared_ptr<void>(const Value&)>;
 /// Takes the number now and performs it on a thread of the pool.
 std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call, const std::string& name,
-                                                      Perform perform);
+                                                      Perform perform, MakeObject make = {});
 
 /// An operation whose checkpoint was submitted to the committer: its writes leave in the order of the calls, and no thread
 /// waits for it.

@@ -232,7 +232,7 @@ std::vector<const Fork*> not_there_yet(ManagedWrite& write, std::span<const Fork
         open.push_back(&fork);
         by_id[fork.new_workflow_id] = &fork;
     }
-    if (!write.attempt.ambiguous) return open;
+    if (!write.repeated()) return open;
     std::vector<std::string> ids;
     for (const Fork& fork : forks) ids.push_back(fork.new_workflow_id);
     const std::string token = write.layout.creator_token ? "w.creator_xid" : "w.owner_xid";
@@ -250,18 +250,32 @@ std::vector<const Fork*> not_there_yet(ManagedWrite& write, std::span<const Fork
     return open;
 }
 
+/// Takes the forks from `open` that are there already and count as made; throws for the first one that belongs to another.
+void settle_existing(ManagedWrite& write, std::span<const std::string> inserted,
+                     std::vector<const Fork*>& open) {
+    if (inserted.size() == open.size()) return;
+    std::erase_if(open, [&](const Fork* fork) {
+        if (std::ranges::find(inserted, fork->new_workflow_id) != inserted.end()) return false;
+        const sql::Result there = write.connection.query(
+            "SELECT w.forked_from FROM @workflow_status w WHERE w.workflow_uuid = $1",
+            {std::string_view(fork->new_workflow_id)});
+        if (fork->attach && !there.empty() && there.at(0, 0).text() == fork->workflow_id) return true;
+        throw WorkflowIdInUse(fork->new_workflow_id);
+    });
+}
+
 }  // namespace
 
-void SystemDatabase::fork(std::span<const Fork> forks, const Text& application_name) {
-    if (forks.empty()) return;
+void SystemDatabase::fork(std::span<const Fork> forks, const Text& application_name, Gate* gate) {
+    if (forks.empty() && !gate) return;
     std::vector<std::string> originals;
     for (const Fork& fork : forks) originals.push_back(fork.workflow_id);
-    managed_write(*core_, {.name = "fork_workflow", .ids = originals}, [&](ManagedWrite& write) {
+    managed_write(*core_, {.name = "fork_workflow", .ids = originals, .gate = gate}, [&](ManagedWrite& write) {
         for (const Fork& fork : forks) {
             write.queues.insert(fork.queue_name.value_or(std::string(kInternalQueue)));
         }
-        const std::vector<const Fork*> open = not_there_yet(write, forks);
-        if (open.empty()) return;
+        std::vector<const Fork*> open = not_there_yet(write, forks);
+        if (open.empty() && !gate) return;
         const auto rows = write.lock(originals);
         check_all_exist(originals, rows);
         std::unordered_map<std::string, Text> owners;
@@ -272,20 +286,15 @@ void SystemDatabase::fork(std::span<const Fork> forks, const Text& application_n
         for (const LockedRow& row : rows) by_id[row.id] = &row;
         for (const Fork& fork : forks) check_name(*by_id.at(fork.workflow_id), fork.expected_name);
 
-        Copier copier(write, open, owners);
+        if (open.empty()) return;
         const Millis now = write.now_ms();
-        const auto inserted = copier.insert_rows(now);
-        if (inserted.size() < open.size()) {
-            for (const Fork* fork : open) {
-                if (std::ranges::find(inserted, fork->new_workflow_id) == inserted.end())
-                    throw WorkflowIdInUse(fork->new_workflow_id);
-            }
-        }
+        settle_existing(write, Copier(write, open, owners).insert_rows(now), open);
+        if (open.empty()) return;
         // Before the copies: from here on a run of the original waits with its next record.
         write.write(
             "UPDATE @workflow_status SET was_forked_from = TRUE WHERE " + write.among("workflow_uuid", 1),
             {ids_of(rows)});
-        copier.copy(now);
+        Copier(write, open, owners).copy(now);
     });
 }
 

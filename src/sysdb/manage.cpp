@@ -54,6 +54,31 @@ void level_by_level(const char* done, std::span<const std::string> ids,
     }
 }
 
+/// Behind a gate all of it is one transaction: what is known of the tree is locked in order, then what was added to it until
+/// then. From there on it stays as it is, because whoever starts a child needs the lock of the parent.
+std::vector<LockedRow> lock_tree(ManagedWrite& write, std::span<const std::string> roots,
+                                 ManagedWrite::Lock strength, std::vector<std::string>& ids) {
+    ids.assign(roots.begin(), roots.end());
+    std::unordered_set<std::string> seen(roots.begin(), roots.end());
+    const auto grow = [&](std::size_t from) {
+        while (from < ids.size()) {
+            auto children = children_of(write, std::span(ids).subspan(from));
+            from = ids.size();
+            for (std::string& child : children) {
+                if (seen.insert(child).second) ids.push_back(std::move(child));
+            }
+        }
+    };
+    grow(0);
+    std::vector<LockedRow> rows = write.lock(ids, strength);
+    for (std::size_t locked = ids.size();; locked = ids.size()) {
+        grow(0);
+        if (ids.size() == locked) return rows;
+        auto more = write.lock(std::span(ids).subspan(locked), strength);
+        std::move(more.begin(), more.end(), std::back_inserter(rows));
+    }
+}
+
 std::string set_cancelled(const Layout& layout) {
     std::string sets =
         "status = 'CANCELLED', deduplication_id = NULL, queue_name = NULL, started_at_epoch_ms = NULL, "
@@ -63,25 +88,53 @@ std::string set_cancelled(const Layout& layout) {
     return sets;
 }
 
+void cancel_rows(ManagedWrite& write, std::vector<LockedRow> locked) {
+    const auto rows = not_completed(std::move(locked));
+    if (!rows.empty()) {
+        write.write("UPDATE @workflow_status SET " + set_cancelled(write.layout) + " WHERE " +
+                        write.among("workflow_uuid", 1),
+                    {ids_of(rows), write.now_ms()});
+    }
+    for (const LockedRow& row : rows) {
+        add_queue(write.queues, row);
+        write.ended.push_back(row.id);
+    }
+}
+
+/// Of all these ids, whether or not they still have a row.
+void delete_rows(ManagedWrite& write, std::span<const LockedRow> rows, std::span<const std::string> ids) {
+    for (const LockedRow& row : rows) add_queue(write.queues, row);
+    const sql::Params params{text_array(ids)};
+    const auto remove = [&](const std::string& table) {
+        write.write("DELETE FROM @" + table + " WHERE " + write.among("workflow_uuid", 1), params);
+    };
+    if (write.layout.payload_tables) {
+        remove("workflow_input");
+        remove("workflow_output");
+    }
+    remove("operation_outputs");  // they cascade in layout A alone
+    remove("workflow_status");
+}
+
 }  // namespace
 
-std::vector<std::string> SystemDatabase::cancel(std::span<const std::string> ids, bool children) {
+std::vector<std::string> SystemDatabase::cancel(std::span<const std::string> ids, bool children, Gate* gate) {
     std::vector<std::string> cancelled;
+    if (gate) {
+        managed_write(*core_, {.name = "cancel_workflow", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
+            std::vector<std::string> all;
+            cancel_rows(write, children ? lock_tree(write, ids, ManagedWrite::Lock::update, all)
+                                        : write.lock(ids));
+            cancelled = write.ended;
+        });
+        return cancelled;
+    }
     level_by_level("cancelled", ids, [&](std::span<const std::string> level) {
         std::vector<std::string> next;
         std::vector<std::string> ended;
         managed_write(*core_, {.name = "cancel_workflow", .ids = level}, [&](ManagedWrite& write) {
             next.clear();
-            const auto rows = not_completed(write.lock(level));
-            if (!rows.empty()) {
-                write.write("UPDATE @workflow_status SET " + set_cancelled(write.layout) + " WHERE " +
-                                write.among("workflow_uuid", 1),
-                            {ids_of(rows), write.now_ms()});
-            }
-            for (const LockedRow& row : rows) {
-                add_queue(write.queues, row);
-                write.ended.push_back(row.id);
-            }
+            cancel_rows(write, write.lock(level));
             ended = write.ended;
             if (children) next = children_of(write, level);
         });
@@ -91,12 +144,12 @@ std::vector<std::string> SystemDatabase::cancel(std::span<const std::string> ids
     return cancelled;
 }
 
-void SystemDatabase::resume(std::span<const std::string> ids, const Resume& how) {
-    if (ids.empty()) return;
+void SystemDatabase::resume(std::span<const std::string> ids, const Resume& how, Gate* gate) {
+    if (ids.empty() && !gate) return;
     const std::string queue = how.queue_name.value_or(std::string(kInternalQueue));
     std::optional<std::unordered_map<std::string, Text>> owners;  // as they were before the first attempt
     managed_write(
-        *core_, {.name = "resume_workflow", .ids = ids, .repeat = Repeat::where_fenced},
+        *core_, {.name = "resume_workflow", .ids = ids, .repeat = Repeat::where_fenced, .gate = gate},
         [&](ManagedWrite& write) {
             auto rows = write.lock(ids);
             check_all_exist(ids, rows);
@@ -106,7 +159,7 @@ void SystemDatabase::resume(std::span<const std::string> ids, const Resume& how)
                 for (const LockedRow& row : rows) owners->emplace(row.id, row.owner_xid);
             }
             rows = not_completed(std::move(rows));
-            if (write.attempt.ambiguous) {
+            if (write.repeated()) {
                 // Whoever owns a row now has taken it after an attempt of this call: it must not be taken away.
                 std::erase_if(rows, [&](const LockedRow& row) {
                     return row.owner_xid && row.owner_xid != owners->at(row.id);
@@ -125,23 +178,21 @@ void SystemDatabase::resume(std::span<const std::string> ids, const Resume& how)
         });
 }
 
-void SystemDatabase::delete_workflows(std::span<const std::string> ids, bool children) {
+void SystemDatabase::delete_workflows(std::span<const std::string> ids, bool children, Gate* gate) {
+    if (gate) {
+        managed_write(*core_, {.name = "delete_workflow", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
+            std::vector<std::string> all(ids.begin(), ids.end());
+            const auto rows = children ? lock_tree(write, ids, ManagedWrite::Lock::remove, all)
+                                       : write.lock(ids, ManagedWrite::Lock::remove);
+            delete_rows(write, rows, all);
+        });
+        return;
+    }
     level_by_level("deleted", ids, [&](std::span<const std::string> level) {
         std::vector<std::string> next;
         managed_write(*core_, {.name = "delete_workflow", .ids = level}, [&](ManagedWrite& write) {
             next.clear();
-            const auto rows = write.lock(level, ManagedWrite::Lock::remove);
-            for (const LockedRow& row : rows) add_queue(write.queues, row);
-            const sql::Params params{text_array(level)};
-            const auto remove = [&](const std::string& table) {
-                write.write("DELETE FROM @" + table + " WHERE " + write.among("workflow_uuid", 1), params);
-            };
-            if (write.layout.payload_tables) {
-                remove("workflow_input");
-                remove("workflow_output");
-            }
-            remove("operation_outputs");  // they cascade in layout A alone
-            remove("workflow_status");
+            delete_rows(write, write.lock(level, ManagedWrite::Lock::remove), level);
             // No row, no fence: nobody starts children of these any more.
             if (children) next = children_of(write, level);
         });
@@ -149,9 +200,9 @@ void SystemDatabase::delete_workflows(std::span<const std::string> ids, bool chi
     });
 }
 
-void SystemDatabase::set_delay(const std::string& workflow_id, Millis until_ms) {
+void SystemDatabase::set_delay(const std::string& workflow_id, Millis until_ms, Gate* gate) {
     const std::string ids[] = {workflow_id};
-    managed_write(*core_, {.name = "set_workflow_delay", .ids = ids}, [&](ManagedWrite& write) {
+    managed_write(*core_, {.name = "set_workflow_delay", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
         const auto rows = write.lock(ids);
         if (rows.empty() || rows.front().status != "DELAYED") return;
         write.write(
@@ -160,9 +211,9 @@ void SystemDatabase::set_delay(const std::string& workflow_id, Millis until_ms) 
     });
 }
 
-void SystemDatabase::set_priority(const std::string& workflow_id, std::int32_t priority) {
+void SystemDatabase::set_priority(const std::string& workflow_id, std::int32_t priority, Gate* gate) {
     const std::string ids[] = {workflow_id};
-    managed_write(*core_, {.name = "set_workflow_priority", .ids = ids}, [&](ManagedWrite& write) {
+    managed_write(*core_, {.name = "set_workflow_priority", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
         const auto rows = write.lock(ids);
         if (rows.empty() || (rows.front().status != "ENQUEUED" && rows.front().status != "DELAYED")) return;
         add_queue(write.queues, rows.front());
@@ -172,12 +223,13 @@ void SystemDatabase::set_priority(const std::string& workflow_id, std::int32_t p
 }
 
 void SystemDatabase::update_attributes(const std::string& workflow_id, bool repeatable,
-                                       const std::function<Text(const Text&)>& change) {
+                                       const std::function<Text(const Text&)>& change, Gate* gate) {
     const std::string ids[] = {workflow_id};
     managed_write(*core_,
                   {.name = "update_workflow_attributes",
                    .ids = ids,
-                   .repeat = repeatable ? Repeat::always : Repeat::never},
+                   .repeat = repeatable ? Repeat::always : Repeat::never,
+                   .gate = gate},
                   [&](ManagedWrite& write) {
                       if (!write.layout.attributes) {
                           throw ConfigError(

@@ -23,6 +23,8 @@ struct Fork {
     std::int64_t start_step = 0;   // steps below it are copied
     std::string new_workflow_id = {};
     std::string token = {};
+    /// A fork of the same original that has this id already is this one: it is left as it is.
+    bool attach = false;
     Text expected_name = {};
     Text application_version = {};  // nullopt: that of the original …
     bool latest_version = false;    // … or none, so that the latest version takes it

@@ -1,10 +1,12 @@
 #include "sysdb/managed_write.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "platform/situations.hpp"
 #include "sysdb/blockers.hpp"
 #include "sysdb/claim_sql.hpp"
+#include "sysdb/committer_statements.hpp"
 #include "sysdb/listing_text.hpp"
 
 namespace dbos::sysdb {
@@ -20,6 +22,18 @@ constexpr sql::Statement kSettings{
 constexpr sql::Statement kDatabaseTime{"managed_now", "SELECT " DBOS_CLOCK_PG, sql::Access::read};
 constexpr sql::Statement kVersion{"managed_version", "SELECT max(version) FROM @dbos_migrations",
                                   sql::Access::read};
+
+// The columns of the databases that an application runs on (version 123 and newer).
+constexpr sql::Statement kCheckpoint{
+    "managed_checkpoint",
+    "INSERT INTO @operation_outputs (workflow_uuid, function_id, function_name, output, error, "
+    "child_workflow_id, started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name, "
+    "retention_timestamp) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (workflow_uuid, "
+    "function_id) DO NOTHING",
+    sql::Access::write};
+
+/// Ends an attempt whose gate is closed; its result is set.
+struct GateClosed {};
 
 /// How long a call that was blocked waits once more, so that it can be asked whom it waits for.
 constexpr seam::Duration kOnceMore = std::chrono::seconds(1);
@@ -50,26 +64,31 @@ class Managing {
         : core_(core), call_(call), body_(body) {}
 
     void run() {
-        core_.with_connection([this](sql::Connection& connection, const Attempt& attempt) {
-            if (attempt.ambiguous) seam::reach(seam::Situation::managed_repeated);
-            if (core_.backend == sql::Backend::sqlite) {
-                once(connection, attempt, {});
+        try {
+            core_.with_connection([this](sql::Connection& connection, const Attempt& attempt) {
+                attempted(connection, attempt);
                 return true;
-            }
-            try {
-                once(connection, attempt, core_.options.blocked_after);
-            } catch (const DatabaseError& error) {
-                if (error.kind() != DatabaseErrorKind::busy) throw;
-                explain_block(connection, attempt);
-            }
-            return true;
-        });
+            });
+        } catch (const GateClosed&) {  // what an attempt that was committed has changed is told below
+            if (call_.gate->result.kind != StepResult::Kind::recorded) return;
+        }
         const auto queues = listed(queues_);
         core_.claims->forget(queues);
         tell_after_commit(core_, {.queues = queues, .ended = ended_});
     }
 
    private:
+    void attempted(sql::Connection& connection, const Attempt& attempt) {
+        if (attempt.ambiguous) seam::reach(seam::Situation::managed_repeated);
+        if (core_.backend == sql::Backend::sqlite) return once(connection, attempt, {});
+        try {
+            once(connection, attempt, core_.options.blocked_after);
+        } catch (const DatabaseError& error) {
+            if (error.kind() != DatabaseErrorKind::busy) throw;
+            explain_block(connection, attempt);
+        }
+    }
+
     /// In one transaction; again, from the start, if the layout has changed meanwhile (safety 31).
     void once(sql::Connection& connection, const Attempt& attempt, seam::Duration lock_timeout) {
         for (int round = 0;; ++round) {
@@ -82,8 +101,9 @@ class Managing {
                     "ms";
                 connection.execute(kSettings, {std::string_view(limit)});
             }
-            ManagedWrite write(core_, connection, layout, attempt);
+            ManagedWrite write(core_, connection, layout, attempt, call_.gate);
             body_(write);
+            if (!write.gate_passed()) throw std::logic_error(named(call_) + " has not passed its gate");
             // The tables are locked against a migration by now, so what is read here holds until the commit.
             if (!layout.payload_tables && round < 2) {
                 const auto version = connection.execute(kVersion).at(0, 0).optional_integer();
@@ -106,7 +126,7 @@ class Managing {
         try {
             transaction.commit();
         } catch (const DatabaseError& error) {
-            const bool repeatable = call_.repeat == Repeat::always ||
+            const bool repeatable = call_.gate != nullptr || call_.repeat == Repeat::always ||
                                     (call_.repeat == Repeat::where_fenced && layout.creator_token);
             if (repeatable || !error.outcome_unknown()) throw;
             throw OutcomeUnknown(named(call_) +
@@ -149,6 +169,46 @@ void managed_write(SystemDatabase::Core& core, const ManagingCall& call,
 }
 
 std::vector<LockedRow> ManagedWrite::lock(std::span<const std::string> ids, Lock strength) {
+    if (gate_passed()) return lock_rows(ids, strength);
+    const std::string& own = gate_->fence.workflow_id;
+    const bool among_them = std::ranges::find(ids, own) != ids.end();
+    std::vector<std::string> all(ids.begin(), ids.end());
+    if (!among_them) all.push_back(own);
+    std::vector<LockedRow> rows = lock_rows(all, strength);
+    pass_gate(rows);
+    if (!among_them) std::erase_if(rows, [&own](const LockedRow& row) { return row.id == own; });
+    return rows;
+}
+
+void ManagedWrite::pass_gate(std::span<const LockedRow> rows) {
+    gate_->result = {};
+    const auto own = std::ranges::find(rows, gate_->fence.workflow_id, &LockedRow::id);
+    if (own == rows.end() || own->owner_xid != gate_->fence.token || own->status != "PENDING") {
+        seam::reach(seam::Situation::step_fence_lost);
+        gate_->result.kind = StepResult::Kind::lost;
+        throw GateClosed();
+    }
+    const StepRecord& step = gate_->checkpoint;
+    const sql::Result inserted = connection.execute(
+        kCheckpoint, {std::string_view(gate_->fence.workflow_id), std::int64_t{step.function_id},
+                      std::string_view(step.function_name), sql::opt(step.output), sql::opt(step.error),
+                      sql::opt(step.child_workflow_id), sql::opt(step.started_at_ms),
+                      sql::opt(step.completed_at_ms), sql::opt(step.serialization),
+                      sql::opt(step.application_name), now_ms()});
+    passed_ = inserted.affected() > 0;
+    if (passed_) return;
+    const sql::Result found = connection.execute(
+        core.start_statements(layout).read_step,
+        {std::string_view(gate_->fence.workflow_id), std::int64_t{step.function_id}});
+    gate_->result.stored = read_step_record(found, 0, 2);
+    const bool ours = gate_->result.stored.completed_at_ms == step.completed_at_ms;
+    if (ours) seam::reach(seam::Situation::own_step_recognised);
+    gate_->result.kind = ours ? StepResult::Kind::recorded : StepResult::Kind::other;
+    throw GateClosed();
+}
+
+std::vector<LockedRow> ManagedWrite::lock_rows(std::span<const std::string> ids, Lock strength) {
+    if (ids.empty()) return {};
     std::string text = "SELECT w.workflow_uuid, w.status, w.name, w.queue_name, w.owner_xid, " +
                        std::string(layout.ownership ? "w.application_name" : "NULL") +
                        " FROM @workflow_status w WHERE " + among("w.workflow_uuid", 1);

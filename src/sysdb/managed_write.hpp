@@ -27,6 +27,8 @@ struct ManagingCall {
     const char* name;  // for errors: "cancel_workflow"
     std::span<const std::string> ids = {};
     Repeat repeat = Repeat::always;
+    /// Of a call in a workflow's body: it may always be repeated. ManagedWrite::lock() passes it.
+    Gate* gate = nullptr;
 };
 
 /// A row of workflow_status under a lock.
@@ -43,11 +45,14 @@ struct LockedRow {
 /// One attempt of a managing call: its transaction, and what others must be told.
 class ManagedWrite {
    public:
-    ManagedWrite(SystemDatabase::Core& of, sql::Connection& on, const Layout& as, const Attempt& in)
-        : core(of), connection(on), layout(as), attempt(in) {}
+    ManagedWrite(SystemDatabase::Core& of, sql::Connection& on, const Layout& as, const Attempt& in,
+                 Gate* through = nullptr)
+        : core(of), connection(on), layout(as), attempt(in), gate_(through) {}
 
     enum class Lock : std::uint8_t { update, remove };
-    /// The rows of these ids that exist, locked in the order that all writers keep (safety 11).
+    /// The rows of these ids that exist, locked in the order that all writers keep (safety 11). The first call of an attempt
+    /// passes the gate, if there is one: it stands before every write, also with no ids. If the gate is closed the attempt
+    /// ends here.
     std::vector<LockedRow> lock(std::span<const std::string> ids, Lock strength = Lock::update);
     /// The clock of the database (SQLite: of this computer), read once; call it when the locks are held.
     Millis now_ms();
@@ -56,6 +61,9 @@ class ManagedWrite {
     sql::Result write(const std::string& text, const sql::Params& params) {
         return connection.query(text, params, sql::Access::write);
     }
+    /// Whether an earlier attempt may have been committed. Never behind a gate, which has told.
+    bool repeated() const noexcept { return attempt.ambiguous && gate_ == nullptr; }
+    bool gate_passed() const noexcept { return gate_ == nullptr || passed_; }
     bool postgres() const noexcept { return core.backend == sql::Backend::postgres; }
 
     SystemDatabase::Core& core;
@@ -66,11 +74,16 @@ class ManagedWrite {
     std::vector<std::string> ended;  // workflows that ended
 
    private:
+    std::vector<LockedRow> lock_rows(std::span<const std::string> ids, Lock strength);
+    void pass_gate(std::span<const LockedRow> rows);
+
     std::optional<Millis> now_;
+    Gate* gate_;
+    bool passed_ = false;
 };
 
 /// Calls `body(ManagedWrite&)` inside a transaction and commits it; the whole is repeated after transient failures as `call`
-/// says. Waits for locks no longer than DatabaseOptions::blocked_after, then throws kind `blocked`, which names the holder.
+/// says. A gate's result is set when it returns. Waits for locks no longer than DatabaseOptions::blocked_after, then throws kind `blocked`, which names the holder.
 void managed_write(SystemDatabase::Core& core, const ManagingCall& call,
                    const std::function<void(ManagedWrite&)>& body);
 

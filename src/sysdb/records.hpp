@@ -107,6 +107,15 @@ struct StepResult {
     std::vector<std::string> missing = {};
 };
 
+/// Makes a recorded operation of a managing call: its transaction first locks the run's own row together with the rows that it
+/// changes, compares the fence and inserts the checkpoint; only if that was inserted the call has its effect (safety 36).
+struct Gate {
+    Fence fence = {};
+    StepRecord checkpoint = {};  // complete: completed_at_ms tells it from a record of somebody else
+    /// What became of it, when the call has returned: recorded, lost or other. After a lost acknowledgement `stored` is set.
+    StepResult result = {};
+};
+
 /// A child start: the child's row and the parent's checkpoint in one transaction.
 struct ChildStart {
     Fence parent = {};

@@ -4,7 +4,7 @@
 #include "dbos/error.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
-#include "sysdb/in_transaction.hpp"
+#include "sysdb/managed_write.hpp"
 
 namespace dbos::sysdb {
 namespace {
@@ -34,15 +34,15 @@ ScheduleRow read_schedule(const sql::Result& result, std::size_t row) {
             .application_name = text(11)};
 }
 
-Layout usable(SystemDatabase::Core& core, sql::Connection& connection) {
-    const Layout layout = core.layout(connection);
+void check_layout(const Layout& layout) {
     if (!layout.schedules || !layout.ownership) {
         throw ConfigError("schedules cannot be kept: this system database (version " +
                           std::to_string(layout.version) +
                           ") is from before they had an owner; migrate it with a current release first");
     }
-    return layout;
 }
+
+void usable(SystemDatabase::Core& core, sql::Connection& connection) { check_layout(core.layout(connection)); }
 
 std::optional<ScheduleRow> find(sql::Connection& connection, const std::string& name) {
     const sql::Result found =
@@ -116,22 +116,19 @@ std::optional<ScheduleRow> SystemDatabase::find_schedule(const std::string& name
     });
 }
 
-void SystemDatabase::create_schedule(const ScheduleRow& row) {
-    core_->with_connection([&](sql::Connection& connection) {
-        usable(*core_, connection);
-        sql::Transaction transaction(connection);
-        const auto there = find(connection, row.schedule_name);
+void SystemDatabase::create_schedule(const ScheduleRow& row, Gate* gate) {
+    managed_write(*core_, {.name = "create_schedule", .gate = gate}, [&](ManagedWrite& write) {
+        check_layout(write.layout);
+        write.lock({});
+        const auto there = find(write.connection, row.schedule_name);
         if (there && there->schedule_id == row.schedule_id) return;  // an attempt of ours was committed
         check_owner(row, there);
-        const sql::Result made = connection.query(std::string(kInsert) + "NOTHING RETURNING schedule_id",
-                                                  values(row), sql::Access::write);
-        if (made.empty()) {
+        if (write.write(std::string(kInsert) + "NOTHING RETURNING schedule_id", values(row)).empty()) {
             throw AlreadyExists(
                 "schedule \"" + row.schedule_name +
                 "\" exists already; use apply_schedules or update_schedule to change it, or delete it "
                 "first");
         }
-        transaction.commit();
     });
 }
 
@@ -148,14 +145,16 @@ void SystemDatabase::apply_schedules(std::span<const ScheduleRow> rows) {
     });
 }
 
-bool SystemDatabase::update_schedule(const std::string& name, const ScheduleChange& change) {
-    return core_->with_connection([&](sql::Connection& connection) {
-        usable(*core_, connection);
-        sql::Transaction transaction(connection);
-        auto row = find(connection, name);
-        if (!row) return false;
+void SystemDatabase::update_schedule(const std::string& name, const ScheduleChange& change, Gate* gate) {
+    managed_write(*core_, {.name = "update_schedule", .gate = gate}, [&](ManagedWrite& write) {
+        check_layout(write.layout);
+        write.lock({});
+        auto row = find(write.connection, name);
+        if (!row) {
+            throw NotFound("schedule \"" + name + "\" does not exist; list_schedules shows those that do");
+        }
         change(*row);
-        connection.query(
+        write.write(
             "UPDATE @workflow_schedules SET schedule = CAST($2 AS TEXT), context = CAST($3 AS TEXT), "
             "automatic_backfill = "
             "CAST($4 AS BOOLEAN), cron_timezone = CAST($5 AS TEXT), queue_name = CAST($6 AS TEXT) WHERE "
@@ -163,27 +162,26 @@ bool SystemDatabase::update_schedule(const std::string& name, const ScheduleChan
             "CAST($1 AS TEXT)",
             {std::string_view(row->schedule_id), std::string_view(row->schedule),
              std::string_view(row->context), row->automatic_backfill, sql::opt(row->cron_timezone),
-             sql::opt(row->queue_name)},
-            sql::Access::write);
-        transaction.commit();
-        return true;
+             sql::opt(row->queue_name)});
     });
 }
 
-void SystemDatabase::set_schedule_status(const std::string& name, const std::string& status) {
-    core_->with_connection([&](sql::Connection& connection) {
-        usable(*core_, connection);
-        connection.query(
+void SystemDatabase::set_schedule_status(const std::string& name, const std::string& status, Gate* gate) {
+    managed_write(*core_, {.name = "set_schedule_status", .gate = gate}, [&](ManagedWrite& write) {
+        check_layout(write.layout);
+        write.lock({});
+        write.write(
             "UPDATE @workflow_schedules SET status = CAST($2 AS TEXT) WHERE schedule_name = CAST($1 AS TEXT)",
-            {std::string_view(name), std::string_view(status)}, sql::Access::write);
+            {std::string_view(name), std::string_view(status)});
     });
 }
 
-void SystemDatabase::delete_schedule(const std::string& name) {
-    core_->with_connection([&](sql::Connection& connection) {
-        usable(*core_, connection);
-        connection.query("DELETE FROM @workflow_schedules WHERE schedule_name = CAST($1 AS TEXT)",
-                         {std::string_view(name)}, sql::Access::write);
+void SystemDatabase::delete_schedule(const std::string& name, Gate* gate) {
+    managed_write(*core_, {.name = "delete_schedule", .gate = gate}, [&](ManagedWrite& write) {
+        check_layout(write.layout);
+        write.lock({});
+        write.write("DELETE FROM @workflow_schedules WHERE schedule_name = CAST($1 AS TEXT)",
+                    {std::string_view(name)});
     });
 }
 

@@ -186,28 +186,30 @@ class SystemDatabase {
     DebounceResult debounce(const DebounceCall& call);
 
     // --- managing (manage.cpp, fork.cpp, rewind.cpp, rename.cpp, aggregates.cpp; manage.hpp). One transaction a call, on a
-    // pool connection.
+    // pool connection. With a gate: an operation of a body, in one transaction with its checkpoint; the gate says what became of
+    // it, and no acknowledgement is in doubt.
     /// Cancels rows that are not SUCCESS or ERROR (runtime.md 4.2); unknown ids are ignored. With `children` also all that
-    /// these have started, however deep, one transaction a level. Returns what was cancelled.
-    std::vector<std::string> cancel(std::span<const std::string> ids, bool children = false);
+    /// these have started, however deep, one transaction a level (with a gate: one for all). Returns what was cancelled.
+    std::vector<std::string> cancel(std::span<const std::string> ids, bool children = false,
+                                    Gate* gate = nullptr);
     /// Puts rows that are not SUCCESS or ERROR back into a queue; all or, if an id is missing, none (NonexistentWorkflow).
     /// Layout A: OutcomeUnknown after a lost acknowledgement.
-    void resume(std::span<const std::string> ids, const Resume& how);
+    void resume(std::span<const std::string> ids, const Resume& how, Gate* gate = nullptr);
     /// Removes rows of any status with all that belongs to them; unknown ids are ignored. `children` as in cancel().
-    void delete_workflows(std::span<const std::string> ids, bool children = false);
+    void delete_workflows(std::span<const std::string> ids, bool children = false, Gate* gate = nullptr);
     /// Of a DELAYED row; others are left alone.
-    void set_delay(const std::string& workflow_id, Millis until_ms);
+    void set_delay(const std::string& workflow_id, Millis until_ms, Gate* gate = nullptr);
     /// Of an ENQUEUED or DELAYED row; others are left alone.
-    void set_priority(const std::string& workflow_id, std::int32_t priority);
+    void set_priority(const std::string& workflow_id, std::int32_t priority, Gate* gate = nullptr);
     /// Stores what `change` makes of the stored JSON text; called again in a repeat. `repeatable`: its result does not depend
     /// on what is stored; else OutcomeUnknown after a lost acknowledgement.
     void update_attributes(const std::string& workflow_id, bool repeatable,
-                           const std::function<Text(const Text&)>& change);
+                           const std::function<Text(const Text&)>& change, Gate* gate = nullptr);
     /// All or none. Throws NonexistentWorkflow, ConflictingWorkflow, WorkflowIdInUse. `application_name` owns forks of
     /// originals that nobody owns.
-    void fork(std::span<const Fork> forks, const Text& application_name);
+    void fork(std::span<const Fork> forks, const Text& application_name, Gate* gate = nullptr);
     /// Throws NonexistentWorkflow, ConflictingWorkflow, UsageError (not ended), ConfigError (layout A), OutcomeUnknown.
-    void rewind(const Rewind& how);
+    void rewind(const Rewind& how, Gate* gate = nullptr);
     /// Throws ConfigError (a living executor of the old name, no ownership in this database), OutcomeUnknown.
     Renamed rename_application(const Rename& how);
     /// Ordered by their columns.
@@ -255,20 +257,20 @@ class SystemDatabase {
     /// Deletes the definition; work that waits in the queue stays. No queue of the name: nothing.
     void delete_queue(const std::string& name);
 
-    // --- schedules (schedules.cpp). Throw ConfigError if another application owns the name.
+    // --- schedules (schedules.cpp). Throw ConfigError if another application owns the name. Gates as of the managing calls.
     /// All, by name, bytewise.
     std::vector<ScheduleRow> list_schedules();
     std::optional<ScheduleRow> find_schedule(const std::string& name);
     /// A row of this schedule_id is an earlier attempt of the same call. Throws AlreadyExists.
-    void create_schedule(const ScheduleRow& row);
+    void create_schedule(const ScheduleRow& row, Gate* gate = nullptr);
     /// Inserts or updates all of them, or none. Rows that exist keep id, status and last firing.
     void apply_schedules(std::span<const ScheduleRow> rows);
-    /// Changes cron, context, backfill, zone and queue of a row as read; `change` may be called again. False if there is none.
+    /// Changes cron, context, backfill, zone and queue of a row as read; `change` may be called again. Throws NotFound.
     using ScheduleChange = std::function<void(ScheduleRow&)>;
-    bool update_schedule(const std::string& name, const ScheduleChange& change);
+    void update_schedule(const std::string& name, const ScheduleChange& change, Gate* gate = nullptr);
     /// No schedule of the name: nothing.
-    void set_schedule_status(const std::string& name, const std::string& status);
-    void delete_schedule(const std::string& name);
+    void set_schedule_status(const std::string& name, const std::string& status, Gate* gate = nullptr);
+    void delete_schedule(const std::string& name, Gate* gate = nullptr);
 
     // --- executors (leases.cpp, recovery.cpp). Renewals use a connection of their own on PostgreSQL.
     /// Takes the lease if nobody has it, if we have it already (a repeat), or if the row still is as `seen`: same incarnation,
