@@ -117,8 +117,7 @@ class DBOS_EXPORT ContextManaging : public ContextMessages {
     template <class R, class... A, class... E>
     WorkflowHandle<R> resume_workflow(const Workflow<R(A...), E...>& contract, const std::string& workflow_id,
                                       const ResumeOptions& options = {}) {
-        return one<R>(
-            resume(detail::call_target(contract), contract.error_types(), {workflow_id}, options));
+        return one<R>(resume(detail::call_target(contract), contract.error_types(), {workflow_id}, options));
     }
     template <class R = Value>
     std::vector<WorkflowHandle<R>> resume_workflows(const std::vector<std::string>& workflow_ids,
@@ -127,8 +126,7 @@ class DBOS_EXPORT ContextManaging : public ContextMessages {
     }
     template <class R = Value>
     Pending<WorkflowHandle<R>> resume_workflow_async(std::string workflow_id, ResumeOptions options = {}) {
-        return pending<WorkflowHandle<R>>(
-            resume_later({}, {}, {std::move(workflow_id)}, std::move(options)));
+        return pending<WorkflowHandle<R>>(resume_later({}, {}, {std::move(workflow_id)}, std::move(options)));
     }
     template <class R, class... A, class... E>
     Pending<WorkflowHandle<R>> resume_workflow_async(const Workflow<R(A...), E...>& contract,
@@ -191,8 +189,8 @@ class DBOS_EXPORT ContextManaging : public ContextMessages {
     template <class R, class... A, class... E>
     WorkflowHandle<R> rewind_workflow(const Workflow<R(A...), E...>& contract, const std::string& workflow_id,
                                       std::int64_t start_step = 0, const RewindOptions& options = {}) {
-        return one<R>(rewind(detail::call_target(contract), contract.error_types(), workflow_id, start_step,
-                             options));
+        return one<R>(
+            rewind(detail::call_target(contract), contract.error_types(), workflow_id, start_step, options));
     }
     template <class R = Value>
     Pending<WorkflowHandle<R>> rewind_workflow_async(const std::string& workflow_id,

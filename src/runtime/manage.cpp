@@ -22,6 +22,7 @@ sysdb::StepRecord record_gated(Run& run, sysdb::StepRecord record, const Value& 
     } catch (...) {
         return record_failure(run, std::move(record), std::current_exception());
     }
+    if (gate.own_run_ended) run.executor().explain_loss(run);  // the body goes on to its next durable call
     return run.settle(record, sysdb::OnConflict::report, std::move(gate.result));
 }
 
@@ -57,14 +58,14 @@ MadeHandles body_handles(Run& run, const Ids& ids, Errors errors) {
 ManagedCall<MadeHandles> retrieve_call(Run& run, const detail::CallTarget& target, Errors errors,
                                        const std::string& id) {
     client::Core& core = run.executor().core();
-    return {.call = "ctx.retrieve_workflow",
-            .name = "DBOS.getStatus",
-            .check = [id] { core::check_workflow_id(id); },
-            .direct = [&core, target, errors, id] {
-                return MadeHandles{.states = {core.retrieve(target, id)}, .errors = errors};
-            },
-            .perform = recorded_call(run, [&core, target, id] { return to_value(core.find_row(target, id)); }),
-            .read = [&run, id, errors](const Value&) { return body_handles(run, {id}, errors); }};
+    return {
+        .call = "ctx.retrieve_workflow",
+        .name = "DBOS.getStatus",
+        .check = [id] { core::check_workflow_id(id); },
+        .direct = [&core, target, errors,
+                   id] { return MadeHandles{.states = {core.retrieve(target, id)}, .errors = errors}; },
+        .perform = recorded_call(run, [&core, target, id] { return to_value(core.find_row(target, id)); }),
+        .read = [&run, id, errors](const Value&) { return body_handles(run, {id}, errors); }};
 }
 
 ManagedCall<std::optional<WorkflowStatus>> status_call(Run& run, const std::string& id) {
@@ -114,7 +115,8 @@ ManagedCall<std::vector<Shown>> aggregates_call(Run& run, const char* call, cons
         [](client::Core&, Rows rows) { return client::Core::shown(std::move(rows)); });
 }
 
-ManagedCall<std::vector<WorkflowAggregate>> aggregates_call(Run& run, const WorkflowAggregatesOptions& options) {
+ManagedCall<std::vector<WorkflowAggregate>> aggregates_call(Run& run,
+                                                            const WorkflowAggregatesOptions& options) {
     return aggregates_call<WorkflowAggregate, sysdb::WorkflowAggregateRow>(
         run, "ctx.get_workflow_aggregates", "DBOS.getWorkflowAggregates", options);
 }
@@ -144,9 +146,8 @@ ManagedCall<void> delay_call(Run& run, const std::string& id, When when) {
         core::check_ids(std::span(&id, 1));
         if constexpr (std::is_same_v<When, Duration>) core::check_delay(when);
     };
-    return write_call(
-        run, "ctx.set_workflow_delay", "DBOS.setWorkflowDelay", check,
-        [id, when](client::Core& core, sysdb::Gate* gate) { core.set_delay(id, when, gate); });
+    return write_call(run, "ctx.set_workflow_delay", "DBOS.setWorkflowDelay", check,
+                      [id, when](client::Core& core, sysdb::Gate* gate) { core.set_delay(id, when, gate); });
 }
 
 ManagedCall<void> priority_call(Run& run, const std::string& id, std::int64_t priority) {
@@ -181,14 +182,14 @@ ManagedCall<MadeHandles> resume_call(Run& run, const detail::CallTarget& target,
                     for (const std::string& id : ids) core::check_workflow_id(id);
                     core::check_optional_name("queue_name", options.queue_name);
                 },
-            .direct = [&core, target, errors, ids, options] {
-                return MadeHandles{.states = core.resume(target, ids, options), .errors = errors};
-            },
+            .direct =
+                [&core, target, errors, ids, options] {
+                    return MadeHandles{.states = core.resume(target, ids, options), .errors = errors};
+                },
             .perform =
                 [&run, &core, target, ids, options](sysdb::StepRecord record) {
-                    return record_gated(run, std::move(record), Value(), [&](sysdb::Gate& gate) {
-                        core.resume(target, ids, options, &gate);
-                    });
+                    return record_gated(run, std::move(record), Value(),
+                                        [&](sysdb::Gate& gate) { core.resume(target, ids, options, &gate); });
                 },
             .read = [&run, ids, errors](const Value&) { return body_handles(run, ids, errors); }};
 }
@@ -200,9 +201,11 @@ ManagedCall<MadeHandles> rewind_call(Run& run, const detail::CallTarget& target,
     return {.call = "ctx.rewind_workflow",
             .name = "DBOS.rewindWorkflow",
             .check = [id, start_step, options] { core::check_rewind(id, start_step, options); },
-            .direct = [&core, target, errors, id, start_step, options] {
-                return MadeHandles{.states = {core.rewind(target, id, start_step, options)}, .errors = errors};
-            },
+            .direct =
+                [&core, target, errors, id, start_step, options] {
+                    return MadeHandles{.states = {core.rewind(target, id, start_step, options)},
+                                       .errors = errors};
+                },
             .perform =
                 [&run, &core, target, id, start_step, options](sysdb::StepRecord record) {
                     return record_gated(run, std::move(record), Value(), [&](sysdb::Gate& gate) {
@@ -246,14 +249,16 @@ ManagedCall<MadeHandles> fork_call(Run& run, const detail::CallTarget& target, E
     return {.call = "ctx.fork_workflow",
             .name = "DBOS.forkWorkflow",
             .check = [&core, target, requests] { core.prepare_forks(target, requests); },
-            .direct = [&core, target, errors, requests] {
-                return MadeHandles{.states = core.fork(core.prepare_forks(target, requests)),
-                                   .errors = errors};
-            },
+            .direct =
+                [&core, target, errors, requests] {
+                    return MadeHandles{.states = core.fork(core.prepare_forks(target, requests)),
+                                       .errors = errors};
+                },
             .perform = perform,
-            .read = [&run, errors, many](const Value& value) {
-                return body_handles(run, many ? from_value<Ids>(value) : Ids{value.as_string()}, errors);
-            }};
+            .read =
+                [&run, errors, many](const Value& value) {
+                    return body_handles(run, many ? from_value<Ids>(value) : Ids{value.as_string()}, errors);
+                }};
 }
 
 }  // namespace
@@ -406,8 +411,7 @@ void ContextManaging::update_workflow_attributes(const std::string& workflow_id,
 Pending<void> ContextManaging::update_workflow_attributes_async(std::string workflow_id,
                                                                 std::optional<Any> attributes,
                                                                 UpdateAttributesOptions options) {
-    return pending<void>(
-        start_call(run_, runtime::attributes_call(run_, workflow_id, attributes, options)));
+    return pending<void>(start_call(run_, runtime::attributes_call(run_, workflow_id, attributes, options)));
 }
 
 }  // namespace dbos

@@ -152,8 +152,8 @@ std::vector<WorkflowHandle<Value>> ContextManaging::backfill_schedule(const std:
 }
 WorkflowHandle<Value> ContextManaging::trigger_schedule(const std::string& schedule_name,
                                                         const RunScheduleOptions& options) {
-    return detail::HandleAccess::make<Value>(runtime::only_in_step(run_, "ctx.trigger_schedule")
-                                                 .trigger_schedule(schedule_name, options.style));
+    return detail::HandleAccess::make<Value>(
+        runtime::only_in_step(run_, "ctx.trigger_schedule").trigger_schedule(schedule_name, options.style));
 }
 
 // ---------------------------------------------------------------------------------------------------- versions

@@ -256,9 +256,9 @@ void settle_existing(ManagedWrite& write, std::span<const std::string> inserted,
     if (inserted.size() == open.size()) return;
     std::erase_if(open, [&](const Fork* fork) {
         if (std::ranges::find(inserted, fork->new_workflow_id) != inserted.end()) return false;
-        const sql::Result there = write.connection.query(
-            "SELECT w.forked_from FROM @workflow_status w WHERE w.workflow_uuid = $1",
-            {std::string_view(fork->new_workflow_id)});
+        const sql::Result there =
+            write.connection.query("SELECT w.forked_from FROM @workflow_status w WHERE w.workflow_uuid = $1",
+                                   {std::string_view(fork->new_workflow_id)});
         if (fork->attach && !there.empty() && there.at(0, 0).text() == fork->workflow_id) return true;
         throw WorkflowIdInUse(fork->new_workflow_id);
     });
@@ -270,32 +270,33 @@ void SystemDatabase::fork(std::span<const Fork> forks, const Text& application_n
     if (forks.empty() && !gate) return;
     std::vector<std::string> originals;
     for (const Fork& fork : forks) originals.push_back(fork.workflow_id);
-    managed_write(*core_, {.name = "fork_workflow", .ids = originals, .gate = gate}, [&](ManagedWrite& write) {
-        for (const Fork& fork : forks) {
-            write.queues.insert(fork.queue_name.value_or(std::string(kInternalQueue)));
-        }
-        std::vector<const Fork*> open = not_there_yet(write, forks);
-        if (open.empty() && !gate) return;
-        const auto rows = write.lock(originals);
-        check_all_exist(originals, rows);
-        std::unordered_map<std::string, Text> owners;
-        for (const LockedRow& row : rows) {
-            owners[row.id] = row.application_name ? row.application_name : application_name;
-        }
-        std::unordered_map<std::string_view, const LockedRow*> by_id;
-        for (const LockedRow& row : rows) by_id[row.id] = &row;
-        for (const Fork& fork : forks) check_name(*by_id.at(fork.workflow_id), fork.expected_name);
+    managed_write(
+        *core_, {.name = "fork_workflow", .ids = originals, .gate = gate}, [&](ManagedWrite& write) {
+            for (const Fork& fork : forks) {
+                write.queues.insert(fork.queue_name.value_or(std::string(kInternalQueue)));
+            }
+            std::vector<const Fork*> open = not_there_yet(write, forks);
+            if (open.empty() && !gate) return;
+            const auto rows = write.lock(originals);
+            check_all_exist(originals, rows);
+            std::unordered_map<std::string, Text> owners;
+            for (const LockedRow& row : rows) {
+                owners[row.id] = row.application_name ? row.application_name : application_name;
+            }
+            std::unordered_map<std::string_view, const LockedRow*> by_id;
+            for (const LockedRow& row : rows) by_id[row.id] = &row;
+            for (const Fork& fork : forks) check_name(*by_id.at(fork.workflow_id), fork.expected_name);
 
-        if (open.empty()) return;
-        const Millis now = write.now_ms();
-        settle_existing(write, Copier(write, open, owners).insert_rows(now), open);
-        if (open.empty()) return;
-        // Before the copies: from here on a run of the original waits with its next record.
-        write.write(
-            "UPDATE @workflow_status SET was_forked_from = TRUE WHERE " + write.among("workflow_uuid", 1),
-            {ids_of(rows)});
-        Copier(write, open, owners).copy(now);
-    });
+            if (open.empty()) return;
+            const Millis now = write.now_ms();
+            settle_existing(write, Copier(write, open, owners).insert_rows(now), open);
+            if (open.empty()) return;
+            // Before the copies: from here on a run of the original waits with its next record.
+            write.write(
+                "UPDATE @workflow_status SET was_forked_from = TRUE WHERE " + write.among("workflow_uuid", 1),
+                {ids_of(rows)});
+            Copier(write, open, owners).copy(now);
+        });
 }
 
 }  // namespace dbos::sysdb

@@ -90,6 +90,7 @@ std::string set_cancelled(const Layout& layout) {
 
 void cancel_rows(ManagedWrite& write, std::vector<LockedRow> locked) {
     const auto rows = not_completed(std::move(locked));
+    write.release(rows);
     if (!rows.empty()) {
         write.write("UPDATE @workflow_status SET " + set_cancelled(write.layout) + " WHERE " +
                         write.among("workflow_uuid", 1),
@@ -103,6 +104,7 @@ void cancel_rows(ManagedWrite& write, std::vector<LockedRow> locked) {
 
 /// Of all these ids, whether or not they still have a row.
 void delete_rows(ManagedWrite& write, std::span<const LockedRow> rows, std::span<const std::string> ids) {
+    write.release(rows);
     for (const LockedRow& row : rows) add_queue(write.queues, row);
     const sql::Params params{text_array(ids)};
     const auto remove = [&](const std::string& table) {
@@ -121,12 +123,13 @@ void delete_rows(ManagedWrite& write, std::span<const LockedRow> rows, std::span
 std::vector<std::string> SystemDatabase::cancel(std::span<const std::string> ids, bool children, Gate* gate) {
     std::vector<std::string> cancelled;
     if (gate) {
-        managed_write(*core_, {.name = "cancel_workflow", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
-            std::vector<std::string> all;
-            cancel_rows(write, children ? lock_tree(write, ids, ManagedWrite::Lock::update, all)
-                                        : write.lock(ids));
-            cancelled = write.ended;
-        });
+        managed_write(*core_, {.name = "cancel_workflow", .ids = ids, .gate = gate},
+                      [&](ManagedWrite& write) {
+                          std::vector<std::string> all;
+                          cancel_rows(write, children ? lock_tree(write, ids, ManagedWrite::Lock::update, all)
+                                                      : write.lock(ids));
+                          cancelled = write.ended;
+                      });
         return cancelled;
     }
     level_by_level("cancelled", ids, [&](std::span<const std::string> level) {
@@ -167,6 +170,7 @@ void SystemDatabase::resume(std::span<const std::string> ids, const Resume& how,
             }
             write.queues.insert(queue);
             if (rows.empty()) return;
+            write.release(rows);
             for (const LockedRow& row : rows) add_queue(write.queues, row);
             std::string sets =
                 "status = 'ENQUEUED', queue_name = $3, recovery_attempts = 0, workflow_deadline_epoch_ms = "
@@ -180,12 +184,13 @@ void SystemDatabase::resume(std::span<const std::string> ids, const Resume& how,
 
 void SystemDatabase::delete_workflows(std::span<const std::string> ids, bool children, Gate* gate) {
     if (gate) {
-        managed_write(*core_, {.name = "delete_workflow", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
-            std::vector<std::string> all(ids.begin(), ids.end());
-            const auto rows = children ? lock_tree(write, ids, ManagedWrite::Lock::remove, all)
-                                       : write.lock(ids, ManagedWrite::Lock::remove);
-            delete_rows(write, rows, all);
-        });
+        managed_write(*core_, {.name = "delete_workflow", .ids = ids, .gate = gate},
+                      [&](ManagedWrite& write) {
+                          std::vector<std::string> all(ids.begin(), ids.end());
+                          const auto rows = children ? lock_tree(write, ids, ManagedWrite::Lock::remove, all)
+                                                     : write.lock(ids, ManagedWrite::Lock::remove);
+                          delete_rows(write, rows, all);
+                      });
         return;
     }
     level_by_level("deleted", ids, [&](std::span<const std::string> level) {
@@ -213,13 +218,15 @@ void SystemDatabase::set_delay(const std::string& workflow_id, Millis until_ms, 
 
 void SystemDatabase::set_priority(const std::string& workflow_id, std::int32_t priority, Gate* gate) {
     const std::string ids[] = {workflow_id};
-    managed_write(*core_, {.name = "set_workflow_priority", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
-        const auto rows = write.lock(ids);
-        if (rows.empty() || (rows.front().status != "ENQUEUED" && rows.front().status != "DELAYED")) return;
-        add_queue(write.queues, rows.front());
-        write.write("UPDATE @workflow_status SET priority = $2 WHERE workflow_uuid = $1",
-                    {std::string_view(workflow_id), std::int64_t{priority}});
-    });
+    managed_write(
+        *core_, {.name = "set_workflow_priority", .ids = ids, .gate = gate}, [&](ManagedWrite& write) {
+            const auto rows = write.lock(ids);
+            if (rows.empty() || (rows.front().status != "ENQUEUED" && rows.front().status != "DELAYED"))
+                return;
+            add_queue(write.queues, rows.front());
+            write.write("UPDATE @workflow_status SET priority = $2 WHERE workflow_uuid = $1",
+                        {std::string_view(workflow_id), std::int64_t{priority}});
+        });
 }
 
 void SystemDatabase::update_attributes(const std::string& workflow_id, bool repeatable,

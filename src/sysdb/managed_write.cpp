@@ -182,6 +182,7 @@ std::vector<LockedRow> ManagedWrite::lock(std::span<const std::string> ids, Lock
 
 void ManagedWrite::pass_gate(std::span<const LockedRow> rows) {
     gate_->result = {};
+    gate_->own_run_ended = false;
     const auto own = std::ranges::find(rows, gate_->fence.workflow_id, &LockedRow::id);
     if (own == rows.end() || own->owner_xid != gate_->fence.token || own->status != "PENDING") {
         seam::reach(seam::Situation::step_fence_lost);
@@ -190,21 +191,27 @@ void ManagedWrite::pass_gate(std::span<const LockedRow> rows) {
     }
     const StepRecord& step = gate_->checkpoint;
     const sql::Result inserted = connection.execute(
-        kCheckpoint, {std::string_view(gate_->fence.workflow_id), std::int64_t{step.function_id},
-                      std::string_view(step.function_name), sql::opt(step.output), sql::opt(step.error),
-                      sql::opt(step.child_workflow_id), sql::opt(step.started_at_ms),
-                      sql::opt(step.completed_at_ms), sql::opt(step.serialization),
-                      sql::opt(step.application_name), now_ms()});
+        kCheckpoint,
+        {std::string_view(gate_->fence.workflow_id), std::int64_t{step.function_id},
+         std::string_view(step.function_name), sql::opt(step.output), sql::opt(step.error),
+         sql::opt(step.child_workflow_id), sql::opt(step.started_at_ms), sql::opt(step.completed_at_ms),
+         sql::opt(step.serialization), sql::opt(step.application_name), now_ms()});
     passed_ = inserted.affected() > 0;
     if (passed_) return;
-    const sql::Result found = connection.execute(
-        core.start_statements(layout).read_step,
-        {std::string_view(gate_->fence.workflow_id), std::int64_t{step.function_id}});
+    const sql::Result found =
+        connection.execute(core.start_statements(layout).read_step,
+                           {std::string_view(gate_->fence.workflow_id), std::int64_t{step.function_id}});
     gate_->result.stored = read_step_record(found, 0, 2);
     const bool ours = gate_->result.stored.completed_at_ms == step.completed_at_ms;
     if (ours) seam::reach(seam::Situation::own_step_recognised);
     gate_->result.kind = ours ? StepResult::Kind::recorded : StepResult::Kind::other;
     throw GateClosed();
+}
+
+void ManagedWrite::release(std::span<const LockedRow> rows) noexcept {
+    if (gate_ == nullptr) return;
+    for (const LockedRow& row : rows)
+        gate_->own_run_ended = gate_->own_run_ended || row.id == gate_->fence.workflow_id;
 }
 
 std::vector<LockedRow> ManagedWrite::lock_rows(std::span<const std::string> ids, Lock strength) {

@@ -54,6 +54,8 @@ class ManagedWrite {
     /// passes the gate, if there is one: it stands before every write, also with no ids. If the gate is closed the attempt
     /// ends here.
     std::vector<LockedRow> lock(std::span<const std::string> ids, Lock strength = Lock::update);
+    /// Notes that these rows belong to no run any more.
+    void release(std::span<const LockedRow> rows) noexcept;
     /// The clock of the database (SQLite: of this computer), read once; call it when the locks are held.
     Millis now_ms();
     /// "column is one of $n", an array of texts.

@@ -114,6 +114,8 @@ struct Gate {
     StepRecord checkpoint = {};  // complete: completed_at_ms tells it from a record of somebody else
     /// What became of it, when the call has returned: recorded, lost or other. After a lost acknowledgement `stored` is set.
     StepResult result = {};
+    /// The call has taken the run's own row away from it: it was among those cancelled, resumed or deleted.
+    bool own_run_ended = false;
 };
 
 /// A child start: the child's row and the parent's checkpoint in one transaction.

@@ -46,7 +46,8 @@ void SystemDatabase::rewind(const Rewind& how, Gate* gate) {
     const std::string ids[] = {how.workflow_id};
     const std::string queue = how.queue_name.value_or(std::string(kInternalQueue));
     managed_write(
-        *core_, {.name = "rewind_workflow", .ids = ids, .repeat = Repeat::never, .gate = gate}, [&](ManagedWrite& write) {
+        *core_, {.name = "rewind_workflow", .ids = ids, .repeat = Repeat::never, .gate = gate},
+        [&](ManagedWrite& write) {
             const Layout& layout = write.layout;
             if (!layout.payload_tables || !layout.creator_token || !layout.recv_marker) {
                 throw ConfigError("rewind_workflow needs a system database of version 123 or newer, got " +

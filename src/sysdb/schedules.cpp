@@ -42,7 +42,9 @@ void check_layout(const Layout& layout) {
     }
 }
 
-void usable(SystemDatabase::Core& core, sql::Connection& connection) { check_layout(core.layout(connection)); }
+void usable(SystemDatabase::Core& core, sql::Connection& connection) {
+    check_layout(core.layout(connection));
+}
 
 std::optional<ScheduleRow> find(sql::Connection& connection, const std::string& name) {
     const sql::Result found =
