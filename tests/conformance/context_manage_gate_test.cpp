@@ -100,13 +100,12 @@ class ContextManageGate : public dbos::test::ManageTest {
                         "'grandchild'"});
         list.push_back({"priority", [](SystemDatabase& db, Gate* g) { db.set_priority("child", 9, g); },
                         "SELECT priority FROM @workflow_status WHERE workflow_uuid = 'child'"});
-        list.push_back(
-            {"attributes",
-             [](SystemDatabase& db, Gate* g) {
-                 db.update_attributes("w", false, [](const auto&) { return "{\"a\": 1}"; }, g);
-             },
-             "SELECT CASE WHEN attributes IS NULL THEN 0 ELSE 1 END FROM @workflow_status WHERE "
-             "workflow_uuid = 'w'"});
+        list.push_back({"attributes",
+                        [](SystemDatabase& db, Gate* g) {
+                            db.update_attributes("w", false, [](const auto&) { return "{\"a\": 1}"; }, g);
+                        },
+                        "SELECT CASE WHEN attributes IS NULL THEN 0 ELSE 1 END FROM @workflow_status WHERE "
+                        "workflow_uuid = 'w'"});
         list.push_back({"fork",
                         [](SystemDatabase& db, Gate* g) {
                             const dbos::sysdb::Fork fork{.workflow_id = "ended",
@@ -117,11 +116,10 @@ class ContextManageGate : public dbos::test::ManageTest {
                             db.fork(std::span(&fork, 1), "app", g);
                         },
                         "SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'me-3'"});
-        list.push_back({"rewind",
-                        [](SystemDatabase& db, Gate* g) {
-                            db.rewind({.workflow_id = "ended", .start_step = 2}, g);
-                        },
-                        "SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'ended'"});
+        list.push_back(
+            {"rewind",
+             [](SystemDatabase& db, Gate* g) { db.rewind({.workflow_id = "ended", .start_step = 2}, g); },
+             "SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'ended'"});
         list.push_back({"create_schedule",
                         [](SystemDatabase& db, Gate* g) {
                             db.create_schedule({.schedule_id = "j",
@@ -141,8 +139,7 @@ class ContextManageGate : public dbos::test::ManageTest {
                             db.update_schedule("s", [](auto& row) { row.schedule = "@hourly"; }, g);
                         },
                         "SELECT schedule FROM @workflow_schedules WHERE schedule_id = 'i'"});
-        list.push_back({"delete_schedule",
-                        [](SystemDatabase& db, Gate* g) { db.delete_schedule("s", g); },
+        list.push_back({"delete_schedule", [](SystemDatabase& db, Gate* g) { db.delete_schedule("s", g); },
                         "SELECT count(*) FROM @workflow_schedules"});
         return list;
     }
@@ -195,7 +192,8 @@ TEST_P(ContextManageGate, a_stale_run_has_no_effect) {
         Gate stale = gate("an older token");
         call.make(system(), &stale);
         EXPECT_EQ(stale.result.kind, StepResult::Kind::lost);
-        execute("UPDATE @workflow_status SET status = 'CANCELLED', owner_xid = NULL WHERE workflow_uuid = 'me'");
+        execute(
+            "UPDATE @workflow_status SET status = 'CANCELLED', owner_xid = NULL WHERE workflow_uuid = 'me'");
         Gate cancelled = gate();
         call.make(system(), &cancelled);
         EXPECT_EQ(cancelled.result.kind, StepResult::Kind::lost);
@@ -229,11 +227,10 @@ TEST_P(ContextManageGate, an_error_leaves_neither_effect_nor_checkpoint) {
     const std::vector<std::string> ids{"w", "nobody"};
     EXPECT_THAT(error_of<dbos::NonexistentWorkflow>([&] { system().resume(ids, {}, &through); }),
                 HasSubstr("nobody"));
-    EXPECT_THAT(
-        error_of<dbos::ConflictingWorkflow>([&] {
-            system().resume(std::span(ids).first(1), {.expected_name = "another"}, &through);
-        }),
-        HasSubstr("another"));
+    EXPECT_THAT(error_of<dbos::ConflictingWorkflow>([&] {
+                    system().resume(std::span(ids).first(1), {.expected_name = "another"}, &through);
+                }),
+                HasSubstr("another"));
     EXPECT_THAT(error_of<dbos::UsageError>([&] { system().rewind({.workflow_id = "w"}, &through); }),
                 HasSubstr("PENDING"));
     EXPECT_THAT(error_of<dbos::NotFound>([&] { system().update_schedule("none", [](auto&) {}, &through); }),
@@ -279,8 +276,8 @@ TEST_P(ContextManageGate, nothing_to_do_is_recorded_too) {
     const std::vector<std::string> none;
     std::int32_t number = 10;
     for (const auto& call : std::vector<std::function<void(Gate*)>>{
-             [&](Gate* g) { system().cancel(none, false, g); }, [&](Gate* g) { system().cancel(none, true, g); },
-             [&](Gate* g) { system().resume(none, {}, g); },
+             [&](Gate* g) { system().cancel(none, false, g); },
+             [&](Gate* g) { system().cancel(none, true, g); }, [&](Gate* g) { system().resume(none, {}, g); },
              [&](Gate* g) { system().delete_workflows(none, false, g); },
              [&](Gate* g) { system().fork({}, "app", g); },
              [&](Gate* g) { system().set_delay("nobody", 1, g); },

@@ -27,10 +27,11 @@ TEST_P(ContextReads, list_workflows_as_step) {
     enqueue("a");
     enqueue("b");
     body = [](Context& ctx) {
-        return ids(ctx.list_workflows({.status = Status::enqueued})) + " " +
-               ids(ctx.list_queued_workflows({.queue_name = "idle"})) + " " +
-               ids(ctx.list_workflows({.workflow_ids = {"nobody"}})) + " " +
-               ids(ctx.list_workflows({.status = Status::pending}));
+        std::string text = ids(ctx.list_workflows({.status = Status::enqueued}));
+        text += " " + ids(ctx.list_queued_workflows({.queue_name = "idle"}));
+        text += " " + ids(ctx.list_workflows({.workflow_ids = {"nobody"}}));
+        text += " " + ids(ctx.list_workflows({.status = Status::pending}));
+        return text;
     };
     const std::string expected = "a,b a,b  w";
     EXPECT_EQ(run("w"), expected);
