@@ -12,10 +12,10 @@ namespace {
 using namespace dbos::sysdb;
 
 auto members(ListedWorkflow& row) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd, ee, ff,
-           gg] = row;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd,
-                    ee, ff, gg);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd, ee,
+           ff, gg] = row;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc,
+                    dd, ee, ff, gg);
 }
 auto members(StepRecord& row) {
     auto& [a, b, c, d, e, f, g, h, i] = row;
@@ -47,23 +47,17 @@ struct Fill {
 
 template <class Row>
 void expect_round_trip() {
-    for (const char* format : {"portable_json"}) {
-        const dbos::Serializer* serializer = dbos::find_serializer(format);
-        ASSERT_NE(serializer, nullptr);
-        SCOPED_TRACE(format);
-        const auto again = [&](const std::vector<Row>& rows) {
-            return dbos::from_value<std::vector<Row>>(
-                serializer->decode(serializer->encode(dbos::to_value(rows))));
-        };
-        Row full{};
-        Fill fill;
-        std::apply([&](auto&... member) { (fill(member), ...); }, members(full));
-        Row empty{};
-        std::vector<Row> back = again({full, empty});
-        ASSERT_EQ(back.size(), 2u);
-        EXPECT_TRUE(members(back[0]) == members(full));
-        EXPECT_TRUE(members(back[1]) == members(empty));
-    }
+    const dbos::Serializer* serializer = dbos::find_serializer("portable_json");
+    ASSERT_NE(serializer, nullptr);
+    Row full{};
+    Fill fill;
+    std::apply([&](auto&... member) { (fill(member), ...); }, members(full));
+    Row empty{};
+    const std::string stored = serializer->encode(dbos::to_value(std::vector<Row>{full, empty}));
+    std::vector<Row> back = dbos::from_value<std::vector<Row>>(serializer->decode(stored));
+    ASSERT_EQ(back.size(), 2u);
+    EXPECT_TRUE(members(back[0]) == members(full));
+    EXPECT_TRUE(members(back[1]) == members(empty));
 }
 
 TEST(RecordValues, keep_every_member) {
