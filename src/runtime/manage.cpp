@@ -144,7 +144,11 @@ template <class When>
 ManagedCall<void> delay_call(Run& run, const std::string& id, When when) {
     const auto check = [id, when] {
         core::check_ids(std::span(&id, 1));
-        if constexpr (std::is_same_v<When, Duration>) core::check_delay(when);
+        if constexpr (std::is_same_v<When, Duration>) {
+            core::check_delay(when);
+        } else {
+            static_cast<void>(when);  // every instant will do
+        }
     };
     return write_call(run, "ctx.set_workflow_delay", "DBOS.setWorkflowDelay", check,
                       [id, when](client::Core& core, sysdb::Gate* gate) { core.set_delay(id, when, gate); });
