@@ -55,9 +55,7 @@ struct PendingValue<void> {
 /// Takes a T that the operation has made itself.
 template <class T>
 struct PendingObject {
-    static T take(PendingState& state) {
-        return std::move(*std::static_pointer_cast<T>(state.get_object()));
-    }
+    static T take(PendingState& state) { return std::move(*std::static_pointer_cast<T>(state.get_object())); }
 };
 /// What operations that make handles have made.
 struct MadeHandles {
