@@ -39,7 +39,7 @@ struct sqlite3;
 namespace dbos {
 
 namespace client {
-class Core;            // src/client/core.hpp
+class Core;  // src/client/core.hpp; sysdb has one too. NOLINT(bugprone-forward-declaration-namespace)
 struct PreparedStart;  // src/client/core.hpp
 }  // namespace client
 

@@ -247,7 +247,7 @@ void Core::set_schedule_status(const std::string& name, const char* status, sysd
 void Core::check_schedule_update(const std::string& name, const ScheduleUpdate& update) {
     const std::string where = "schedule \"" + name + "\", ";
     if (update.schedule) check_cron(where, *update.schedule, update.style);
-    if (update.cron_timezone) zone_of(*update.cron_timezone);
+    if (update.cron_timezone) static_cast<void>(zone_of(update.cron_timezone));
     if (update.queue_name) check_name(where, "queue_name", *update.queue_name, false);
     if (update.context && update.raw_context) usage(where + "context", "context or raw_context", "both");
 }

@@ -212,7 +212,7 @@ bool Cron::can_fire() const {
 }
 
 CronRange::CronRange(Cron cron, TimeZone zone, Cron::Millis after, Cron::Millis before, bool include_end)
-    : cron_(std::move(cron)),
+    : cron_(cron),
       zone_(std::move(zone)),
       at_(after),
       end_(include_end ? before + std::chrono::milliseconds(1) : before) {}

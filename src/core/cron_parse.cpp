@@ -156,7 +156,7 @@ class CronParser {
 
     /// Collects the values of a field in values_ and whether it is a `*` in star_.
     void collect(const Field& field, std::string_view text) {
-        values_.assign(static_cast<std::size_t>(field.most - field.least + 1), false);
+        values_.assign(static_cast<std::size_t>(field.most - field.least) + 1, false);
         star_ = false;
         if (text == "?" && (field.name == kMonthDay.name || field.name == kWeekday.name)) text = "*";
         if (text[0] == 'r' || text[0] == 'h') {

@@ -136,7 +136,7 @@ PosixRule::Span PosixRule::span_at(std::int64_t seconds) const {
     std::array<At, 6> changes;
     const std::int64_t year = date_of(floor_divide(seconds + standard_, kDaySeconds)).year;
     for (int i = 0; i < 3; ++i) {
-        const auto place = static_cast<std::size_t>(2 * i);
+        const auto place = 2 * static_cast<std::size_t>(i);
         changes[place] = {local_time(to_daylight_, year + i - 1) - standard_, true};
         changes[place + 1] = {local_time(to_standard_, year + i - 1) - daylight_, false};
     }

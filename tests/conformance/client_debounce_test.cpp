@@ -151,7 +151,7 @@ TEST_P(ClientDebounce, options_that_make_no_sense_are_refused_when_it_is_made) {
         options.workflow_name = "f";
         options.queue_name = "q";
         try {
-            dbos::Debouncer(client(), std::move(options));
+            const dbos::Debouncer accepted(client(), std::move(options));
             return "accepted";
         } catch (const dbos::UsageError& error) {
             return error.what();

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 class Raw {
    public:
     explicit Raw(dbos::test::DatabaseTest& test) {
-        const auto options = test.options();
+        const auto& options = test.options();
         if (test.postgres()) {
             postgres_ = PQconnectdb(options.url.conninfo.c_str());
         } else {

@@ -8,7 +8,6 @@
 namespace {
 
 using namespace std::chrono_literals;
-using dbos::test::eventually;
 using testing::HasSubstr;
 
 struct Approval {

@@ -1,0 +1,152 @@
+// dbos_bench_parked: so many workflows that sleep in one process, and how late they wake.
+//
+//   dbos_bench_parked URL [--workflows 1000000] [--over 120] [--lead 0]
+//
+// Every workflow sleeps until an instant of its own; these are spread evenly over `over` seconds that begin when all have been
+// started. How late a body goes on after its sleep is measured inside of it.
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "dbos/dbos.hpp"
+
+namespace {
+
+using Clock = std::chrono::system_clock;
+using std::chrono::milliseconds;
+
+constexpr auto Sleeper = dbos::workflow<void(std::int64_t)>("sleeper");
+constexpr std::size_t kInFlight = 4000;  // starts that wait for their commit
+
+double resident_mib() {
+    std::ifstream status("/proc/self/statm");
+    long total = 0, resident = 0;
+    status >> total >> resident;
+    return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+std::int64_t now_ms() {
+    return std::chrono::duration_cast<milliseconds>(Clock::now().time_since_epoch()).count();
+}
+
+class Window {
+   public:
+    void enter() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return in_flight_ < kInFlight; });
+        ++in_flight_;
+    }
+    void leave(bool failed) {
+        std::lock_guard lock(mutex_);
+        --in_flight_;
+        failed_ += failed ? 1 : 0;
+        changed_.notify_all();
+    }
+    std::size_t wait_for_all() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return in_flight_ == 0; });
+        return failed_;
+    }
+
+   private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::size_t in_flight_ = 0;
+    std::size_t failed_ = 0;
+};
+
+int run(const std::string& url, std::int64_t workflows, double over, double lead) {
+    std::mutex mutex;
+    std::vector<std::int32_t> late;
+    late.reserve(static_cast<std::size_t>(workflows));
+    std::atomic<std::int64_t> woken{0}, begun{0};
+
+    dbos::App app({.name = "parked", .system_database_url = url});
+    app.implement(Sleeper, [&](dbos::Context& ctx, std::int64_t until) {
+        ++begun;
+        ctx.sleep(milliseconds(std::max<std::int64_t>(0, until - now_ms())));
+        const auto after = static_cast<std::int32_t>(now_ms() - until);
+        ++woken;
+        std::lock_guard lock(mutex);
+        late.push_back(after);
+    });
+    app.launch();
+    const double empty = resident_mib();
+
+    const auto begin = std::chrono::steady_clock::now();
+    const auto seconds = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    const std::int64_t first = now_ms() + static_cast<std::int64_t>(lead * 1000);
+    Window window;
+    for (std::int64_t n = 0; n < workflows; ++n) {
+        // Not in the order of the starts.
+        const auto place = (n * 7919) % workflows;
+        const auto until = first + static_cast<std::int64_t>(static_cast<double>(place) * over * 1000 /
+                                                             static_cast<double>(workflows));
+        window.enter();
+        app.start_workflow_async(Sleeper, {}, until)
+            .then([&](const auto&) { window.leave(false); }, [&](const std::exception_ptr&) { window.leave(true); });
+    }
+    const auto failed = window.wait_for_all();
+    const double started = seconds();
+    while (begun.load() < workflows - static_cast<std::int64_t>(failed)) std::this_thread::sleep_for(milliseconds(20));
+    std::this_thread::sleep_for(milliseconds(500));  // the last ones park
+    double most = resident_mib();
+    std::fprintf(stderr, "started in %.0f s, %zu failed, %.0f MiB resident (%.0f before), %lld awake already\n", started,
+                 failed, most, empty, static_cast<long long>(woken.load()));
+    const auto expected = workflows - static_cast<std::int64_t>(failed);
+    while (woken.load() < expected) {
+        std::this_thread::sleep_for(milliseconds(200));
+        most = std::max(most, resident_mib());
+    }
+    const double all_woken = seconds();
+    // Their outcomes.
+    for (;;) {
+        const auto active = app.client().list_workflows({.status = "PENDING", .limit = 1});
+        if (active.empty()) break;
+        std::this_thread::sleep_for(milliseconds(200));
+    }
+    std::sort(late.begin(), late.end());
+    const auto at = [&](double share) {
+        return late.empty() ? 0 : late[static_cast<std::size_t>(share * static_cast<double>(late.size() - 1))];
+    };
+    std::printf("parked: woken within %.0f s of the first start; late p50 %d ms, p99 %d ms, most %d ms; %zu of %lld\n",
+                all_woken, at(0.5), at(0.99), at(1.0), late.size(), static_cast<long long>(workflows));
+    std::printf("parked: %lld workflows, %.0f MiB resident, started in %.0f s, wake-up p99 %d ms late\n",
+                static_cast<long long>(workflows), most, started, at(0.99));
+    return late.size() == static_cast<std::size_t>(workflows) ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 2) {
+        std::fprintf(stderr, "usage: dbos_bench_parked URL [--workflows N] [--over SECONDS] [--lead SECONDS]\n");
+        return 2;
+    }
+    std::int64_t workflows = 1'000'000;
+    double over = 120, lead = 0;
+    for (int n = 2; n + 1 < argc; n += 2) {
+        const std::string option = argv[n];
+        if (option == "--workflows") workflows = std::atoll(argv[n + 1]);
+        if (option == "--over") over = std::atof(argv[n + 1]);
+        if (option == "--lead") lead = std::atof(argv[n + 1]);
+    }
+    try {
+        return run(argv[1], workflows, over, lead);
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "dbos_bench_parked: %s\n", error.what());
+        return 1;
+    }
+}
