@@ -4,7 +4,7 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-interop sim sim-hunt sim-replay chaos-pg property kills bench check install bootstrap dev release
+.PHONY: help run test test-interop sim sim-hunt sim-replay chaos-pg property kills bench bench-parked check install bootstrap dev release
 
 help:       ## this list
 	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +56,9 @@ kills: dev      ## the connections of a client are terminated while it works: ma
 
 bench: release   ## benchmarks on this machine, with a private PostgreSQL
 	scripts/with-postgres build/release/bench/dbos_bench $(ARGS)
+
+bench-parked: release   ## a million workflows that sleep in one process (ARGS="--workflows 100000")
+	scripts/with-postgres sh -c 'exec build/release/bench/dbos_bench_parked "$$DBOS_TEST_POSTGRES_URL" --lead 100 $(ARGS)'
 
 check:      ## formatting, lint, sanitizers, architecture and installation
 	@scripts/bootstrap --check

@@ -96,15 +96,18 @@ int run(const std::string& url, std::int64_t workflows, double over, double lead
                                                              static_cast<double>(workflows));
         window.enter();
         app.start_workflow_async(Sleeper, {}, until)
-            .then([&](const auto&) { window.leave(false); }, [&](const std::exception_ptr&) { window.leave(true); });
+            .then([&](const auto&) { window.leave(false); },
+                  [&](const std::exception_ptr&) { window.leave(true); });
     }
     const auto failed = window.wait_for_all();
     const double started = seconds();
-    while (begun.load() < workflows - static_cast<std::int64_t>(failed)) std::this_thread::sleep_for(milliseconds(20));
+    while (begun.load() < workflows - static_cast<std::int64_t>(failed))
+        std::this_thread::sleep_for(milliseconds(20));
     std::this_thread::sleep_for(milliseconds(500));  // the last ones park
     double most = resident_mib();
-    std::fprintf(stderr, "started in %.0f s, %zu failed, %.0f MiB resident (%.0f before), %lld awake already\n", started,
-                 failed, most, empty, static_cast<long long>(woken.load()));
+    std::fprintf(stderr,
+                 "started in %.0f s, %zu failed, %.0f MiB resident (%.0f before), %lld awake already\n",
+                 started, failed, most, empty, static_cast<long long>(woken.load()));
     const auto expected = workflows - static_cast<std::int64_t>(failed);
     while (woken.load() < expected) {
         std::this_thread::sleep_for(milliseconds(200));
@@ -119,10 +122,13 @@ int run(const std::string& url, std::int64_t workflows, double over, double lead
     }
     std::sort(late.begin(), late.end());
     const auto at = [&](double share) {
-        return late.empty() ? 0 : late[static_cast<std::size_t>(share * static_cast<double>(late.size() - 1))];
+        return late.empty() ? 0
+                            : late[static_cast<std::size_t>(share * static_cast<double>(late.size() - 1))];
     };
-    std::printf("parked: woken within %.0f s of the first start; late p50 %d ms, p99 %d ms, most %d ms; %zu of %lld\n",
-                all_woken, at(0.5), at(0.99), at(1.0), late.size(), static_cast<long long>(workflows));
+    std::printf(
+        "parked: woken within %.0f s of the first start; late p50 %d ms, p99 %d ms, most %d ms; %zu of "
+        "%lld\n",
+        all_woken, at(0.5), at(0.99), at(1.0), late.size(), static_cast<long long>(workflows));
     std::printf("parked: %lld workflows, %.0f MiB resident, started in %.0f s, wake-up p99 %d ms late\n",
                 static_cast<long long>(workflows), most, started, at(0.99));
     return late.size() == static_cast<std::size_t>(workflows) ? 0 : 1;
@@ -132,7 +138,8 @@ int run(const std::string& url, std::int64_t workflows, double over, double lead
 
 int main(int argc, char** argv) {
     if (argc < 2) {
-        std::fprintf(stderr, "usage: dbos_bench_parked URL [--workflows N] [--over SECONDS] [--lead SECONDS]\n");
+        std::fprintf(stderr,
+                     "usage: dbos_bench_parked URL [--workflows N] [--over SECONDS] [--lead SECONDS]\n");
         return 2;
     }
     std::int64_t workflows = 1'000'000;

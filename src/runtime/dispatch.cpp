@@ -68,9 +68,9 @@ void Executor::hand_back_orphans() {
         if (!seam::planted(seam::Bug::orphans_without_reservations))
             fences.assign(reserved_.begin(), reserved_.end());
         for (const auto& [fence, run] : runs_) fences.push_back(fence);
+        // A run that parks or wakes stands in both before it leaves one: under both locks it is always in one of them.
+        for (auto& fence : parking_.fences()) fences.push_back(std::move(fence));
     }
-    // After the runs: one that parks meanwhile stands in both for a moment.
-    for (auto& fence : parking_.fences()) fences.push_back(std::move(fence));
     const auto queues = database().hand_back_orphans(lease_->row(), fences, names_, orphans_since_ - 5'000);
     orphans_since_ = now;
     for (const auto& queue : queues) {
