@@ -204,8 +204,11 @@ void Parking::wake(const std::vector<Key>& keys) {
         row.inputs = executor_.database().inputs(row.workflow_id);
         row.inputs_deferred = false;
     }
-    std::unordered_map<std::string_view, sysdb::ClaimedWorkflow*> by_id;
-    for (auto& row : rows) by_id.emplace(row.workflow_id, &row);
+    std::unordered_map<std::string, sysdb::ClaimedWorkflow> by_id;
+    for (auto& row : rows) {
+        std::string id = row.workflow_id;
+        by_id.emplace(std::move(id), std::move(row));
+    }
     for (const Key key : keys) {
         Entry entry;
         {
@@ -217,8 +220,8 @@ void Parking::wake(const std::vector<Key>& keys) {
             found->second.fence = entry.fence;
         }
         const auto row = by_id.find(entry.fence.workflow_id);
-        if (row != by_id.end() && row->second->token == entry.fence.token) {
-            begin_again(entry, std::move(*row->second), lapse);
+        if (row != by_id.end() && row->second.token == entry.fence.token) {
+            begin_again(entry, std::move(row->second), lapse);
         } else {
             seam::reach(seam::Situation::parked_run_lost);
             drop(entry);
@@ -248,6 +251,8 @@ void Parking::begin_again(Entry& entry, sysdb::ClaimedWorkflow row, std::uint32_
 }
 
 void Parking::drop(const Entry& entry) noexcept {
+    log_to(executor_.log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over",
+           {{"workflow_id", entry.fence.workflow_id}, {"parked", "true"}});
     if (entry.queue) executor_.claimer().slot_freed(*entry.queue);
     executor_.hub().notify_ended(entry.fence.workflow_id);
 }
