@@ -49,6 +49,13 @@ endfunction()
 
 dbos_add_suite(unit)
 dbos_add_suite(conformance SHARDS 4 TIMEOUT 600)
+if(TARGET conformance_tests)
+  # What runs bodies once more, with waits that all park at once.
+  add_test(NAME conformance-parked COMMAND conformance_tests
+    --gtest_filter=*Runtime.*:*Children.*:*Errors.*:*ReusePolicy.*:*Ownership.*:*Recovery.*:*Receive.*:*Context*)
+  set_tests_properties(conformance-parked PROPERTIES LABELS conformance TIMEOUT 900 ENVIRONMENT
+    "DBOS_TEST_PARK_AFTER=0;TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp $ENV{TSAN_OPTIONS}")
+endif()
 dbos_add_suite(vectors)
 dbos_add_suite(docs)   # the programs of the pages
 dbos_add_suite(chaos TIMEOUT 600)

@@ -156,7 +156,6 @@ TEST_P(Runtime, steps_are_tried_again_as_their_options_say) {
     dbos::App app(app_options());
     std::vector<int> attempts;
     app.implement(Count, [&](dbos::Context& ctx, int failures) {
-        attempts.clear();
         return ctx.step("flaky",
                         [&](dbos::StepContext& step) {
                             attempts.push_back(step.attempt());
@@ -172,6 +171,7 @@ TEST_P(Runtime, steps_are_tried_again_as_their_options_say) {
     app.launch();
     EXPECT_EQ(app.start_workflow(Count, {}, 2).get_result(), 3);
     EXPECT_EQ(attempts, (std::vector{1, 2, 3}));
+    attempts.clear();
     auto exhausted = app.start_workflow(Count, {}, 99);
     EXPECT_THROW(exhausted.get_result(), std::exception);
     EXPECT_EQ(attempts, (std::vector{1, 2, 3, 4}));

@@ -280,7 +280,7 @@ TEST_P(ReusePolicy, reject_is_recorded_once_and_replayed_also_when_the_id_has_be
     second.launch();
     EXPECT_EQ(second.retrieve_workflow(Job, "p").get_result({.timeout = 30s}), 3);
     EXPECT_EQ(children, 1);
-    EXPECT_EQ(refusals, 2);  // the second one from the record
+    EXPECT_GE(refusals, 2);  // all but the first from the record
     EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE workflow_uuid = 'taken'"), "0");
 }
 

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -87,6 +88,9 @@ class AppTest : public DatabaseTest {
         options.lease_duration = std::chrono::milliseconds(1500);
         options.lease_renewal = std::chrono::milliseconds(300);
         options.log_sink = log.sink();
+        // The same tests also run with waits that all park at once.
+        if (const char* park_after = std::getenv("DBOS_TEST_PARK_AFTER"))
+            options.park_after = Duration(std::atof(park_after));
         return options;
     }
     /// One value of a query on the test's database.
