@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <thread>
 
-#include "support/collected.hpp"
+#include "support/effects.hpp"
 #include "support/system_database.hpp"
 #include "sysdb/wake_listener.hpp"
 
@@ -81,6 +81,36 @@ TEST_P(WakeUps, enqueues_and_outcomes_of_others_are_heard) {
     heard.clear();
     system().cancel(std::vector<std::string>{"e"});
     EXPECT_TRUE(eventually([&] { return heard.workflow("e"); }));
+}
+
+TEST_P(WakeUps, messages_events_and_values_of_others_are_heard) {
+    system().start_workflow(pending("w", "t"));
+    auto peer = make();
+    Heard heard;
+    auto wakeups = listen(*peer, heard);
+    const auto hears = [&](const std::string& channel, const std::string& payload) {
+        EXPECT_TRUE(eventually([&] {
+            return heard.any([&](const Wakeups::Event& event) {
+                return postgres() ? event.channel == channel && event.payload == payload : event.all;
+            });
+        })) << channel;
+        heard.clear();
+    };
+    std::int32_t number = 0;
+    for (const bool in_step : {false, true}) {
+        const auto act = [&](const Effect& effect) {
+            const Fence fence{"w", "t"};
+            return (in_step ? system().apply_effect(fence, ++number, effect)
+                            : system().record_effect(fence, step(++number, "", 2000), effect))
+                .kind;
+        };
+        EXPECT_EQ(act(sets("a::b", "1")), StepResult::Kind::recorded);
+        hears("dbos_workflow_events_channel", "w::a::b");
+        EXPECT_EQ(act(appends("s", "1")), StepResult::Kind::recorded);
+        hears("dbos_streams_channel", "w::s");
+        EXPECT_EQ(act(sends({message("w", "1", "m" + std::to_string(number))})), StepResult::Kind::recorded);
+        hears("dbos_notifications_channel", "w::__null__topic__");
+    }
 }
 
 TEST_P(WakeUps, writes_of_other_programs_are_heard) {

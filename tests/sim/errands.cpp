@@ -49,6 +49,7 @@ class Doer {
             case ErrandKind::rearrange: return rearrange(errand);
             case ErrandKind::wait_in_vain: return wait_in_vain(errand);
             case ErrandKind::transaction: return transaction(errand);
+            case ErrandKind::talk: return talk(errand);
             case ErrandKind::count: break;
         }
     }
@@ -249,6 +250,28 @@ class Doer {
         accepted(errand.id);
         client_.wake(kWide);
         ended([&] { return waiting.get(); });
+    }
+
+    /// A reader sees a prefix, in order, and then the end: of the stream if it was closed, else of its writer.
+    void talk(const Errand& errand) {
+        const auto handle =
+            client_.enqueue(Talker, {.queue_name = kWide, .workflow_id = errand.id}, errand.bits);
+        accepted(errand.id);
+        static_cast<void>(client_.get_event(errand.id, kTalk, seam::Duration(pace_ / 10)));
+        std::vector<std::string> values;
+        for (const std::string& value : client_.read_stream<std::string>(errand.id, kTalk)) {
+            values.push_back(value);
+            note([&] { known_.heard[errand.id] = values; });
+        }
+        for ([[maybe_unused]] const auto& value : client_.read_stream(errand.id, kNoise)) {
+            if (!value.plain().as_string().starts_with("s")) fail("a step's stream has a value of a body");
+        }
+        ended([&] { return handle.get_result(); });
+        std::vector<std::string> again;
+        for (const std::string& value : client_.read_stream<std::string>(errand.id, kTalk))
+            again.push_back(value);
+        if (again != values)
+            fail("two readers of the stream of " + errand.id + " have seen different values");
     }
 
     Client& client_;

@@ -21,7 +21,8 @@ enum class ErrandKind : std::uint8_t {
     rearrange,     // delay, priority and attributes of one that waits
     wait_in_vain,  // for an event and a stream that nobody writes, and not for a result
     transaction,   // the client's own, on its own connection; some are undone
-    count,
+    count,         // of those that are drawn alike
+    talk,          // a workflow that sends, sets events and writes streams, which are read
 };
 
 inline constexpr auto kErrandKinds = static_cast<std::uint64_t>(ErrandKind::count);

@@ -364,6 +364,8 @@ void Oracle::final_state() {
         if (rows_.contains(id)) fail("workflow " + id + " was deleted and has a row");
     }
     judge_errands();
+    judge_effects();
+    judge_streams();
     for (const auto& [id, row] : rows_) {
         if (!terminal(row.status)) fail("workflow " + id + " is stranded: " + row.status);
         note(static_cast<std::uint64_t>(row.status[0]));

@@ -79,6 +79,9 @@ class Oracle final : public StepWatch {
     bool resumed_a_moment_ago(const std::string& id) const;
     void judge_steps();
     void judge_errands();
+    void none(const std::string& what, const std::string& sql);
+    void judge_effects();
+    void judge_streams();
 
     const std::string path_;
     const Nanos lease_;

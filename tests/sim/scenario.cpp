@@ -84,6 +84,12 @@ Scenario scenario_of(std::uint64_t seed) {
     scenario.wakeups = !dice.one_in(20);
     for (auto count = dice.one_in(5) ? 1 + dice.below(3) : 0; count > 0; --count)
         scenario.errands.push_back(static_cast<ErrandKind>(dice.below(kErrandKinds)));
+    // Drawn for itself: the worlds without it stay what they were.
+    Dice talking(seed ^ 0x7a1c);
+    if (talking.one_in(6)) {
+        scenario.errands.push_back(ErrandKind::talk);
+        if (talking.one_in(2)) scenario.errands.push_back(ErrandKind::talk);
+    }
     if (seed % kDirectedEvery == 0) {
         constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;
         direct(scenario, static_cast<Direction>(1 + seed / kDirectedEvery % kDirections));

@@ -52,6 +52,23 @@ class Bodies {
     std::string step(Context& ctx, const std::string& name, const StepPlan& plan) const {
         return ctx.step(Name::dynamic(name), work(ctx, plan), options(plan));
     }
+    /// A step that writes in each of its attempts, before and behind what takes its time.
+    std::string loud_step(Context& ctx, const std::string& name, const StepPlan& plan) const {
+        return ctx.step(
+            Name::dynamic(name),
+            [&ctx, quiet = work(ctx, plan)](StepContext& step) {
+                const std::string value = "s" + std::to_string(step.attempt());
+                ctx.write_stream(kNoise, value);
+                ctx.set_event(kNoise, value);
+                std::string result = quiet(step);
+                ctx.send(
+                    step.workflow_id(), value, kNoise,
+                    {.idempotency_key = step.workflow_id() + ":noise:" + std::to_string(step.step_id())});
+                ctx.write_stream(kNoise, value);
+                return result;
+            },
+            options(plan));
+    }
     auto async_step(Context& ctx, const std::string& name, const StepPlan& plan) const {
         return ctx.async_step(Name::dynamic(name), work(ctx, plan), options(plan));
     }
@@ -138,6 +155,50 @@ std::string scripted(const Bodies& bodies, Context& ctx, std::int64_t digits) {
     return result;
 }
 
+std::string talker(const Bodies& bodies, Context& ctx, std::int64_t bits) {
+    Shape shape(bits);
+    std::string result;
+    std::vector<Pending<void>> pending;
+    int said = 0;
+    const auto rounds = 1 + shape.below(3);
+    for (std::uint64_t round = 0; round < rounds; ++round) {
+        for (auto left = 1 + shape.below(5); left > 0; --left) {
+            const std::string value = "b" + std::to_string(said++);
+            const SendOptions once{.idempotency_key = ctx.workflow_id() + ":" + value};
+            switch (shape.below(8)) {
+                case 0: ctx.write_stream(kTalk, value); break;
+                case 1:
+                case 2: pending.push_back(ctx.write_stream_async(kTalk, value)); break;
+                case 3: ctx.set_event(kTalk, value); break;
+                case 4: pending.push_back(ctx.set_event_async(kTalk, value)); break;
+                case 5: ctx.send(ctx.workflow_id(), value, kTalk, once); break;
+                case 6:
+                    ctx.send_bulk({{.destination_id = ctx.workflow_id(), .message = value, .topic = kTalk},
+                                   {.destination_id = ctx.workflow_id(), .message = value, .topic = kTalk}});
+                    break;
+                default:
+                    try {
+                        ctx.send_bulk(
+                            {{.destination_id = ctx.workflow_id(), .message = value, .topic = kTalk},
+                             {.destination_id = "nobody", .message = value, .topic = kTalk}});
+                        fail("a message was sent to nobody");
+                    } catch (const NonexistentWorkflow&) {  // recorded
+                    }
+            }
+        }
+        const std::string name = "step " + std::to_string(round);
+        const StepPlan plan = bodies.plan_step(shape);
+        result +=
+            (shape.below(2) == 0 ? bodies.loud_step(ctx, name, plan) : bodies.step(ctx, name, plan)) + ",";
+        if (shape.below(3) == 0) {
+            for (auto& one : pending) one.get();
+            pending.clear();
+        }
+    }
+    ctx.close_stream(kTalk);
+    return result;
+}
+
 std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     Shape shape(bits);
     std::vector<WorkflowHandle<std::string>> children;
@@ -182,6 +243,7 @@ void prepare(App& app, StepWatch& watch, Nanos pace) {
     implement(Fan, fan);
     implement(Parent, parent);
     implement(Scripted, scripted);
+    implement(Talker, talker);
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = kNarrowLimit});
     app.register_queue({.name = kShared, .concurrency = kSharedLimit});

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "dbos/dbos.hpp"
 #include "sim.hpp"
@@ -19,6 +20,11 @@ inline constexpr auto Fan = workflow<std::string(std::int64_t)>("fan");  // step
 /// The first decimal digit (the lowest) is the mode: 1 = all steps at once, 0 = one after another. Each further one is a step:
 /// 1 takes no time, 2 a moment, 3 to 6 longer, up to three leases; 8 fails twice; 9 is a durable sleep.
 inline constexpr auto Scripted = workflow<std::string(std::int64_t)>("scripted");
+/// Sends, sets events and writes a stream, in its body and in its steps. The n-th write of the body is "b<n>", n from 0.
+inline constexpr auto Talker = workflow<std::string(std::int64_t)>("talker");
+inline constexpr const char* kTalk =
+    "talk";  // its stream, which it closes; its event; the topic of what it sends itself
+inline constexpr const char* kNoise = "noise";  // stream and event of its steps
 inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");  // children, queued and direct
 
 inline constexpr const char* kWide = "wide";      // without limits
@@ -36,6 +42,7 @@ struct Known {
     std::set<std::string> deleting, deleted;     // a delete has begun; it has returned
     std::map<std::string, std::string> sent;     // idempotency key → destination: a send has returned
     std::map<std::string, std::int64_t> rounds;  // the attribute that was last set
+    std::map<std::string, std::vector<std::string>> heard;  // what a reader of a talker's stream has seen
 };
 
 /// Told when bodies and the callables of steps begin. `attempt` from 1.
