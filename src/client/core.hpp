@@ -186,8 +186,7 @@ class Core : public std::enable_shared_from_this<Core> {
     detail::HandleStates fork(const std::vector<sysdb::Fork>& forks, sysdb::Gate* gate = nullptr);
     std::shared_ptr<detail::HandleState> rewind(const detail::CallTarget& target,
                                                 const std::string& workflow_id, std::int64_t start_step,
-                                                const RewindOptions& options,
-                                                sysdb::Gate* gate = nullptr);
+                                                const RewindOptions& options, sysdb::Gate* gate = nullptr);
     std::vector<VersionInfo> versions();
     VersionInfo latest_version();
     void set_latest_version(const std::string& version_name, const std::string& application_name);
