@@ -14,7 +14,6 @@ namespace dbos::seam {
     X(crash_in_commit, "simulation: a process dies in the middle of a write")                         \
     X(parked, "20: a run parks and is replayed")                                                      \
     X(select_recorded, "43: a select records its winner")                                             \
-    X(patch_of_old_history, "45: a patch meets a history from before it")                             \
     X(parked_run_lost, "49: a parked run is cancelled or taken over")                                 \
     X(two_runs_in_one_batch, "1: a stale write shares its batch with the token that its row has now") \
     X(step_fence_lost, "2: a lost fence is a row's result")                                           \

@@ -92,11 +92,12 @@ bool Parking::park(const std::shared_ptr<Run>& run) {
         entry.replay = parked.replay;
         entry.since = seam::steady_now();
         entry.attempts_high = run->birth().recovery_attempts > 1;
+        bool sooner = entries_.size() == 1;  // the thread waits for a first one without looking at instants
         if (entry.until) {
-            const bool sooner = due_.empty() || *entry.until < due_.top().first;
+            sooner = sooner || due_.empty() || *entry.until < due_.top().first;
             due_.emplace(*entry.until, key);
-            if (sooner) changed_.notify_all();
         }
+        if (sooner) changed_.notify_all();
         if (!thread_.joinable()) thread_ = seam::spawn("dbos-parking", [this] { this->run(); });
     }
     seam::reach(seam::Situation::parked);
@@ -137,6 +138,7 @@ void Parking::run() {
     for (;;) {
         if (stopping_) return;
         if (entries_.empty()) {
+            due_ = {};
             changed_.wait(lock, [&] { return stopping_ || !entries_.empty(); });
             continue;
         }

@@ -9,12 +9,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-int ask_price(const std::string& item) { return static_cast<int>(item.size()) * 100; }
+int ask_price(const std::string& item) {
+    return static_cast<int>(item.size()) * 100;
+}
 void close_account(const std::string&) {}
 
-inline constexpr auto Purchase = dbos::workflow<std::string(std::string)>("purchase");
+inline constexpr auto Purchase =
+    dbos::workflow<std::string(std::string)>("purchase");
 inline constexpr auto Resize = dbos::workflow<int(std::string)>("resize");
-inline constexpr auto Album = dbos::workflow<int(std::vector<std::string>)>("album");
+inline constexpr auto Album =
+    dbos::workflow<int(std::vector<std::string>)>("album");
 inline constexpr auto Trial = dbos::workflow<void(std::string)>("trial");
 
 // [select]
@@ -34,7 +38,8 @@ std::string purchase(dbos::Context& ctx, const std::string& item) {
 int album(dbos::Context& ctx, const std::vector<std::string>& pictures) {
     std::vector<dbos::WorkflowHandle<int>> children;
     for (const auto& picture : pictures)
-        children.push_back(ctx.start_workflow(Resize, {.queue_name = "pictures"}, picture));
+        children.push_back(
+            ctx.start_workflow(Resize, {.queue_name = "pictures"}, picture));
     ctx.wait_all(children);  // one wait, however many there are
     int bytes = 0;
     for (const auto& child : children) bytes += child.get_result();
@@ -44,9 +49,10 @@ int album(dbos::Context& ctx, const std::vector<std::string>& pictures) {
 
 // [map]
 int checksum(dbos::Context& ctx, const std::vector<std::string>& files) {
-    const auto sizes = ctx.map("measure", files, [](const std::string& file) {
-        return static_cast<int>(file.size());
-    }, {.max_parallel = 4});
+    const auto sizes = ctx.map(
+        "measure", files,
+        [](const std::string& file) { return static_cast<int>(file.size()); },
+        {.max_parallel = 4});
     int sum = 0;
     for (const int size : sizes) sum += size;
     return sum;
@@ -76,11 +82,20 @@ TEST_P(Waits, the_programs_of_the_page_do_what_it_says) {
     app.implement(Sum, checksum);
     app.register_queue({.name = "pictures"});
     app.launch();
-    EXPECT_EQ(app.start_workflow(Purchase, {}, "lamp").get_result(), "price 400");
-    EXPECT_EQ(app.start_workflow(Album, {}, std::vector<std::string>{"a", "bb", "ccc"}).get_result(), 6);
-    EXPECT_EQ(app.start_workflow(Sum, {}, std::vector<std::string>{"a", "bb", "ccc"}).get_result(), 6);
+    EXPECT_EQ(app.start_workflow(Purchase, {}, "lamp").get_result(),
+              "price 400");
+    EXPECT_EQ(app.start_workflow(Album, {},
+                                 std::vector<std::string>{"a", "bb", "ccc"})
+                  .get_result(),
+              6);
+    EXPECT_EQ(
+        app.start_workflow(Sum, {}, std::vector<std::string>{"a", "bb", "ccc"})
+            .get_result(),
+        6);
     const auto waiting = app.start_workflow(Trial, {}, "ann");
-    EXPECT_EQ(app.client().get_event<std::string>(waiting.workflow_id(), "phase"), "trial");
+    EXPECT_EQ(
+        app.client().get_event<std::string>(waiting.workflow_id(), "phase"),
+        "trial");
     app.client().cancel_workflow(waiting.workflow_id());
     EXPECT_THROW(waiting.get_result(), dbos::AwaitedWorkflowCancelled);
 }

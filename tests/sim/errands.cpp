@@ -4,6 +4,8 @@
 
 #include <functional>
 
+#include "duet.hpp"
+
 namespace dbos::sim {
 
 namespace {
@@ -50,6 +52,7 @@ class Doer {
             case ErrandKind::wait_in_vain: return wait_in_vain(errand);
             case ErrandKind::transaction: return transaction(errand);
             case ErrandKind::talk: return talk(errand);
+            case ErrandKind::duet: return duet(errand);
             case ErrandKind::count: break;
         }
     }
@@ -250,6 +253,14 @@ class Doer {
         accepted(errand.id);
         client_.wake(kWide);
         ended([&] { return waiting.get(); });
+    }
+
+    /// Both end, whatever happens; the oracle looks at what they have received.
+    void duet(const Errand& errand) {
+        EnqueueOptions options{.queue_name = kWide, .workflow_id = errand.id};
+        const auto handle = client_.enqueue(Duet, options, errand.bits);
+        accepted(errand.id);
+        ended([&] { return handle.get_result(); });
     }
 
     /// A reader sees a prefix, in order, and then the end: of the stream if it was closed, else of its writer.

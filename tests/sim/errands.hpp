@@ -23,6 +23,7 @@ enum class ErrandKind : std::uint8_t {
     transaction,   // the client's own, on its own connection; some are undone
     count,         // of those that are drawn alike
     talk,          // a workflow that sends, sets events and writes streams, which are read
+    duet,          // two that wait for each other
 };
 
 inline constexpr auto kErrandKinds = static_cast<std::uint64_t>(ErrandKind::count);

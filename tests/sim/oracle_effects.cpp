@@ -47,6 +47,16 @@ void Oracle::judge_effects() {
     none("an event has a history, and no value",
          "SELECT x.workflow_uuid, x.key FROM workflow_events_history x WHERE NOT EXISTS (SELECT 1 FROM "
          "workflow_events e WHERE e.workflow_uuid = x.workflow_uuid AND e.key = x.key)");
+    none(
+        "a message was consumed by no receive",
+        "SELECT n.destination_uuid, n.message FROM notifications n WHERE n.consumed AND NOT EXISTS (SELECT 1 "
+        "FROM operation_outputs o WHERE o.workflow_uuid = n.destination_uuid AND o.function_id = "
+        "n.consumed_by_function_id AND o.function_name = 'DBOS.recv' AND o.output = n.message)");
+    none("a receive has recorded a message that is not consumed, or by another",
+         "SELECT o.workflow_uuid, o.function_id, o.output FROM operation_outputs o WHERE o.function_name = "
+         "'DBOS.recv' AND o.output IS NOT NULL AND (SELECT count(*) FROM notifications n WHERE "
+         "n.destination_uuid = o.workflow_uuid AND n.consumed AND n.consumed_by_function_id = o.function_id "
+         "AND n.message = o.output) <> 1");
     // A body's message does not name its step, so they are counted. A bulk is of two, and of none if it was refused.
     none("a workflow has sent, and has records for",
          "SELECT * FROM (SELECT w.workflow_uuid, (SELECT count(*) FROM notifications n WHERE "

@@ -185,6 +185,7 @@ class World {
                  .lease_renewal = seam::Duration(scenario_.by_lease(2 * kSecond)),
                  .check_pid = scenario_.check_pid,
                  .use_listen_notify = scenario_.wakeups,
+                 .park_after = seam::Duration(scenario_.park_after),
                  .retry_connection_errors = scenario_.retry,
                  .log_sink = log_sink()});
         {

@@ -90,6 +90,11 @@ Scenario scenario_of(std::uint64_t seed) {
         scenario.errands.push_back(ErrandKind::talk);
         if (talking.one_in(2)) scenario.errands.push_back(ErrandKind::talk);
     }
+    Dice waiting(seed ^ 0xd0e7);
+    if (waiting.one_in(6)) {
+        scenario.errands.push_back(ErrandKind::duet);
+        if (waiting.one_in(2)) scenario.park_after = 0;
+    }
     if (seed % kDirectedEvery == 0) {
         constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;
         direct(scenario, static_cast<Direction>(1 + seed / kDirectedEvery % kDirections));

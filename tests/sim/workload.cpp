@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "duet.hpp"
+
 namespace dbos::sim {
 
 namespace {
@@ -244,6 +246,9 @@ void prepare(App& app, StepWatch& watch, Nanos pace) {
     implement(Parent, parent);
     implement(Scripted, scripted);
     implement(Talker, talker);
+    implement(Duet, [pace](const Bodies&, Context& ctx, std::int64_t bits) { return duet(ctx, bits, pace); });
+    implement(Listener,
+              [pace](const Bodies&, Context& ctx, std::int64_t bits) { return listener(ctx, bits, pace); });
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = kNarrowLimit});
     app.register_queue({.name = kShared, .concurrency = kSharedLimit});
