@@ -26,6 +26,7 @@ namespace dbos::seam {
     X(own_effect_recognised, "36: a lost acknowledgement of an effect: what is stored is delivered")  \
     X(sent_to_missing, "36: a message to a workflow that does not exist")                             \
     X(two_appends_in_one_batch, "37: two values of one stream in one batch")                          \
+    X(effect_behind_a_failed_one, "36: an effect fails because one of its run before it has failed")  \
     X(start_of_existing, "13: a start of an id that exists")                                          \
     X(batch_repeated, "12: a batch failed and is repeated")                                           \
     X(ownership_rechecked, "4: after a lapse, one statement asks for all runs")                       \

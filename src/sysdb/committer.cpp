@@ -12,6 +12,8 @@ namespace {
 constexpr seam::Duration kLockTimeout = std::chrono::milliseconds(200);
 /// A start that is found free to be written this often and never can be: something hides the row that is in its way.
 constexpr int kMostRounds = 100;
+/// How many runs that have lost an effect are remembered; they end within moments.
+constexpr std::size_t kMostBroken = 4096;
 /// How often an effect gives way to writers that do not keep to our locks.
 constexpr int kMostCollisions = 10;
 
@@ -189,6 +191,10 @@ void Committer::form_batch(std::vector<Write*>& batch) {
         Write* write = backlog_.front();
         if (!batch.empty() && bytes + write->bytes > core_.options.batch_max_bytes) break;
         backlog_.pop_front();
+        if (fails_with_its_run(*write)) {
+            complete(*write);
+            continue;
+        }
         const bool aside =
             (core_.backend == sql::Backend::postgres && write->bytes > kLargePayload) || goes_aside(*write);
         if (aside && !keys_.names(*write)) {
@@ -221,7 +227,7 @@ void Committer::commit_batch(std::vector<Write*>& batch) {
 void Committer::commit_singly(std::vector<Write*>& batch, Ran together, std::exception_ptr failure) {
     // One bad or blocked write must not hurt the others; those behind a blocked one of the same workflow follow it.
     for (Write*& write : batch) {
-        if (write->resolved || write->again) continue;
+        if (write->resolved || write->again || fails_with_its_run(*write)) continue;
         Ran alone = together;
         if (goes_aside(*write)) {
             alone = Ran::blocked;
@@ -243,6 +249,24 @@ void Committer::fail(Write& write, const std::exception_ptr& error) {
     write.error = error;
     write.resolved = true;
     write.again = false;
+    if (!write.is_effect()) return;
+    const std::lock_guard<seam::Mutex> lock(broken_mutex_);
+    if (broken_.size() >= kMostBroken) broken_.clear();
+    broken_.emplace(*write.fence, error);
+    any_broken_.store(true);
+}
+
+/// Whether it is an effect of a run that has lost one before it; it fails then.
+bool Committer::fails_with_its_run(Write& write) {
+    if (!write.is_effect() || !any_broken_.load()) return false;
+    const std::lock_guard<seam::Mutex> lock(broken_mutex_);
+    const auto found = broken_.find(*write.fence);
+    if (found == broken_.end()) return false;
+    seam::reach(seam::Situation::effect_behind_a_failed_one);
+    write.error = own_copy(found->second);
+    write.resolved = true;
+    write.again = false;
+    return true;
 }
 
 sql::Connection& Committer::connection_of(Lane& lane) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -210,7 +211,8 @@ class Committer {
     bool goes_aside(const Write& write);
     void commit_batch(std::vector<Write*>& batch);
     void commit_singly(std::vector<Write*>& batch, Ran together, std::exception_ptr failure);
-    static void fail(Write& write, const std::exception_ptr& error);
+    void fail(Write& write, const std::exception_ptr& error);
+    bool fails_with_its_run(Write& write);
     Ran run_writes(Lane& lane, std::span<Write* const> writes, std::exception_ptr& failure);
     sql::Connection& connection_of(Lane& lane);
     bool wait_out_busy(std::span<Write* const> writes, const DatabaseError& error);
@@ -256,6 +258,12 @@ class Committer {
     std::vector<Write*> arrived_;
     std::vector<Write*> finished_;  // their callers are told while the database works on the next batch
     BatchKeys keys_;
+
+    // Runs one of whose effects could not be written: those behind it are not written either, or a replay would bring them out
+    // of order. Such a run has been given up.
+    seam::Mutex broken_mutex_;
+    std::map<Fence, std::exception_ptr> broken_;
+    seam::Atomic<bool> any_broken_{false};
 
     // Between the threads.
     Lane side_;

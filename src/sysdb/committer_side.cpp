@@ -114,7 +114,12 @@ void Committer::side_pass(std::deque<Write*>& queue) {
         const auto behind = [&waiting](const std::string& key) { return waiting.contains(key); };
         const bool follows = std::any_of(write->side_keys.begin(), write->side_keys.end(), behind);
         std::exception_ptr failure;
-        Ran ran = follows ? Ran::blocked : run_writes(side_, {&write, 1}, failure);
+        Ran ran = Ran::done;
+        if (follows) {
+            ran = Ran::blocked;
+        } else if (!fails_with_its_run(*write)) {
+            ran = run_writes(side_, {&write, 1}, failure);
+        }
         if (ran == Ran::blocked && !follows && !still_waits(*write)) ran = Ran::done;
         if (ran == Ran::failed || ran == Ran::refused) fail(*write, failure);
         if (ran == Ran::blocked || goes_again(*write)) {

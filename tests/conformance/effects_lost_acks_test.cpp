@@ -177,6 +177,29 @@ TEST_P(EffectsLostAcks, without_retries_the_error_says_that_the_outcome_is_unkno
     }
 }
 
+TEST_P(EffectsLostAcks, what_follows_an_effect_that_failed_is_not_written_either) {
+    // Else a replay would append, or set, the first one behind the others.
+    DatabaseOptions with;
+    with.retry_connection_errors = false;
+    use(lanes(std::move(with)));
+    main().next({Fault::none, Fault::refuse});
+    together([&] {
+        act("w", 1, sets("k", "1"), collected().step("failed"));
+        act("w", 2, sets("k", "2"), collected().step("held"));  // for the next batch
+        act("w", 3, appends("s", "a"), collected().step("behind"));
+        database().record_step_async({"first", "t"}, step(500, "1", 2000), OnConflict::report,
+                                     collected().step("another"));
+    });
+    for (const char* name : {"failed", "held", "behind"}) EXPECT_NE(collected().error(name), nullptr) << name;
+    EXPECT_EQ(events(), Lines{});
+    EXPECT_EQ(streams(), Lines{});
+    EXPECT_THROW(does(4, sets("k", "4")), DatabaseError) << "nor what is submitted later";
+    EXPECT_EQ(database().record_effect({"x", "t"}, checkpoint(7), sets("k", "1")).kind, Kind::recorded);
+    // Whoever takes the run over writes again.
+    write("UPDATE @workflow_status SET owner_xid = 't2' WHERE workflow_uuid = 'w'");
+    EXPECT_EQ(database().record_effect({"w", "t2"}, checkpoint(1), sets("k", "1")).kind, Kind::recorded);
+}
+
 // ------------------------------------------------------------------------------------------------ locks (PostgreSQL)
 
 class EffectLocks : public EffectsLostAcks {
