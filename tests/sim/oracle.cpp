@@ -422,7 +422,8 @@ void Oracle::judge_steps() {
             fail("workflow " + id + " ended as " + row.status + " " + row.outcome + ", but " +
                  (failed.contains(id) ? "a step" : "no step") + " of it has failed");
         // Those of parents are made of more than steps.
-        if (row.status != "SUCCESS" || name[1] == "parent" || name[1] == "duet" || name[1] == "listener") continue;
+        if (row.status != "SUCCESS" || name[1] == "parent" || name[1] == "duet" || name[1] == "listener")
+            continue;
         const std::string outcome = unquoted(row.outcome.substr(0, row.outcome.find('|')));
         if (outcome != expected[id])
             fail("the outcome of " + id + " does not follow from its steps: " + outcome + " against " +
