@@ -93,7 +93,9 @@ Scenario scenario_of(std::uint64_t seed) {
     Dice waiting(seed ^ 0xd0e7);
     if (waiting.one_in(6)) {
         scenario.errands.push_back(ErrandKind::duet);
-        if (waiting.one_in(2)) scenario.park_after = 0;
+        scenario.park_after = waiting.one_in(2) ? 0 : kSecond;
+    } else if (waiting.one_in(3)) {
+        scenario.park_after = kSecond;
     }
     if (seed % kDirectedEvery == 0) {
         constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;

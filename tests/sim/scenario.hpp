@@ -36,7 +36,7 @@ struct Scenario {
     bool retry = true;       // the applications repeat calls after a lost connection
     Nanos client_pause = 0;  // longest pause of the client between two calls
     bool wakeups = true;
-    Nanos park_after = kSecond;
+    Nanos park_after = 3600 * kSecond;  // waits block
     bool configured_ids = false;  // a process that is started again has the executor id of the one before
 
     Direction direction{};
