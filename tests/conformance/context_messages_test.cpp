@@ -7,8 +7,8 @@
 using namespace std::chrono_literals;
 using dbos::test::eventually;
 using dbos::test::Gate;
-using dbos::test::Idle;
-using dbos::test::Job;
+using dbos::test::Silent;
+using dbos::test::Speaker;
 using dbos::test::Steps;
 
 namespace {
@@ -74,7 +74,7 @@ TEST_P(ContextMessages, a_missing_destination_is_the_steps_recorded_error) {
     EXPECT_EQ(
         scalar("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'w' AND error IS NOT NULL"),
         "3");
-    app->start_workflow(Idle, {.workflow_id = "nobody"}).get_result();
+    app->start_workflow(Silent, {.workflow_id = "nobody"}).get_result();
     replay();
     ASSERT_EQ(caught.size(), 6u) << "although it exists now";
     EXPECT_EQ(caught[3], caught[0]);
@@ -162,7 +162,7 @@ TEST_P(ContextMessages, events_are_seen_outside_and_set_again) {
         return "done";
     });
     auto waiting = app->client().get_event_async<std::string>("w", "status", 20s);
-    auto handle = app->start_workflow(Job, {.workflow_id = "w"}, std::string());
+    auto handle = app->start_workflow(Speaker, {.workflow_id = "w"}, std::string());
     EXPECT_EQ(waiting.get(), "begun") << "a waiter from before hears of it";
     ASSERT_TRUE(gate.wait_for_arrivals(1));
     EXPECT_EQ(app->client().get_event<std::string>("w", "status", 0s), "begun");
@@ -229,13 +229,13 @@ TEST_P(ContextMessages, a_run_that_was_cancelled_writes_nothing_more) {
         return "done";
     });
     for (const std::string input : {"body", "step"}) {
-        auto handle = app->start_workflow(Job, {.workflow_id = input}, std::string(input));
+        auto handle = app->start_workflow(Speaker, {.workflow_id = input}, std::string(input));
         ASSERT_TRUE(gate.wait_for_arrivals(input == "body" ? 1 : 2));
         app->client().cancel_workflow(input);
     }
     gate.open();
     for (const std::string id : {"body", "step"})
-        EXPECT_THROW(app->retrieve_workflow(Job, id).get_result({.timeout = 30s}), dbos::Error);
+        EXPECT_THROW(app->retrieve_workflow(Speaker, id).get_result({.timeout = 30s}), dbos::Error);
     ASSERT_TRUE(eventually(
         [&] { return scalar("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'") == "0"; }));
     app->shutdown();
@@ -267,7 +267,7 @@ TEST_P(ContextMessages, values_are_stored_in_the_format_of_the_workflows_row) {
     auto options = app_options();
     options.serializer = std::make_shared<OwnFormat>();
     app.emplace(std::move(options));
-    app->implement(Idle, [](dbos::Context&) {});
+    app->implement(Silent, [](dbos::Context&) {});
     app->register_queue({.name = "q"});
     launch([](dbos::Context& ctx, const std::string&) {
         ctx.set_event("k", 1);
@@ -279,7 +279,7 @@ TEST_P(ContextMessages, values_are_stored_in_the_format_of_the_workflows_row) {
     });
     run("own");
     dbos::Client client({.system_database_url = database().url(), .dbos_system_schema = database().schema()});
-    client.enqueue(Job, {.queue_name = "q", .workflow_id = "portable"}, std::string())
+    client.enqueue(Speaker, {.queue_name = "q", .workflow_id = "portable"}, std::string())
         .get_result({.timeout = 30s});
     for (const std::string id : {"own", "portable"}) {
         const std::string format = id == "own" ? "own_format" : "portable_json";

@@ -3,7 +3,7 @@
 
 using namespace std::chrono_literals;
 using dbos::test::Gate;
-using dbos::test::Job;
+using dbos::test::Speaker;
 using dbos::test::Steps;
 
 namespace {
@@ -43,7 +43,7 @@ TEST_P(ContextStreams, a_reader_hears_of_values_while_the_workflow_runs) {
         ctx.write_stream("s", 2);
         return "done";
     });
-    auto handle = app->start_workflow(Job, {.workflow_id = "w"}, std::string());
+    auto handle = app->start_workflow(Speaker, {.workflow_id = "w"}, std::string());
     auto values = app->client().read_stream_async<int>("w", "s");
     EXPECT_EQ(values.next().get(), 1);
     gate.open();

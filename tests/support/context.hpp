@@ -13,8 +13,8 @@ namespace dbos::test {
 
 using Steps = std::vector<std::string>;
 
-inline constexpr auto Job = workflow<std::string(std::string)>("job");
-inline constexpr auto Idle = workflow<void()>("idle");
+inline constexpr auto Speaker = workflow<std::string(std::string)>("job");
+inline constexpr auto Silent = workflow<void()>("idle");
 
 class ContextTest : public AppTest {
    public:
@@ -22,7 +22,7 @@ class ContextTest : public AppTest {
         AppTest::SetUp();
         if (IsSkipped() || HasFailure()) return;
         app.emplace(app_options());
-        app->implement(Idle, [](Context&) {});
+        app->implement(Silent, [](Context&) {});
     }
     void TearDown() override {
         app.reset();
@@ -30,15 +30,15 @@ class ContextTest : public AppTest {
     }
     /// `body` as the workflow "job"; its result is "done" unless it returns another one.
     void launch(std::function<std::string(Context&, const std::string&)> body) {
-        app->implement(Job, [this, body = std::move(body)](Context& ctx, const std::string& input) {
+        app->implement(Speaker, [this, body = std::move(body)](Context& ctx, const std::string& input) {
             ++bodies;
             return body(ctx, input);
         });
         app->launch();
-        for (const char* id : {"to", "other"}) app->start_workflow(Idle, {.workflow_id = id}).get_result();
+        for (const char* id : {"to", "other"}) app->start_workflow(Silent, {.workflow_id = id}).get_result();
     }
     std::string run(const std::string& id = "w", const std::string& input = "") {
-        return app->start_workflow(Job, {.workflow_id = id}, input)
+        return app->start_workflow(Speaker, {.workflow_id = id}, input)
             .get_result({.timeout = std::chrono::seconds(30)});
     }
     /// The body runs again from its first line, over its records.
@@ -50,7 +50,7 @@ class ContextTest : public AppTest {
             "NULL, completed_at = NULL WHERE workflow_uuid = '" +
             id + "'");
         ASSERT_TRUE(eventually([&] { return bodies > before; }));
-        app->retrieve_workflow(Job, id).get_result({.timeout = std::chrono::seconds(30)});
+        app->retrieve_workflow(Speaker, id).get_result({.timeout = std::chrono::seconds(30)});
     }
     Steps steps(const std::string& id = "w") {
         Steps names;
