@@ -25,6 +25,7 @@
 
 #include "dbos/client.hpp"
 #include "dbos/context.hpp"
+#include "dbos/datasource.hpp"
 #include "dbos/detail/owned.hpp"
 #include "dbos/export.hpp"
 #include "dbos/options.hpp"
@@ -117,6 +118,24 @@ class DBOS_EXPORT App {
     /// application owns the name.
     void register_queue(const QueueOptions& options);
 
+    /// The system database as a datasource of ctx.transaction: there the step's own record is part of the transaction, which is
+    /// the cheapest form. `D` is PostgresDatasource, SqliteDatasource or PqxxDatasource. Usable from launch() to shutdown(), and
+    /// only by workflows of this App. Throws UsageError if the system database is of the other kind.
+    ///
+    /// On SQLite a transaction holds the one writer lock of the file, which every other workflow's next step waits for.
+    template <class D>
+    D system_datasource() {
+        static_assert(
+            std::is_constructible_v<D, std::shared_ptr<runtime::Datasource>>,
+            "dbos: the system database is lent as dbos::PostgresDatasource, dbos::SqliteDatasource or "
+            "dbos::PqxxDatasource");
+        return D(system_datasource(D::is_sqlite));
+    }
+    /// Makes a datasource known: launch() creates its table `datasource_outputs` if it is missing (else its first transaction does
+    /// it), so that a lack of rights shows there, and rewind_workflow through client() removes its rows of the steps that run
+    /// again. Throws DatabaseError if the App is launched already and the table cannot be made.
+    void register_datasource(const detail::DatasourceBase& datasource);
+
     /// Connects, migrates (unless `run_migrations` is off), takes the executor's lease, recovers what a configured executor id
     /// left behind, and starts to serve. Throws ConfigError, DatabaseError; nothing runs then. Once.
     void launch();
@@ -200,6 +219,7 @@ class DBOS_EXPORT App {
 
    private:
     void add(detail::Implementation implementation);
+    std::shared_ptr<runtime::Datasource> system_datasource(bool sqlite);
     std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options,
                                                Arguments&& arguments);
     void start_async(const detail::CallTarget& target, EnqueueOptions&& options, Arguments&& arguments,

@@ -31,6 +31,7 @@
 #include "dbos/client.hpp"
 #include "dbos/codec.hpp"
 #include "dbos/context_manage.hpp"
+#include "dbos/context_transactions.hpp"
 #include "dbos/error.hpp"
 #include "dbos/export.hpp"
 #include "dbos/handle.hpp"
@@ -95,10 +96,10 @@ constexpr bool captures_nothing =
 }  // namespace detail
 
 /// See the head of this file.
-class DBOS_EXPORT Context : public ContextManaging {
+class DBOS_EXPORT Context : public ContextTransactions {
    public:
     /// Made by the runtime.
-    explicit Context(runtime::Run& run) noexcept : ContextManaging(run) {}
+    explicit Context(runtime::Run& run) noexcept : ContextTransactions(run) {}
 
     const std::string& workflow_id() const noexcept;
     /// Identity of the executor that runs this body now, and the application version it runs it under.

@@ -5,6 +5,7 @@
 #include "dbos/client.hpp"
 #include "dbos/codec.hpp"
 #include "dbos/context.hpp"
+#include "dbos/datasource.hpp"
 #include "dbos/debouncer.hpp"
 #include "dbos/error.hpp"
 #include "dbos/future.hpp"

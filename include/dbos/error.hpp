@@ -288,6 +288,22 @@ class DBOS_EXPORT StepAbandoned : public Error {
     std::string step_name_;
 };
 
+/// The callable of a transactional step has ended its transaction (COMMIT, ROLLBACK), left a command in progress, or caught
+/// the error of a statement after which only a rollback is possible. Nothing was committed by the library; what the callable
+/// itself has committed stays. Recorded as the step's error.
+class DBOS_EXPORT InvalidTransaction : public Error {
+   public:
+    /// `detail` says what it did.
+    InvalidTransaction(std::string workflow_id, std::string step_name, std::string detail);
+    ~InvalidTransaction() override;
+    const std::string& step_name() const noexcept { return step_name_; }
+    const std::string& detail() const noexcept { return detail_; }
+
+   private:
+    std::string step_name_;
+    std::string detail_;
+};
+
 /// No queue, schedule, version or event of this name.
 class DBOS_EXPORT NotFound : public Error {
    public:

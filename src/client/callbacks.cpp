@@ -30,6 +30,7 @@ void Callbacks::check_may_block(const char* operation) const {
             " would block the callback thread, on which every other callback waits; use its _async twin "
             "and then(), or return the Future from the callback");
     }
+    refuse_in_transaction(operation);
     if (thread_marks().body_database != nullptr) {
         throw UsageError(std::string(operation) +
                          " was called in the body of a workflow, where waits must be durable; use the ctx. "

@@ -116,6 +116,8 @@ void Core::check_thread(const char* operation, bool writes_or_waits, bool blocks
                          " would block the callback thread, on which every other callback waits: use " +
                          operation + "_async and return its Future from the callback, or add then()");
     }
+    if (writes_or_waits && !std::string_view(operation).ends_with("_in_transaction"))
+        refuse_in_transaction(operation);
     const std::string* body = thread_marks().body_database;
     if (!writes_or_waits || body == nullptr) return;
     std::string name = operation;

@@ -24,6 +24,8 @@ struct ThreadMarks {
     /// Set on the callback thread of a client.
     const Callbacks* callbacks = nullptr;
     WaitMark wait = {};
+    /// Set while the callable of a transaction runs.
+    bool transaction = false;
 };
 
 inline ThreadMarks& thread_marks() noexcept {
@@ -61,6 +63,25 @@ class BodyMark {
    private:
     const std::string* before_;
 };
+
+/// Marks the calling thread as running the callable of a transaction.
+class TransactionMark {
+   public:
+    TransactionMark() noexcept { thread_marks().transaction = true; }
+    ~TransactionMark() { thread_marks().transaction = false; }
+    TransactionMark(const TransactionMark&) = delete;
+    TransactionMark& operator=(const TransactionMark&) = delete;
+};
+
+/// Throws UsageError in the callable of a transaction. `operation` names the call; its effects would not be the transaction's.
+inline void refuse_in_transaction(const std::string& operation, const std::string& workflow_id = {}) {
+    if (!thread_marks().transaction) return;
+    throw UsageError(
+        operation +
+            " was called inside a transaction, whose commit and retries it would not follow: call it "
+            "before or after the transaction (a client's _in_transaction calls may stand inside)",
+        workflow_id);
+}
 
 /// Lifts the mark while a step's callable runs on the body's thread.
 class BodyMarkLifted {

@@ -139,6 +139,10 @@ DBOS_OWN(StepAbandoned, "StepAbandoned")
     static Object fields(const E& e) { return {{"stepName", e.step_name()}}; }
     static E make(const Fields& f) { return E(f.workflow_id(), f.text("stepName")); }
 };
+DBOS_OWN(InvalidTransaction, "InvalidTransaction")
+    static Object fields(const E& e) { return {{"stepName", e.step_name()}, {"detail", e.detail()}}; }
+    static E make(const Fields& f) { return E(f.workflow_id(), f.text("stepName"), f.text("detail")); }
+};
 DBOS_OWN(NotFound, "NotFound")
     static Object fields(const E&) { return {}; }
     static E make(const Fields& f) { return E(f.message()); }
@@ -213,8 +217,8 @@ using AllOwn =
     All<UsageError, ConfigError, DatabaseError, InitializationError, NotRegistered, NonexistentWorkflow,
         MaxRecoveryAttemptsExceeded, StepRetriesExhausted, ConflictingWorkflow, UnexpectedStep,
         QueueDeduplicated, AwaitedWorkflowCancelled, AwaitedWorkflowMaxRecovery, StreamTimeout, StepTimeout,
-        QueryTimeout, WorkflowIdInUse, StepNondeterminism, StepAbandoned, NotFound, AlreadyExists, Timeout,
-        ClientClosed, OutcomeUnknown, DecodeError, EncodeError>;
+        QueryTimeout, WorkflowIdInUse, StepNondeterminism, StepAbandoned, InvalidTransaction, NotFound,
+        AlreadyExists, Timeout, ClientClosed, OutcomeUnknown, DecodeError, EncodeError>;
 
 }  // namespace
 

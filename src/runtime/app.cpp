@@ -38,6 +38,14 @@ void App::register_queue(const QueueOptions& options) {
     impl_->checked("register_queue()").register_queue(options);
 }
 
+std::shared_ptr<runtime::Datasource> App::system_datasource(bool sqlite) {
+    return impl_->checked("system_datasource()").transactions().system_datasource(sqlite);
+}
+
+void App::register_datasource(const detail::DatasourceBase& datasource) {
+    impl_->checked("register_datasource()").transactions().add(datasource.state());
+}
+
 void App::launch() { impl_->checked("launch()").launch(); }
 
 void App::wait() {

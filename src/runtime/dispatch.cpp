@@ -214,7 +214,15 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
     }
     run->body_ended();
     run->join_async_steps();
-    if (run->interrupt_reason() == Interrupt::Reason::park) return park(run);
+    if (run->interrupt_reason() == Interrupt::Reason::park) {
+        transactions_.ended(*run);  // before the next life, which notes its own
+        return park(run);
+    }
+    struct Forgotten {
+        Transactions& transactions;
+        const Run& run;
+        ~Forgotten() { transactions.ended(run); }
+    } const forgotten{transactions_, *run};
     if (run->interrupted() || interrupted) {
         // Over for us: the outcome is somebody else's to write. Handles read it from the database.
         if (run->interrupt_reason() != Interrupt::Reason::shutdown) {
@@ -230,6 +238,7 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         return;
     }
     if (auto sticky = run->sticky_error()) error = sticky;
+    transactions_.forget(*run);
     if (!error) return finish(run, true, std::move(payload));
     finish(run, false, encode_error(*format, error, run->errors()));
 }

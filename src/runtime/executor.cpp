@@ -165,6 +165,9 @@ void Executor::open_database() {
     database.local_wake.published = [this](const std::string& id, const sysdb::Effect& effect) {
         published(id, effect);
     };
+    database.rewinding = [this](const std::string& id, std::int64_t start_step) {
+        transactions_.forget_from(id, start_step);
+    };
     database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
     if (options_.run_migrations) {
         database_->open({.log = log()});
@@ -172,6 +175,7 @@ void Executor::open_database() {
         database_->open();
     }
     sysdb::require_app_floor(database_->layout());
+    transactions_.bind(database_);
     core_ = std::make_shared<client::Core>(
         database_, client::CoreOptions{.database_key = open.url.printable + " " + open.schema,
                                        .application_name = options_.name,
@@ -238,6 +242,7 @@ void Executor::launch() {
     }
     try {
         open_database();
+        transactions_.launch();
         take_lease();
         lease_->start();
         // Before anything is started or claimed here: what an earlier process under this id left behind.
@@ -395,6 +400,7 @@ void Executor::stop_services() noexcept {
         if (lease_) lease_->stop();
     }
     timers_.reset();
+    transactions_.close();
     if (core_) core_->close();
 }
 

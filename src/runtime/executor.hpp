@@ -25,6 +25,7 @@
 #include "runtime/thread_pool.hpp"
 #include "runtime/ticker.hpp"
 #include "runtime/timers.hpp"
+#include "runtime/transactions.hpp"
 #include "sysdb/system_database.hpp"
 
 namespace dbos::runtime {
@@ -88,6 +89,7 @@ class Executor {
     Parking& parking() noexcept { return parking_; }
     /// How long a wait blocks before its run parks.
     seam::Duration park_limit(seam::Duration replay) const;
+    Transactions& transactions() noexcept { return transactions_; }
     sysdb::Millis durable_now() const noexcept { return database_->clock().now_ms(); }
     std::string new_token() const;
 
@@ -181,6 +183,7 @@ class Executor {
     std::unique_ptr<Client> client_;
     std::unique_ptr<LeaseKeeper> lease_;
     std::unique_ptr<Timers> timers_;
+    Transactions transactions_{*this};
     Permits permits_;
     std::unique_ptr<ThreadPool> pool_;
     std::unique_ptr<ThreadPool> posts_;

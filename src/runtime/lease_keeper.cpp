@@ -132,8 +132,9 @@ void LeaseKeeper::run() {
     for (;;) {
         {
             std::unique_lock lock(mutex_);
-            changed_.wait_until(lock, next, [&] { return stopping_; });
+            changed_.wait_until(lock, next, [&] { return stopping_ || hurry_; });
             if (stopping_) return;
+            hurry_ = false;
         }
         const auto begun = seam::steady_now();
         try {
@@ -180,6 +181,17 @@ bool LeaseKeeper::wait_until_not_expired(seam::Duration at_most) {
         changed_.wait_until(lock, until);
     }
     return true;
+}
+
+void LeaseKeeper::refresh(seam::Duration at_most) {
+    const seam::Duration wanted = seam::boot_now() - options_.renew_every / 2;
+    const auto until = seam::steady_now() + at_most;
+    std::unique_lock lock(mutex_);
+    while (last_renewal() < wanted && !stopping_ && !replaced() && seam::steady_now() < until) {
+        hurry_ = true;
+        changed_.notify_all();
+        changed_.wait_until(lock, until);
+    }
 }
 
 seam::Duration LeaseKeeper::last_renewal() const noexcept { return seam::Duration(last_renewal_ns_.load()); }

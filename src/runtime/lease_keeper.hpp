@@ -46,6 +46,9 @@ class LeaseKeeper {
     std::uint32_t lapse_number() const noexcept;
     /// Waits until the lease is not expired; false if `until` passed or the keeper stopped.
     bool wait_until_not_expired(seam::Duration at_most);
+    /// Renews soon if the last renewal is older than half the time between two, and waits for it, but not longer than `at_most`.
+    /// Before something that keeps renewals out (the writer lock of a SQLite file).
+    void refresh(seam::Duration at_most);
     /// Boot time of the last renewal that succeeded (when it was sent); zero before the first.
     seam::Duration last_renewal() const noexcept;
     const sysdb::LeaseRow& row() const noexcept { return mine_; }
@@ -63,6 +66,7 @@ class LeaseKeeper {
     seam::Mutex mutex_;
     seam::CondVar changed_;
     bool stopping_ = false;
+    bool hurry_ = false;  // renew now
     bool taken_ = false;
     seam::Atomic<bool> replaced_{false};
     seam::Thread thread_;

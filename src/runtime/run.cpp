@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "client/marks.hpp"
 #include "core/log.hpp"
 #include "platform/planted.hpp"
 #include "runtime/executor.hpp"
@@ -34,6 +35,7 @@ void Run::enter(const char* operation) {
         throw UsageError(std::string(operation) + " was called " + cure, id());
     };
     if (ended()) refuse("after the body of workflow \"" + id() + "\" had ended; take results in the body");
+    client::refuse_in_transaction(operation, id());
     if (in_step())
         refuse("inside a step of workflow \"" + id() +
                "\"; a step only does its work: call it in the body, before or after the step");

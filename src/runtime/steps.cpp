@@ -332,6 +332,7 @@ PendingState::~PendingState() = default;
 
 Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOptions& options) {
     if (run.in_step()) {
+        client::refuse_in_transaction("ctx.step", run.id());
         // A step called from a step is a plain function: no number, no record, no retries (the outer step has them).
         StepContext context(run.id(), 0, 1, 1, {});
         return call.invoke(call.object, context);

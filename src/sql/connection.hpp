@@ -20,6 +20,9 @@
 #include "dbos/error.hpp"
 #include "platform/seam.hpp"
 
+struct pg_conn;
+struct sqlite3;
+
 namespace dbos {
 class ConnectionSource;
 }
@@ -109,6 +112,26 @@ struct Call {
 
 enum class Isolation : std::uint8_t { read_committed, repeatable_read, serializable, read_only };
 
+/// A connection as the program's own code gets it: one of the two.
+struct Lent {
+    pg_conn* postgres = nullptr;
+    sqlite3* sqlite = nullptr;
+};
+
+/// What the program's code has left behind.
+struct Returned {
+    enum class State : std::uint8_t {
+        open,    // our transaction, as it was lent
+        failed,  // the same, and a statement of it has failed: only a rollback is left (PostgreSQL)
+        ended,   // the code has committed it or rolled it back, or SQLite has
+        busy,    // a command is in progress, or its results were not read: the connection was closed
+        broken   // the connection was lost
+    };
+    State state = State::open;
+    /// SQLSTATE (SQLite: `sqlite:<code>`) of the last error that the code met, as far as it is known.
+    std::string error = {};
+};
+
 class Connection {
    public:
     using Meanwhile = std::function<void()>;
@@ -145,6 +168,13 @@ class Connection {
     virtual std::optional<std::uint32_t> file_commits() noexcept { return std::nullopt; }
     /// Makes a call that is waiting on another thread fail soon (socket shut down, sqlite3_interrupt). Thread-safe.
     virtual void interrupt() noexcept = 0;
+
+    /// Lends the connection, in the transaction that was begun on it, to the program's own code, until take_back(). That code
+    /// cannot commit on SQLite; on PostgreSQL take_back() sees that it has. `read_only`: it can write nothing.
+    virtual Lent lend(bool read_only);
+    /// Whatever is left behind, rollback() works then (commit() only if it is `open`). An open transaction that is idle for
+    /// more than ten seconds from now on is ended by the server (PostgreSQL).
+    virtual Returned take_back() noexcept;
 };
 
 /// begin/commit with rollback on unwinding.

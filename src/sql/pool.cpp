@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <stdexcept>
 #include <utility>
 
 #include "sql/open.hpp"
@@ -17,6 +18,10 @@ std::unique_ptr<Connection> open(const OpenOptions& options) {
 bool create_database_if_missing(const Url& url) {
     return url.backend == Backend::postgres && postgres::create_database_if_missing(url);
 }
+
+Lent Connection::lend(bool) { throw std::logic_error("this connection cannot be lent"); }
+
+Returned Connection::take_back() noexcept { return {Returned::State::broken, {}}; }
 
 struct Pool::Impl {
     Impl(OpenOptions given, std::size_t limit)

@@ -45,6 +45,7 @@ bool ended(const std::string& status) {
 void SystemDatabase::rewind(const Rewind& how, Gate* gate) {
     const std::string ids[] = {how.workflow_id};
     const std::string queue = how.queue_name.value_or(std::string(kInternalQueue));
+    if (core_->options.rewinding) core_->options.rewinding(how.workflow_id, how.start_step);
     managed_write(
         *core_, {.name = "rewind_workflow", .ids = ids, .repeat = Repeat::never, .gate = gate},
         [&](ManagedWrite& write) {

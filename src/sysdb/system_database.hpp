@@ -58,6 +58,8 @@ struct DatabaseOptions {
     bool retry_connection_errors = true;
     LogSink log = {};
     LocalWake local_wake = {};
+    /// Called before a rewind of this workflow, with the first step that runs again. What it throws ends the call.
+    std::function<void(const std::string& workflow_id, std::int64_t start_step)> rewinding = {};
     std::size_t batch_max_writes = 512;
     std::size_t batch_max_bytes = 4u << 20;
     /// Notify on dbos_cpp_wake (PostgreSQL) or the wake file (SQLite) after commits that others may wait for.
@@ -159,6 +161,10 @@ class SystemDatabase {
     std::vector<bool> have_messages(std::span<const std::pair<std::string, std::string>> mailboxes);
     /// Runs that have been parked for long do not kill their process: their attempts count from 1 again (safety 53).
     void settle_attempts(std::span<const Fence> fences);
+    // --- transactional steps (transactions.cpp; in_transaction.hpp for those in this database)
+    /// What tells this life of the workflow's id from others: creator_xid, or the instant of its creation where an older SDK has
+    /// written none. Empty: there is no such row.
+    Text life_of(const std::string& workflow_id);
 
     // --- listing (listing.cpp, listing.hpp)
     /// One SELECT with all filters, by creation time and id.

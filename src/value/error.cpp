@@ -173,6 +173,12 @@ StepAbandoned::StepAbandoned(std::string workflow_id, std::string step_name)
       step_name_(std::move(step_name)) {}
 StepAbandoned::~StepAbandoned() = default;
 
+InvalidTransaction::InvalidTransaction(std::string workflow_id, std::string step_name, std::string detail)
+    : Error("transaction " + quoted(step_name) + ": " + detail, 0, std::move(workflow_id)),
+      step_name_(std::move(step_name)),
+      detail_(std::move(detail)) {}
+InvalidTransaction::~InvalidTransaction() = default;
+
 NotFound::NotFound(const std::string& message) : Error(message) {}
 NotFound::~NotFound() = default;
 

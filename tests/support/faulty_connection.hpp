@@ -133,6 +133,8 @@ class FaultyConnection final : public sql::Connection {
     bool in_transaction() const noexcept override { return inner_->in_transaction(); }
     bool usable() const noexcept override { return !broken_ && inner_->usable(); }
     void interrupt() noexcept override { inner_->interrupt(); }
+    sql::Lent lend(bool read_only) override { return inner_->lend(read_only); }
+    sql::Returned take_back() noexcept override { return inner_->take_back(); }
 
     static std::function<std::unique_ptr<sql::Connection>(std::unique_ptr<sql::Connection>)> wrap(
         std::shared_ptr<Faults> faults) {

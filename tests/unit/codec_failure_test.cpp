@@ -187,6 +187,7 @@ TEST(Failure, OwnErrorsComeBackInSteps) {
     expect_same(dbos::WorkflowIdInUse("wf", "PENDING", "checkout"));
     expect_same(dbos::StepNondeterminism("wf", 3, "a gap"));
     expect_same(dbos::StepAbandoned("wf", "weigh"));
+    expect_same(dbos::InvalidTransaction("wf", "debit", "the callable has ended it"));
     expect_same(dbos::NotFound("x"));
     expect_same(dbos::AlreadyExists("x"));
     expect_same(dbos::Timeout("x", "wf"));

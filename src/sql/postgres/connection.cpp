@@ -66,6 +66,7 @@ void PostgresConnection::connect(const OpenOptions& options) {
 }
 
 PostgresConnection::~PostgresConnection() {
+    if (lent_) static_cast<void>(take_back());
     if (seam::process_id() != pid_) link_.forget();  // the socket belongs to the parent
 }
 

@@ -38,8 +38,12 @@ class PostgresConnection final : public Connection {
     bool in_transaction() const noexcept override;
     bool usable() const noexcept override;
     void interrupt() noexcept override { link_.interrupt(); }
+    Lent lend(bool read_only) override;
+    Returned take_back() noexcept override;
 
    private:
+    static constexpr std::size_t kSqlstate = 5;
+    Returned::State look_back() noexcept;
     enum class Ready : std::uint8_t { no, sent, yes };
     /// A statement as it was prepared for one row of parameter types. The name is made of the text and these types, so that
     /// behind a pooler a statement of the same name is the same statement, whoever prepared it.
@@ -100,6 +104,9 @@ class PostgresConnection final : public Connection {
     std::string last_tag_;  // command tag of the last auxiliary statement
     EncodedParams encoded_;
     const char* pending_begin_ = nullptr;  // sent ahead of the first statement
+    bool lent_ = false;
+    std::int64_t transactions_lent_ = 0;   // the number of the last one is its mark
+    char lent_error_[kSqlstate + 1] = {};  // SQLSTATE of the last error of the program's statements
     std::string local_settings_;           // of pinned_plans, behind a pooler: set in each transaction
     bool unnamed_ = false;
 };

@@ -46,6 +46,8 @@ class SqliteConnection final : public Connection {
     __attribute__((no_sanitize("thread"))) std::optional<std::uint32_t> file_commits() noexcept override;
     /// Thread-safe; sticky.
     void interrupt() noexcept override { interrupted_.store(true); }
+    Lent lend(bool read_only) override;
+    Returned take_back() noexcept override;
 
    private:
     struct Prepared {
@@ -99,6 +101,8 @@ class SqliteConnection final : public Connection {
     bool wal_ = false;  // the file has a write-ahead log, by what was seen when it was opened
     bool has_turn_ = false;
     bool in_transaction_ = false;
+    bool lent_read_only_ = false;
+    bool ended_by_others_ = false;   // the program's code has ended the transaction, or SQLite has
     bool failed_ = false;            // a statement of the transaction failed: only rollback() is left
     seam::SteadyTime busy_since_{};  // when the current act began to wait for others
     bool counting_ = false;          // the wait for the turn and the one for the lock count together

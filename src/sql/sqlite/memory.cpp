@@ -99,6 +99,11 @@ class Proxy final : public Connection {
         interrupted_.store(true);
         shared_->wake();
     }
+    Lent lend(bool read_only) override {
+        const Turn turn(*this, "lend");
+        return shared_->connection.lend(read_only);
+    }
+    Returned take_back() noexcept override { return shared_->connection.take_back(); }
 
    private:
     /// The turn for one call; nothing to do within a transaction.
