@@ -276,6 +276,7 @@ Woken Run::wait_in_step(const WakeSpec& spec) {
 }
 
 bool Run::in_step() const {
+    client::refuse_in_transaction("a durable call", id());
     std::lock_guard lock(mutex_);
     return step_threads_.contains(seam::thread_id());
 }

@@ -130,7 +130,8 @@ class Run : public std::enable_shared_from_this<Run> {
     [[noreturn]] void fail_for_good(std::exception_ptr error);
 
     // --- steps
-    /// Whether the calling thread runs a step of this run (then durable calls are refused, nested steps run plainly).
+    /// Whether the calling thread runs a step of this run (then durable calls are refused, nested steps run plainly). Throws
+    /// UsageError in the callable of a transaction, where nothing of a context may be called.
     bool in_step() const;
     /// The number of that step; of the innermost one.
     std::int32_t step_number() const;

@@ -141,6 +141,9 @@ TEST_P(TransactionMisuse, calls_that_the_transaction_would_not_cover_are_refused
         db.transaction(ctx, "calls", [&](const Statements& sql) {
             insert(sql, "x");
             refuses("before or after the transaction", [&] { ctx.step("inner", [] {}); });
+            refuses("before or after the transaction", [&] { ctx.send("x", 1); });
+            refuses("before or after the transaction", [&] { ctx.set_event("x", 1); });
+            refuses("before or after the transaction", [&] { ctx.get_all_events("x"); });
             refuses("before or after the transaction", [&] { ctx.sleep(1s); });
             refuses("before or after the transaction", [&] { auto p = ctx.async_step("inner", [] {}); });
             refuses("before or after the transaction",
@@ -159,7 +162,7 @@ TEST_P(TransactionMisuse, calls_that_the_transaction_would_not_cover_are_refused
     auto handle = app.start_workflow<int>({.workflow_name = "job"});
     EXPECT_EQ(handle.get_result({.timeout = 20s}), 1);
     EXPECT_EQ(refused, calls);
-    EXPECT_EQ(calls, 9);
+    EXPECT_EQ(calls, 12);
     EXPECT_EQ(app.client().list_workflow_steps(handle.workflow_id()).size(), 2u);
     EXPECT_EQ(entries(Where::own), "2");
 }
