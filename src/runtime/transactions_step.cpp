@@ -149,7 +149,7 @@ class TransactionStep {
             return turn();
         } catch (const DatabaseError& error) {
             if (!error.transient() && !error.outcome_unknown()) {
-                give_up_or_fail(error);
+                give_up_or_fail(error.kind());
                 return Turn::write;
             }
             if (error.kind() == DatabaseErrorKind::connection && !run_.interrupted()) {
@@ -158,8 +158,8 @@ class TransactionStep {
                     {{"workflow_id", run_.id()}, {"step", record_.function_name}, {"error", error.what()}});
             }
             return Turn::again;
-        } catch (const std::exception&) {  // a usage that the drivers refuse; nothing after COMMIT throws it
-            fail_with(std::current_exception());
+        } catch (const std::exception&) {  // a usage that the drivers refuse
+            give_up_or_fail(DatabaseErrorKind::other);
             return Turn::write;
         }
     }
@@ -266,7 +266,7 @@ class TransactionStep {
         {
             const client::BodyMarkLifted lifted;
             const client::TransactionMark mark;
-            run_.step_begins();
+            run_.step_begins(record_.function_id);
             struct Ended {
                 Run& run;
                 ~Ended() { run.step_ended(); }
@@ -274,15 +274,15 @@ class TransactionStep {
             const InUserCode user(run_);
             // The last look stands directly before the callable. Nobody waits for the lease with a transaction open.
             fresh = executor_.lease().fresh(run_.checked_lapse());
-            if (fresh) try {
-                    value = call_.invoke(call_.object, to_lent(lent));
-                } catch (const Interrupt&) {
-                    throw;
-                } catch (abi::__forced_unwind&) {
-                    throw;
-                } catch (...) {
-                    error = std::current_exception();
-                }
+            try {
+                if (fresh) value = call_.invoke(call_.object, to_lent(lent));
+            } catch (const Interrupt&) {
+                throw;
+            } catch (abi::__forced_unwind&) {
+                throw;
+            } catch (...) {
+                error = std::current_exception();
+            }
         }
         back.due = false;
         const sql::Returned returned = connection.take_back();
@@ -334,19 +334,22 @@ class TransactionStep {
         record_.serialization = std::string(format_.name());
     }
 
-    /// The datasource refuses what the library itself needs.
-    void give_up_or_fail(const DatabaseError& error) {
-        if (commit_possible_ || error.kind() == DatabaseErrorKind::closed) {
+    /// The datasource refuses what the library itself needs: the exception that is being handled.
+    void give_up_or_fail(DatabaseErrorKind kind) {
+        const auto error = std::current_exception();
+        if (commit_possible_ || kind == DatabaseErrorKind::closed) {
             // Whether the writes are there cannot be seen: no record may say one or the other.
             log_to(
                 executor_.log(), LogLevel::error,
                 "a transaction may have been committed, and its datasource cannot be asked; the workflow is "
                 "left to be recovered",
-                {{"workflow_id", run_.id()}, {"step", record_.function_name}, {"error", error.what()}});
-            run_.give_up(error.kind());
+                {{"workflow_id", run_.id()},
+                 {"step", record_.function_name},
+                 {"error", describe(error).message}});
+            run_.give_up(kind);
             run_.throw_if_interrupted();
         }
-        if (!error_) fail_with(std::current_exception());
+        if (!error_) fail_with(error);
     }
 
     [[noreturn]] void lost() {
