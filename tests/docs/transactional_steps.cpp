@@ -47,7 +47,8 @@ DBOS_FOR_EVERY_DATABASE(TransactionalSteps);
 
 TEST_P(TransactionalSteps, in_a_database_of_the_program) {
     if (!postgres()) GTEST_SKIP() << "PostgreSQL alone";
-    const std::string url = database().url() + "?options=-csearch_path%3D" + database().schema();
+    const std::string url =
+        database().url() + "?options=-csearch_path%3D" + database().schema();
     dbos::App app(app_options());
     // [own]
     dbos::PostgresDatasource bank(url);
@@ -60,11 +61,16 @@ TEST_P(TransactionalSteps, in_a_database_of_the_program) {
     });
     // [own]
     bank.run([](PGconn* connection) {
-        PQclear(PQexec(connection, "CREATE TABLE accounts (id text PRIMARY KEY, cents int)"));
-        PQclear(PQexec(connection, "INSERT INTO accounts VALUES ('a', 100), ('b', 0)"));
+        PQclear(
+            PQexec(connection,
+                   "CREATE TABLE accounts (id text PRIMARY KEY, cents int)"));
+        PQclear(PQexec(connection,
+                       "INSERT INTO accounts VALUES ('a', 100), ('b', 0)"));
     });
     app.launch();
-    EXPECT_EQ(app.start_workflow(Pay, {}, {"a", "b", 30}).get_result({.timeout = 20s}), 70);
+    EXPECT_EQ(app.start_workflow(Pay, {}, {"a", "b", 30})
+                  .get_result({.timeout = 20s}),
+              70);
     EXPECT_EQ(scalar("SELECT cents FROM @accounts WHERE id = 'b'"), "30");
     execute("DROP TABLE IF EXISTS dbos.datasource_outputs");
 }
@@ -90,7 +96,9 @@ TEST_P(TransactionalSteps, in_the_system_database) {
     // [system]
     execute("CREATE TABLE notes (id TEXT, cents INTEGER)");
     app.launch();
-    EXPECT_EQ(app.start_workflow(Pay, {}, {"a", "b", 30}).get_result({.timeout = 20s}), 1);
+    EXPECT_EQ(app.start_workflow(Pay, {}, {"a", "b", 30})
+                  .get_result({.timeout = 20s}),
+              1);
     EXPECT_EQ(scalar("SELECT cents FROM notes WHERE id = 'a'"), "30");
 }
 
