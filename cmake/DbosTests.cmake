@@ -66,6 +66,13 @@ if(TARGET conformance_tests)
 endif()
 dbos_add_suite(vectors)
 dbos_add_suite(docs)   # the programs of the pages
+if(DBOS_BUILD_EXAMPLES)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(httplib REQUIRED IMPORTED_TARGET GLOBAL cpp-httplib)
+  dbos_add_suite(examples SHARDS 4 LIBRARIES PkgConfig::httplib)   # the demo programs, killed at every step
+  target_compile_definitions(examples_tests PRIVATE DBOS_EXAMPLES="${PROJECT_BINARY_DIR}/examples")
+  add_dependencies(examples_tests starter widget-store)
+endif()
 dbos_add_suite(chaos TIMEOUT 600)
 if(TARGET chaos_tests)
   # Stops its server, so it has one of its own.
