@@ -136,17 +136,14 @@ class AwaitResult final : public Selectable {
           workflow_id_(std::move(workflow_id)),
           options_(options),
           errors_(errors) {
-        if (options_.timeout) {
-            deadline_id_ = run.reserve();
-            due_ = instant_after(run, *options_.timeout);
-        }
+        if (options_.timeout) deadline_.emplace(run, *options_.timeout);
         id_ = run.reserve();
     }
 
     std::optional<Value> get() override {
         take(*run_, call_);
         const InEngine engine(*run_);
-        make_due();
+        const auto due = make_due();
         if (const auto* record = run_->recorded(id_, kGetResult))
             return deliver_result(*run_, *record, workflow_id_, errors_);
         sysdb::StepRecord record = new_record(*run_, id_, kGetResult);
@@ -154,7 +151,7 @@ class AwaitResult final : public Selectable {
         const auto waiting = std::make_shared<Waiting>(run_->executor());
         watch(waiting);
         DurableLoop loop;
-        loop.until = due_;
+        loop.until = due;
         loop.waiting = waiting;
         loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
             const auto told = waiting->told(source_);
@@ -174,12 +171,10 @@ class AwaitResult final : public Selectable {
     bool ready() const override { return false; }
     void finish() noexcept override {}
     std::optional<sysdb::Millis> make_due() override {
-        if (due_) due_ = durable_instant(*run_, *deadline_id_, *due_, false);
-        return due_;
+        return deadline_ ? std::optional(deadline_->make_durable()) : std::nullopt;
     }
     void watch(const std::shared_ptr<Waiting>& waiting) override {
-        source_ = waiting->on_result(
-            workflow_id_, {.polling_interval = core::to_nanos(options_.polling_interval), .seen = true});
+        source_ = waiting->on_result(workflow_id_, polled(options_.polling_interval));
     }
     bool has_come(const Waiting& waiting) const override { return waiting.told(source_).anything(); }
     bool look() override {
@@ -220,9 +215,8 @@ class AwaitResult final : public Selectable {
     const std::string workflow_id_;
     const GetResultOptions options_;
     const std::span<const ErrorType> errors_;
-    std::optional<std::int32_t> deadline_id_;
+    std::optional<Deadline> deadline_;
     std::int32_t id_ = 0;
-    std::optional<sysdb::Millis> due_;
     std::size_t source_ = 0;
     std::optional<sysdb::ResultRow> row_;
 };

@@ -186,7 +186,7 @@ std::optional<Woken> Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const
             lock.unlock();
             throw Interrupt(*reason, id());
         }
-        if ((spec.ready && spec.ready()) || (spec.waiting && spec.waiting->any())) return Woken::ready;
+        if ((spec.ready && spec.ready()) || (spec.waiting && spec.waiting->has_news())) return Woken::ready;
         // The durable clock may be corrected while we wait, so no nap is longer than 10 s.
         milliseconds nap = std::chrono::seconds(10);
         if (spec.until) {

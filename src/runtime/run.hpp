@@ -31,7 +31,7 @@ struct WakeSpec {
     std::optional<sysdb::Millis> until = {};
     /// Asked under the run's lock, after every Run::notify(). A wait with such a condition never parks.
     std::function<bool()> ready = {};
-    /// Sources; any that has told something ends the wait. They go along when the run parks.
+    /// Sources; news of any of them ends the wait. They go along when the run parks.
     std::shared_ptr<Waiting> waiting = {};
     /// Looks at the database for what the sources wait for, before the run parks: true = it is there.
     std::function<bool()> check = {};

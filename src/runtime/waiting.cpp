@@ -24,65 +24,46 @@ void Waiting::tell(std::size_t source, Told told) noexcept {
     {
         std::lock_guard lock(mutex_);
         sources_[source].told = std::move(told);
-        signalled_ = true;
+        if (!std::exchange(sources_[source].is_news, true)) news_.push_back(source);
         target = target_;
     }
     if (target) target();
 }
 
-// The callbacks hold no reference: a wait that is being told while it is withdrawn finds nobody.
-
-std::size_t Waiting::on_result(const std::string& workflow_id, const client::WaitOptions& options) {
+template <class T, class Add>
+std::size_t Waiting::on_hub(T Told::* part, Add add) {
     const std::size_t n = add_source();
-    const auto id = executor_.hub().add(
-        workflow_id, options, [weak = weak_from_this(), n](sysdb::ResultRow row, std::exception_ptr error) {
-            const auto self = weak.lock();
-            if (!self) return;
-            error ? self->tell(n, {.error = std::move(error)}) : self->tell(n, {.row = std::move(row)});
-        });
+    // The callback holds no reference: a wait that is being told while it is withdrawn finds nobody.
+    const auto id = add([weak = weak_from_this(), n, part](auto value, std::exception_ptr error) {
+        const auto self = weak.lock();
+        if (!self) return;
+        Told told{.error = std::move(error)};
+        if (!told.error) told.*part = std::move(value);
+        self->tell(n, std::move(told));
+    });
     std::lock_guard lock(mutex_);
     sources_[n].wait = id;
     return n;
+}
+
+std::size_t Waiting::on_result(const std::string& workflow_id, const client::WaitOptions& options) {
+    return on_hub(&Told::row,
+                  [&](auto done) { return executor_.hub().add(workflow_id, options, std::move(done)); });
 }
 
 std::size_t Waiting::on_end(const std::string& workflow_id, const client::WaitOptions& options) {
-    const std::size_t n = add_source();
-    const auto id = executor_.hub().add_end(
-        workflow_id, options, [weak = weak_from_this(), n](sysdb::ResultRow row, std::exception_ptr error) {
-            const auto self = weak.lock();
-            if (!self) return;
-            error ? self->tell(n, {.error = std::move(error)}) : self->tell(n, {.row = std::move(row)});
-        });
-    std::lock_guard lock(mutex_);
-    sources_[n].wait = id;
-    return n;
+    return on_hub(&Told::row,
+                  [&](auto done) { return executor_.hub().add_end(workflow_id, options, std::move(done)); });
 }
 
 std::size_t Waiting::on_event(const sysdb::EventKey& key, const client::WaitOptions& options) {
-    const std::size_t n = add_source();
-    const auto id = executor_.hub().add_event(
-        key, options,
-        [weak = weak_from_this(), n](std::optional<sysdb::EventRow> event, std::exception_ptr error) {
-            const auto self = weak.lock();
-            if (!self) return;
-            error ? self->tell(n, {.error = std::move(error)}) : self->tell(n, {.event = std::move(event)});
-        });
-    std::lock_guard lock(mutex_);
-    sources_[n].wait = id;
-    return n;
+    return on_hub(&Told::event,
+                  [&](auto done) { return executor_.hub().add_event(key, options, std::move(done)); });
 }
 
 std::size_t Waiting::on_stream(const sysdb::StreamPosition& position, const client::WaitOptions& options) {
-    const std::size_t n = add_source();
-    const auto id = executor_.hub().add_stream(
-        position, options, [weak = weak_from_this(), n](bool there, std::exception_ptr error) {
-            const auto self = weak.lock();
-            if (!self) return;
-            error ? self->tell(n, {.error = std::move(error)}) : self->tell(n, {.there = there});
-        });
-    std::lock_guard lock(mutex_);
-    sources_[n].wait = id;
-    return n;
+    return on_hub(&Told::there,
+                  [&](auto done) { return executor_.hub().add_stream(position, options, std::move(done)); });
 }
 
 std::size_t Waiting::on_message(const std::string& workflow_id, const std::string& topic) {
@@ -100,27 +81,25 @@ void Waiting::attach(std::function<void()> target) {
     {
         std::lock_guard lock(mutex_);
         target_ = std::move(target);
-        if (std::exchange(signalled_, false)) now = target_;
+        if (!news_.empty()) now = target_;
     }
     if (now) now();
 }
 
-bool Waiting::any() const {
+bool Waiting::has_news() const {
     std::lock_guard lock(mutex_);
-    for (const Source& source : sources_) {
-        if (source.told.anything()) return true;
-    }
-    return false;
+    return !news_.empty();
+}
+
+std::vector<std::size_t> Waiting::take_news() {
+    std::lock_guard lock(mutex_);
+    for (const std::size_t source : news_) sources_[source].is_news = false;
+    return std::exchange(news_, {});
 }
 
 Waiting::Told Waiting::told(std::size_t source) const {
     std::lock_guard lock(mutex_);
     return sources_.at(source).told;
-}
-
-void Waiting::reset(std::size_t source) {
-    std::lock_guard lock(mutex_);
-    sources_.at(source).told = {};
 }
 
 }  // namespace dbos::runtime

@@ -37,35 +37,40 @@ class Waiting : public std::enable_shared_from_this<Waiting> {
     Waiting(const Waiting&) = delete;
     Waiting& operator=(const Waiting&) = delete;
 
-    // Each registers one source and returns its number. Before attach().
+    // Each registers one source and returns its number.
     std::size_t on_result(const std::string& workflow_id, const client::WaitOptions& options);
     std::size_t on_end(const std::string& workflow_id, const client::WaitOptions& options);
     std::size_t on_event(const sysdb::EventKey& key, const client::WaitOptions& options);
     std::size_t on_stream(const sysdb::StreamPosition& position, const client::WaitOptions& options);
     std::size_t on_message(const std::string& workflow_id, const std::string& topic);
 
-    /// Whom to tell from now on; told at once if a source has signalled since it was last asked. Empty = nobody.
+    /// Whom to tell from now on; told at once if there is news.
     void attach(std::function<void()> target);
-    /// Whether any source has told something.
-    bool any() const;
-    /// A copy of what a source has told.
+    /// Whether a source has told something since take_news().
+    bool has_news() const;
+    /// The sources that have told something since the last call. To be called before a look, so that what comes during the
+    /// look is news again.
+    std::vector<std::size_t> take_news();
+    /// A copy of what a source has told last.
     Told told(std::size_t source) const;
-    /// A message source is looked at from now on again.
-    void reset(std::size_t source);
 
    private:
     struct Source {
         client::WaiterHub::WaitId wait = 0;
         Mailboxes::Id mailbox = 0;
         Told told = {};
+        bool is_news = false;
     };
     std::size_t add_source();
+    /// Registers a source with the hub: `add` is given what the hub calls.
+    template <class T, class Add>
+    std::size_t on_hub(T Told::* part, Add add);
     void tell(std::size_t source, Told told) noexcept;
 
     Executor& executor_;
     mutable seam::Mutex mutex_;
     std::vector<Source> sources_;
-    bool signalled_ = false;
+    std::vector<std::size_t> news_;
     std::function<void()> target_;
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/waits.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -72,10 +73,6 @@ bool is_deleted(const std::exception_ptr& error) {
     }
 }
 
-client::WaitOptions polled(Duration interval, bool seen) {
-    return {.polling_interval = core::to_nanos(interval), .seen = seen};
-}
-
 }  // namespace
 
 void Selectable::take(Run& run, const char* call) {
@@ -111,8 +108,23 @@ sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, boo
     return parse(run.record(record, sysdb::OnConflict::first_wins));
 }
 
+Deadline::Deadline(Run& run, Duration timeout)
+    : run_(run), id_(run.reserve()), at_(instant_after(run, timeout)) {}
+
+sysdb::Millis Deadline::make_durable() {
+    if (!std::exchange(durable_, true)) at_ = durable_instant(run_, id_, at_, false);
+    return at_;
+}
+
+bool Deadline::passed() const { return at_ <= run_.executor().durable_now(); }
+
+client::WaitOptions polled(Duration interval) {
+    return {.polling_interval = core::to_nanos(interval), .seen = true};
+}
+
 sysdb::StepRecord DurableLoop::run(Run& of) {
     for (;;) {
+        news = waiting->take_news();
         const bool last = until && *until <= of.executor().durable_now();
         if (auto record = asking(of, [&] { return attempt(last); })) return std::move(*record);
         const WakeSpec spec{.until = until,
@@ -133,19 +145,13 @@ class TimedWait : public Selectable {
           call_(call),
           name_(name),
           id_(run.reserve()),
-          deadline_id_(run.reserve()),
-          due_(instant_after(run, timeout)) {}
+          deadline_(run, timeout) {}
 
     bool ready() const override { return false; }
     void finish() noexcept override {}
-    std::optional<sysdb::Millis> make_due() override {
-        if (!std::exchange(due_is_durable_, true)) due_ = durable_instant(*run_, deadline_id_, due_, false);
-        return due_;
-    }
+    std::optional<sysdb::Millis> make_due() override { return deadline_.make_durable(); }
 
    protected:
-    /// A wait without a time is over at its first look.
-    bool due_passed() const { return due_ <= run_->executor().durable_now(); }
     std::optional<sysdb::StepRecord> replayed() {
         const auto* record = run_->recorded(id_, name_);
         return record ? std::optional(*record) : std::nullopt;
@@ -156,9 +162,7 @@ class TimedWait : public Selectable {
     const char* const call_;
     const char* const name_;
     const std::int32_t id_;
-    const std::int32_t deadline_id_;
-    sysdb::Millis due_;
-    bool due_is_durable_ = false;
+    Deadline deadline_;
 };
 
 class Receive final : public TimedWait {
@@ -174,14 +178,12 @@ class Receive final : public TimedWait {
         // Registered before the first look, so that no message falls in between.
         auto waiting = std::make_shared<Waiting>(run_->executor());
         watch(waiting);
-        if (auto record = consume(due_passed())) return deliver_once(*record);
+        // A wait without a time is over at its first look.
+        if (auto record = consume(deadline_.passed())) return deliver_once(*record);
         DurableLoop loop;
         loop.until = make_due();
         loop.waiting = waiting;
-        loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
-            waiting->reset(source_);
-            return consume(last);
-        };
+        loop.attempt = [&](bool last) { return consume(last); };
         loop.check = [&] { return look(); };
         return deliver_once(loop.run(*run_));
     }
@@ -229,7 +231,8 @@ class GetEvent final : public TimedWait {
         if (const auto record = replayed()) return deliver_optional(*run_, *record);
         auto waiting = std::make_shared<Waiting>(run_->executor());
         watch(waiting);
-        if (asking(*run_, [&] { return look(); }) || due_passed()) return deliver_optional(*run_, commit());
+        if (asking(*run_, [&] { return look(); }) || deadline_.passed())
+            return deliver_optional(*run_, commit());
         DurableLoop loop;
         loop.until = make_due();
         loop.waiting = waiting;
@@ -245,7 +248,7 @@ class GetEvent final : public TimedWait {
         return deliver_optional(*run_, loop.run(*run_));
     }
     void watch(const std::shared_ptr<Waiting>& waiting) override {
-        source_ = waiting->on_event(key_, polled(interval_, true));
+        source_ = waiting->on_event(key_, polled(interval_));
     }
     bool has_come(const Waiting& waiting) const override { return waiting.told(source_).anything(); }
     bool look() override {
@@ -345,7 +348,7 @@ class BodyStream final : public detail::StreamSource {
         if (options.timeout)
             until = run.remembered(record.function_id).value_or(instant_after(run, *options.timeout));
         auto waiting = std::make_shared<Waiting>(executor);
-        const auto source = waiting->on_stream(at, polled(options.polling_interval, true));
+        auto source = waiting->on_stream(at, polled(options.polling_interval));
         const Look first = asking(run, [&] { return look_at(run, at); });
         if (first.missing)
             return record_failure(run, record, std::make_exception_ptr(NonexistentWorkflow(at.workflow_id)));
@@ -363,6 +366,8 @@ class BodyStream final : public detail::StreamSource {
             }
             if (!seen && (told.there || last)) seen = look_at(run, at).value;
             if (seen) return record_value(run, record, *seen);
+            // It has told once and has gone: the writer had ended, and runs again since.
+            if (told.there) source = waiting->on_stream(at, polled(options.polling_interval));
             if (!last) return std::nullopt;
             return record_failure(
                 run, record,
@@ -401,113 +406,90 @@ class BodyStream final : public detail::StreamSource {
 };
 
 /// Waits for the end of one of several workflows, or of all.
-class Ends final : public Selectable {
+class Ends {
    public:
-    Ends(Run& run, const char* call, bool first, std::vector<std::string> ids,
-         const WaitWorkflowsOptions& options)
-        : run_(run.shared_from_this()),
-          call_(call),
+    Ends(Run& run, bool first, const std::vector<std::string>& ids, const WaitWorkflowsOptions& options)
+        : run_(run),
           first_(first),
-          ids_(std::move(ids)),
+          ids_(ids),
           options_(options),
-          left_(ids_.begin(), ids_.end()) {
-        if (options_.timeout) {
-            deadline_id_ = run.reserve();
-            due_ = instant_after(run, *options_.timeout);
-        }
-        id_ = run.reserve();
-    }
+          left_(ids.begin(), ids.end()),
+          different_(left_.size()) {}
+
     /// wait_first: the id of one that has ended.
-    std::optional<Value> get() override {
-        take(*run_, call_);
-        const InEngine engine(*run_);
+    Value wait() {
+        const InEngine engine(run_);
         const char* name = first_ ? kWaitFirst : kWaitAll;
-        if (due_) due_ = durable_instant(*run_, *deadline_id_, *due_, false);
-        if (const auto* record = run_->recorded(id_, name)) return deliver(*run_, *record, name);
-        const sysdb::StepRecord record = new_record(*run_, id_, name);
-        if (asking(*run_, [&] { return look(); })) return deliver(*run_, ended(record), name);
-        auto waiting = std::make_shared<Waiting>(run_->executor());
-        watch(waiting);
+        std::optional<sysdb::Millis> until;
+        if (options_.timeout) until = Deadline(run_, *options_.timeout).make_durable();
+        const std::int32_t id = run_.reserve();
+        if (const auto* record = run_.recorded(id, name)) return deliver(run_, *record, name);
+        const sysdb::StepRecord record = new_record(run_, id, name);
+        if (asking(run_, [&] { return look(); })) return deliver(run_, ended(record), name);
         DurableLoop loop;
-        loop.until = due_;
-        loop.waiting = waiting;
+        loop.until = until;
+        loop.waiting = std::make_shared<Waiting>(run_.executor());
+        watch(*loop.waiting);
         loop.attempt = [&](bool last) -> std::optional<sysdb::StepRecord> {
-            if (const auto error = hear(*waiting)) {
-                if (is_deleted(error)) return record_failure(*run_, record, error);
-                rethrow_wait_error(*run_, error);
+            if (const auto error = hear(*loop.waiting, loop.news)) {
+                if (is_deleted(error)) return record_failure(run_, record, error);
+                rethrow_wait_error(run_, error);
             }
             if (come() || (last && look())) return ended(record);
             if (!last) return std::nullopt;
             return record_failure(
-                *run_, record,
+                run_, record,
                 std::make_exception_ptr(Timeout(std::string(first_ ? "none" : "not all") + " of " +
                                                     std::to_string(ids_.size()) + " workflows ended within " +
                                                     std::to_string(options_.timeout->count()) + " s",
-                                                run_->id())));
+                                                run_.id())));
         };
         loop.check = [&] { return look(); };
-        return deliver(*run_, loop.run(*run_), name);
+        return deliver(run_, loop.run(run_), name);
     }
-    bool ready() const override { return false; }
-    void finish() noexcept override {}
-    std::optional<sysdb::Millis> make_due() override {
-        if (due_) due_ = durable_instant(*run_, *deadline_id_, *due_, false);
-        return due_;
+
+   private:
+    void watch(Waiting& waiting) {
+        for (const std::string& id : left_)
+            sources_.emplace(waiting.on_end(id, polled(options_.polling_interval)), id);
     }
-    void watch(const std::shared_ptr<Waiting>& waiting) override {
-        sources_.clear();
-        for (const std::string& id : ids_) {
-            if (!left_.contains(id)) continue;
-            sources_.emplace_back(waiting->on_end(id, polled(options_.polling_interval, true)), id);
-        }
-    }
-    bool has_come(const Waiting& waiting) const override {
-        std::size_t come = ids_.size() - sources_.size();
-        for (const auto& [source, id] : sources_) come += waiting.told(source).anything() ? 1 : 0;
-        return first_ ? come > 0 : come == ids_.size();
-    }
-    bool look() override {
+    /// A look at the database.
+    bool look() {
         const std::vector<std::string> ids(left_.begin(), left_.end());
         constexpr std::size_t kPage = 2000;
         for (std::size_t at = 0; at < ids.size(); at += kPage) {
             const std::span page(ids.data() + at, std::min(kPage, ids.size() - at));
-            for (const auto& [id, status] : run_->executor().database().statuses(page)) {
+            for (const auto& [id, status] : run_.executor().database().statuses(page)) {
                 if (is_terminal(status)) left_.erase(id);
             }
         }
         return come();
     }
-
-   private:
-    bool come() const {
-        return first_ ? left_.size() < std::set(ids_.begin(), ids_.end()).size() : left_.empty();
-    }
+    bool come() const { return first_ ? left_.size() < different_ : left_.empty(); }
     /// Takes note of what has ended; returns an error that a source has told.
-    std::exception_ptr hear(const Waiting& waiting) {
-        for (const auto& [source, id] : sources_) {
+    std::exception_ptr hear(const Waiting& waiting, const std::vector<std::size_t>& news) {
+        for (const std::size_t source : news) {
             const auto told = waiting.told(source);
+            const std::string& id = sources_.at(source);
             if (told.row) left_.erase(id);
             if (told.error && left_.contains(id)) return told.error;
         }
         return nullptr;
     }
     sysdb::StepRecord ended(const sysdb::StepRecord& record) {
-        if (!first_) return record_value(*run_, record, Value());
+        if (!first_) return record_value(run_, record, Value());
         const auto one = std::find_if(ids_.begin(), ids_.end(),
                                       [&](const std::string& id) { return !left_.contains(id); });
-        return record_value(*run_, record, Value(*one));
+        return record_value(run_, record, Value(*one));
     }
 
-    const std::shared_ptr<Run> run_;
-    const char* const call_;
+    Run& run_;
     const bool first_;
-    const std::vector<std::string> ids_;
-    const WaitWorkflowsOptions options_;
+    const std::vector<std::string>& ids_;
+    const WaitWorkflowsOptions& options_;
     std::set<std::string> left_;  // not known to have ended
-    std::optional<std::int32_t> deadline_id_;
-    std::int32_t id_ = 0;
-    std::optional<sysdb::Millis> due_;
-    std::vector<std::pair<std::size_t, std::string>> sources_;
+    const std::size_t different_;
+    std::map<std::size_t, std::string> sources_;
 };
 
 /// What a select waits for: what has no sources of its own tells the run when it is done.
@@ -533,6 +515,7 @@ std::size_t select_ready(Run& run, std::span<const std::shared_ptr<detail::Pendi
         wait->watch(waiting);
     }
     const auto first_ready = [&](bool look) -> std::optional<std::size_t> {
+        static_cast<void>(waiting->take_news());
         for (std::size_t n = 0; n < pendings.size(); ++n) {
             auto* wait = dynamic_cast<Selectable*>(pendings[n].get());
             if (!wait && pendings[n]->ready()) return n;
@@ -646,15 +629,14 @@ std::string wait_first_of(runtime::Run& run, const std::vector<std::string>& ids
     run.enter("ctx.wait_first");
     core::check_wait(options);
     if (ids.empty()) throw UsageError("wait_first: expected at least one handle, got none", run.id());
-    const auto wait = std::make_shared<runtime::Ends>(run, "ctx.wait_first", true, ids, options);
-    return wait->get()->as_string();
+    return runtime::Ends(run, true, ids, options).wait().as_string();
 }
 
 void wait_for_all(runtime::Run& run, const std::vector<std::string>& ids,
                   const WaitWorkflowsOptions& options) {
     run.enter("ctx.wait_all");
     core::check_wait(options);
-    static_cast<void>(std::make_shared<runtime::Ends>(run, "ctx.wait_all", false, ids, options)->get());
+    static_cast<void>(runtime::Ends(run, false, ids, options).wait());
 }
 
 std::size_t select(runtime::Run& run, std::span<const std::shared_ptr<PendingState>> pendings) {

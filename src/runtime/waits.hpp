@@ -32,6 +32,25 @@ class Selectable : public detail::PendingState {
     void take(Run& run, const char* call);
 };
 
+/// The instant at which a wait ends, under a number of its own.
+class Deadline {
+   public:
+    /// Takes the next number. The time runs from now.
+    Deadline(Run& run, Duration timeout);
+    /// Recorded, once, or as it was recorded: from then on it does not change.
+    sysdb::Millis make_durable();
+    bool passed() const;
+
+   private:
+    Run& run_;
+    const std::int32_t id_;
+    sysdb::Millis at_;
+    bool durable_ = false;
+};
+
+/// How the hub looks for what a body waits for.
+client::WaitOptions polled(Duration interval);
+
 /// The instant of a wait: recorded under its number, or recorded now. `is_sleep`: its end stands as the record's completion.
 sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, bool is_sleep);
 /// Now + duration, as a durable instant; the furthest one for an infinite duration.
@@ -39,12 +58,14 @@ sysdb::Millis instant_after(Run& run, Duration duration);
 
 /// What a wait inside the body is made of: numbers, an end, sources, a look. Loops until `attempt` has recorded something.
 struct DurableLoop {
-    std::optional<sysdb::Millis> until;
-    std::shared_ptr<Waiting> waiting;
+    std::optional<sysdb::Millis> until = {};
+    std::shared_ptr<Waiting> waiting = {};
+    /// Of the sources, before the attempt that is being made.
+    std::vector<std::size_t> news = {};
     /// Tries; `last` = the time is over: then it must record that. Returns the record, or nothing = wait on.
-    std::function<std::optional<sysdb::StepRecord>(bool last)> attempt;
+    std::function<std::optional<sysdb::StepRecord>(bool last)> attempt = {};
     /// Cheaper than an attempt: whether one is worth it. Called before the run parks.
-    std::function<bool()> check;
+    std::function<bool()> check = {};
     /// As in WakeSpec.
     std::optional<std::int32_t> remember = {};
     sysdb::StepRecord run(Run& of);
