@@ -393,13 +393,13 @@ class DBOS_EXPORT Client {
     template <class R>
     WorkflowHandle<R> wait_first(const std::vector<WorkflowHandle<R>>& handles,
                                  const WaitWorkflowsOptions& options = {}) {
-        return handles.at(wait_first_of(ids_of(handles), options));
+        return handles.at(wait_first_of(detail::ids_of(handles), options));
     }
     template <class R>
     Future<WorkflowHandle<R>> wait_first_async(std::vector<WorkflowHandle<R>> handles,
                                                const WaitWorkflowsOptions& options = {}) {
         auto state = std::make_shared<detail::FutureState<WorkflowHandle<R>>>(callbacks());
-        const std::vector<std::string> ids = ids_of(handles);
+        const std::vector<std::string> ids = detail::ids_of(handles);
         wait_many_async(ids, true, options, state,
                         [state, handles = std::move(handles)](detail::OnceFunction<std::size_t()> take,
                                                               bool failed) mutable {
@@ -415,14 +415,14 @@ class DBOS_EXPORT Client {
     template <class R>
     std::vector<WorkflowHandle<R>> wait_all(std::vector<WorkflowHandle<R>> handles,
                                             const WaitWorkflowsOptions& options = {}) {
-        wait_for_all(ids_of(handles), options);
+        wait_for_all(detail::ids_of(handles), options);
         return handles;
     }
     template <class R>
     Future<std::vector<WorkflowHandle<R>>> wait_all_async(std::vector<WorkflowHandle<R>> handles,
                                                           const WaitWorkflowsOptions& options = {}) {
         auto state = std::make_shared<detail::FutureState<std::vector<WorkflowHandle<R>>>>(callbacks());
-        const std::vector<std::string> ids = ids_of(handles);
+        const std::vector<std::string> ids = detail::ids_of(handles);
         wait_many_async(ids, false, options, state,
                         [state, handles = std::move(handles)](detail::OnceFunction<std::size_t()> take,
                                                               bool failed) mutable {
@@ -701,13 +701,6 @@ class DBOS_EXPORT Client {
         const std::shared_ptr<detail::FutureCore>& future,
         detail::OnceFunction<void(detail::OnceFunction<std::size_t()> take, bool failed)> done);
 
-    template <class R>
-    static std::vector<std::string> ids_of(const std::vector<WorkflowHandle<R>>& handles) {
-        std::vector<std::string> ids;
-        ids.reserve(handles.size());
-        for (const auto& handle : handles) ids.push_back(handle.workflow_id());
-        return ids;
-    }
     template <class T>
     static std::optional<T> as(std::optional<Value> value) {
         if (!value) return std::nullopt;

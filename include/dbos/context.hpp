@@ -272,7 +272,7 @@ class DBOS_EXPORT Context : public ContextTransactions {
     template <class R>
     WorkflowHandle<R> wait_first(const std::vector<WorkflowHandle<R>>& handles,
                                  const WaitWorkflowsOptions& options = {}) {
-        const std::string id = detail::wait_first_of(run_, ids_of(handles), options);
+        const std::string id = detail::wait_first_of(run_, detail::ids_of(handles), options);
         for (const auto& handle : handles) {
             if (handle.workflow_id() == id) return handle;
         }
@@ -281,7 +281,7 @@ class DBOS_EXPORT Context : public ContextTransactions {
     /// Waits until all of these workflows have ended, in one wait; recorded.
     template <class R>
     void wait_all(const std::vector<WorkflowHandle<R>>& handles, const WaitWorkflowsOptions& options = {}) {
-        detail::wait_for_all(run_, ids_of(handles), options);
+        detail::wait_for_all(run_, detail::ids_of(handles), options);
     }
     /// handle.get_result(), to be waited for with get() or in a select.
     template <class R>
@@ -329,13 +329,6 @@ class DBOS_EXPORT Context : public ContextTransactions {
     }
 
    private:
-    template <class R>
-    static std::vector<std::string> ids_of(const std::vector<WorkflowHandle<R>>& handles) {
-        std::vector<std::string> ids;
-        ids.reserve(handles.size());
-        for (const auto& handle : handles) ids.push_back(handle.workflow_id());
-        return ids;
-    }
     template <class R, class... A, class... E, class... U>
     static WorkflowHandle<R> refused(const Workflow<R(A...), E...>&, U&&...);  // never defined
 };

@@ -119,6 +119,14 @@ struct HandleAccess {
     }
 };
 
+template <class R>
+std::vector<std::string> ids_of(const std::vector<WorkflowHandle<R>>& handles) {
+    std::vector<std::string> ids;
+    ids.reserve(handles.size());
+    for (const auto& handle : handles) ids.push_back(handle.workflow_id());
+    return ids;
+}
+
 /// Delivers an untyped handle: `take` returns it or throws. Called once, on any thread; must only hand over.
 using HandleDone = OnceFunction<void(OnceFunction<std::shared_ptr<HandleState>()> take, bool failed)>;
 

@@ -12,9 +12,6 @@ detail::StreamSource::~StreamSource() = default;
 namespace client {
 namespace {
 
-/// Marks the end of a stream (all SDKs).
-constexpr std::string_view kEnd = "__DBOS_STREAM_CLOSED__";
-
 class ClientStream final : public detail::StreamSource, public std::enable_shared_from_this<ClientStream> {
    public:
     ClientStream(std::shared_ptr<Core> core, sysdb::StreamPosition from, const ReadStreamOptions& options)
@@ -95,12 +92,11 @@ class ClientStream final : public detail::StreamSource, public std::enable_share
         if (ended_ || buffer_.empty()) return std::nullopt;
         const sysdb::StreamValue stored = std::move(buffer_.front());
         buffer_.pop_front();
-        // Bare from Go and older TypeScript, else as a text of its format.
-        if (stored.value == kEnd) return end();
+        if (stored.value == sysdb::kStreamEnd) return end();
         Value value =
             core_->formats().value(stored.value, stored.serialization,
                                    "stream \"" + at_.key + "\" of workflow \"" + at_.workflow_id + '"');
-        if (value.kind() == Kind::string && value.as_string() == kEnd) return end();
+        if (value.kind() == Kind::string && value.as_string() == sysdb::kStreamEnd) return end();
         return value;
     }
     std::optional<Value> end() {

@@ -252,7 +252,6 @@ void Executor::launch() {
         pool_ = std::make_unique<ThreadPool>(
             std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4));
         posts_ = std::make_unique<ThreadPool>(kPostThreads);
-        parking_.start();
         for (const auto& queue : queue_options_) register_queue_row(queue);
         reload_queues();
         orphans_since_ = durable_now();

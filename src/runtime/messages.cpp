@@ -15,9 +15,6 @@ namespace {
 using runtime::EffectCall;
 using runtime::Run;
 
-/// What closes a stream: a portable JSON string in every application's streams (py: dbos/_sys_db.py).
-constexpr const char* kStreamEnd = "__DBOS_STREAM_CLOSED__";
-
 const Serializer& row_format(Run& run) { return run.executor().format_of(run.birth().serialization); }
 
 sysdb::Effect send_effect(Run& run, std::span<const Message> messages, const SendBulkOptions& options) {
@@ -56,8 +53,8 @@ EffectCall event_call(Run& run, const char* call, const std::string& key, const 
 EffectCall write_call(Run& run, const char* call, const std::string& key, const Any& value) {
     return {call, "DBOS.writeStream", [&run, &key, &value] {
                 core::check_stream(run.id(), key, {});
-                if (value.value() == Value(kStreamEnd)) {
-                    throw UsageError("value: expected anything but \"" + std::string(kStreamEnd) +
+                if (value.value() == Value(std::string(sysdb::kStreamEnd))) {
+                    throw UsageError("value: expected anything but \"" + std::string(sysdb::kStreamEnd) +
                                          "\", which ends a stream; end it with close_stream",
                                      run.id());
                 }
@@ -71,7 +68,7 @@ EffectCall close_call(Run& run, const char* call, const std::string& key) {
     return {call, "DBOS.closeStream", [&run, &key] {
                 core::check_stream(run.id(), key, {});
                 return sysdb::Effect(
-                    sysdb::StreamEffect{key, '"' + std::string(kStreamEnd) + '"', "portable_json"});
+                    sysdb::StreamEffect{key, '"' + std::string(sysdb::kStreamEnd) + '"', "portable_json"});
             }};
 }
 

@@ -28,11 +28,6 @@ constexpr auto kSettledAfter = seconds(60);
 
 Parking::~Parking() { stop(); }
 
-void Parking::start() {
-    std::lock_guard lock(mutex_);
-    started_ = true;
-}
-
 void Parking::stop() noexcept {
     {
         std::lock_guard lock(mutex_);
@@ -61,11 +56,6 @@ std::vector<sysdb::Fence> Parking::fences() const {
     return fences;
 }
 
-std::size_t Parking::size() const {
-    std::lock_guard lock(mutex_);
-    return entries_.size();
-}
-
 std::size_t Parking::due_before(sysdb::Millis instant) const {
     std::lock_guard lock(mutex_);
     return static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), [&](const auto& entry) {
@@ -79,7 +69,7 @@ bool Parking::park(const std::shared_ptr<Run>& run) {
     Key key = 0;
     {
         std::lock_guard lock(mutex_);
-        if (stopping_ || !started_) return false;
+        if (stopping_) return false;
         key = next_++;
         Entry& entry = entries_[key];
         entry.fence = run->fence();
@@ -134,7 +124,7 @@ std::vector<Parking::Key> Parking::take_due(std::size_t most) {
 void Parking::run() {
     auto pause = milliseconds(100);
     std::unique_lock lock(mutex_);
-    next_watch_ = seam::steady_now() + kWatchPause;
+    auto next_watch = seam::steady_now() + kWatchPause;
     for (;;) {
         if (stopping_) return;
         if (entries_.empty()) {
@@ -142,19 +132,19 @@ void Parking::run() {
             changed_.wait(lock, [&] { return stopping_ || !entries_.empty(); });
             continue;
         }
-        if (seam::steady_now() >= next_watch_) {
+        if (seam::steady_now() >= next_watch) {
             lock.unlock();
             const auto begun = seam::steady_now();
             watch();
             // At most a tenth of the time.
-            next_watch_ = std::max(begun + kWatchPause, begun + (seam::steady_now() - begun) * 10);
+            next_watch = std::max(begun + kWatchPause, begun + (seam::steady_now() - begun) * 10);
             lock.lock();
             continue;
         }
         const bool something =
             !woken_.empty() || (!due_.empty() && due_.top().first <= executor_.durable_now());
         if (!something) {
-            auto until = std::min(next_watch_, seam::steady_now() + kLongestNap);
+            auto until = std::min(next_watch, seam::steady_now() + kLongestNap);
             if (!due_.empty()) {
                 const auto left = milliseconds(due_.top().first - executor_.durable_now());
                 until = std::min(until, seam::steady_now() + std::min<milliseconds>(left, kLongestNap));

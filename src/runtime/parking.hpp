@@ -31,8 +31,7 @@ class Parking {
     Parking(const Parking&) = delete;
     Parking& operator=(const Parking&) = delete;
 
-    void start();
-    /// Forgets all: their rows stay PENDING and are recovered.
+    /// Forgets all: their rows stay PENDING and are recovered. Nothing is parked any more.
     void stop() noexcept;
 
     /// Takes over a run whose stack has returned by a park. False: nothing is parked here any more.
@@ -40,7 +39,6 @@ class Parking {
     /// The lease is lost: none of them is ours any more.
     void forget_all() noexcept;
     std::vector<sysdb::Fence> fences() const;
-    std::size_t size() const;
     /// How many wake at an instant not later than this one (durable clock).
     std::size_t due_before(sysdb::Millis instant) const;
 
@@ -78,9 +76,7 @@ class Parking {
     std::set<std::string> queue_names_;
     Key next_ = 1;
     Key watched_ = 0;
-    seam::SteadyTime next_watch_{};
     bool stopping_ = false;
-    bool started_ = false;
     seam::Thread thread_;
 };
 

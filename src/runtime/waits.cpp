@@ -29,7 +29,6 @@ constexpr const char* kReadStreamOffset = "DBOS.readStreamOffset";
 constexpr const char* kWaitFirst = "DBOS.waitFirst";
 constexpr const char* kWaitAll = "DBOS.waitAll";
 constexpr const char* kSelect = "DBOS.select";
-constexpr std::string_view kStreamEnd = "__DBOS_STREAM_CLOSED__";  // marks the end of a stream (all SDKs)
 
 /// The value of a record whose output may be absent: nothing came in time.
 std::optional<Value> deliver_optional(Run& run, const sysdb::StepRecord& record) {
@@ -253,9 +252,7 @@ class GetEvent final : public TimedWait {
     bool has_come(const Waiting& waiting) const override { return waiting.told(source_).anything(); }
     bool look() override {
         if (run_->recorded(id_, name_)) return true;
-        for (auto& event : run_->executor().database().events(key_.workflow_id)) {
-            if (event.at.key == key_.key) found_ = std::move(event);
-        }
+        found_ = run_->executor().database().event(key_);
         return found_.has_value();
     }
 
@@ -315,7 +312,7 @@ class BodyStream final : public detail::StreamSource {
         const auto record =
             recorded ? *recorded : read_at(*run_, at_, options_, new_record(*run_, id, kReadStream));
         Value value = deliver(*run_, record, kReadStream);
-        if (value.kind() == Kind::string && value.as_string() == kStreamEnd) {
+        if (value.kind() == Kind::string && value.as_string() == sysdb::kStreamEnd) {
             ended_ = true;
             return std::nullopt;
         }
@@ -391,12 +388,13 @@ class BodyStream final : public detail::StreamSource {
             if (!page.status) return {.missing = true, .value = {}};
             if (!page.values.empty()) {
                 const auto& stored = page.values.front();
-                if (stored.value == kStreamEnd) return {.value = Value(std::string(kStreamEnd))};
+                if (stored.value == sysdb::kStreamEnd)
+                    return {.value = Value(std::string(sysdb::kStreamEnd))};
                 return {.value = executor.format_of(stored.serialization).decode(stored.value)};
             }
             if (!is_terminal(*page.status)) return {};
             // Once more: a value may have been committed between the two looks of whoever wrote it.
-            if (again) return {.value = Value(std::string(kStreamEnd))};
+            if (again) return {.value = Value(std::string(sysdb::kStreamEnd))};
         }
     }
     const std::shared_ptr<Run> run_;
@@ -608,12 +606,12 @@ Value body_stream_value(runtime::Run& run, const std::string& workflow_id, const
     core::check_stream(workflow_id, key, read);
     // Past the end of the stream there is no value in any time, as in Python.
     const auto past_the_end = [&](const Value& value) {
-        if (value.kind() == Kind::string && value.as_string() == runtime::kStreamEnd)
+        if (value.kind() == Kind::string && value.as_string() == sysdb::kStreamEnd)
             throw StreamTimeout(workflow_id, key, options.timeout.value_or(Duration(0)).count());
     };
     if (run.in_step()) {
         auto value = run.executor().core().stream(workflow_id, key, read)->next();
-        if (!value) past_the_end(Value(std::string(runtime::kStreamEnd)));
+        if (!value) past_the_end(Value(std::string(sysdb::kStreamEnd)));
         return std::move(*value);
     }
     Value value = runtime::run_operation(

@@ -97,4 +97,10 @@ std::vector<EventRow> SystemDatabase::events(const std::string& workflow_id) {
     });
 }
 
+std::optional<EventRow> SystemDatabase::event(const EventKey& key) {
+    auto rows = core_->with_connection(
+        [&](sql::Connection& connection) { return wait_events(connection, std::span(&key, 1)); });
+    return rows.empty() ? std::nullopt : std::optional(std::move(rows.front()));
+}
+
 }  // namespace dbos::sysdb

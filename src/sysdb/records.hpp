@@ -360,6 +360,10 @@ struct StreamPosition {
     friend auto operator<=>(const StreamPosition&, const StreamPosition&) = default;
 };
 
+/// The value that closes a stream: in every application's streams a text of portable JSON (py: dbos/_sys_db.py), bare from Go
+/// and older TypeScript.
+inline constexpr std::string_view kStreamEnd = "__DBOS_STREAM_CLOSED__";
+
 /// Whether a wait at a position of a stream is over.
 enum class StreamState : std::uint8_t { no_workflow, nothing_yet, value_or_end };
 

@@ -183,6 +183,8 @@ class SystemDatabase {
     // --- events and streams (events.cpp, streams.cpp)
     /// All current events of a workflow by key.
     std::vector<EventRow> events(const std::string& workflow_id);
+    /// The current value of one; nullopt = it was never set.
+    std::optional<EventRow> event(const EventKey& key);
     /// Up to 100 values and, but for the first one, 1 MiB, and the status of the workflow in the same snapshot.
     StreamPage read_stream(const StreamPosition& from);
 

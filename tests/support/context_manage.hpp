@@ -8,6 +8,7 @@
 #include <string>
 
 #include "support/app.hpp"
+#include "support/errors.hpp"
 
 namespace dbos::test {
 
@@ -97,18 +98,5 @@ class ContextManageTest : public AppTest {
     std::set<std::string> subjects_;
     std::unique_ptr<App> app_;
 };
-
-/// The text of the error of this type that `call` throws. An Interrupt passes.
-template <class E, class F>
-std::string error_of(F&& call) {
-    try {
-        call();
-    } catch (const E& error) {
-        return error.what();
-    } catch (const std::exception& error) {
-        return std::string("another error: ") + error.what();
-    }
-    return "no error";
-}
 
 }  // namespace dbos::test

@@ -7,6 +7,7 @@
 
 #include "client/core.hpp"
 #include "support/client_rows.hpp"
+#include "support/errors.hpp"
 #include "support/faulty_connection.hpp"
 
 namespace dbos::test {
@@ -138,18 +139,5 @@ class ManageTest : public ClientTest {
                {{"workflow_uuid", id}, {"function_id", step}, {"key", key}, {"value", value}});
     }
 };
-
-/// The text of the error of this type that `call` throws.
-template <class E, class F>
-std::string error_of(F&& call) {
-    try {
-        call();
-    } catch (const E& error) {
-        return error.what();
-    } catch (const std::exception& error) {
-        return std::string("another error: ") + error.what();
-    }
-    return "no error";
-}
 
 }  // namespace dbos::test
