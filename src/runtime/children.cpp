@@ -21,14 +21,10 @@ namespace dbos {
 namespace runtime {
 
 void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error) {
-    const Serializer& format = run.executor().serializer();
-    record.output.reset();
-    record.error = encode_error(format, error, run.errors());
-    record.serialization = std::string(format.name());
-    record.completed_at_ms = run.executor().durable_now();
-    const auto stored = run.record(record, sysdb::OnConflict::report);
-    static_cast<void>(deliver(run, stored, record.function_name));
-    throw StepNondeterminism(run.id(), record.function_id, "the refusal of a call was recorded as a value");
+    const std::int32_t id = record.function_id;
+    const auto stored = record_failure(run, std::move(record), error);
+    static_cast<void>(deliver(run, stored, stored.function_name));
+    throw StepNondeterminism(run.id(), id, "the refusal of a call was recorded as a value");
 }
 
 namespace {
@@ -131,17 +127,13 @@ class AwaitResult final : public Selectable {
    public:
     AwaitResult(Run& run, const char* call, std::string workflow_id, const GetResultOptions& options,
                 std::span<const ErrorType> errors)
-        : run_(run.shared_from_this()),
-          call_(call),
-          workflow_id_(std::move(workflow_id)),
-          options_(options),
-          errors_(errors) {
+        : Selectable(run, call), workflow_id_(std::move(workflow_id)), options_(options), errors_(errors) {
         if (options_.timeout) deadline_.emplace(run, *options_.timeout);
         id_ = run.reserve();
     }
 
     std::optional<Value> get() override {
-        take(*run_, call_);
+        take();
         const InEngine engine(*run_);
         const auto due = make_due();
         if (const auto* record = run_->recorded(id_, kGetResult))
@@ -210,8 +202,6 @@ class AwaitResult final : public Selectable {
         return run_->record(record, sysdb::OnConflict::first_wins);
     }
 
-    const std::shared_ptr<Run> run_;
-    const char* const call_;
     const std::string workflow_id_;
     const GetResultOptions options_;
     const std::span<const ErrorType> errors_;

@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "core/log.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/operations.hpp"
 
@@ -22,14 +21,8 @@ sysdb::StepRecord refused(Run& run, sysdb::StepRecord record, const sysdb::StepR
     return record_failure(run, std::move(record), std::make_exception_ptr(nonexistent(result)));
 }
 
-/// What a write that could not be made means: the run ends here, its row stays PENDING, and is recovered.
-void give_up(Run& run, const EffectCall& call, const DatabaseError& error) {
-    log_to(run.executor().log(), LogLevel::error,
-           "what an operation writes could not be written; the workflow is left to be recovered",
-           {{"workflow_id", run.id()}, {"operation", call.name}, {"error", error.what()}});
-    run.give_up(error.kind());
-    run.throw_if_interrupted();
-}
+constexpr const char* kNotWritten =
+    "what an operation writes could not be written; the workflow is left to be recovered";
 
 /// From inside a step.
 void apply(Run& run, const EffectCall& call) {
@@ -41,8 +34,7 @@ void apply(Run& run, const EffectCall& call) {
     try {
         result = run.executor().database().apply_effect(run.fence(), step, effect);
     } catch (const DatabaseError& error) {
-        give_up(run, call, error);
-        throw;
+        run.give_up(error, kNotWritten, call.name);
     }
     if (result.kind == sysdb::StepResult::Kind::missing) throw nonexistent(result);
     run.settle({.function_id = step, .function_name = call.name}, sysdb::OnConflict::report,
@@ -82,13 +74,7 @@ void perform_effect(Run& run, const EffectCall& call) {
         return;
     }
     sysdb::StepRecord record = checkpoint(run, id, call);
-    sysdb::StepResult result;
-    try {
-        result = run.executor().database().record_effect(run.fence(), record, *effect);
-    } catch (const DatabaseError& error) {
-        give_up(run, call, error);
-        throw;
-    }
+    sysdb::StepResult result = run.write_effect(record, *effect);
     record = result.kind == sysdb::StepResult::Kind::missing
                  ? refused(run, std::move(record), result)
                  : run.settle(record, sysdb::OnConflict::report, std::move(result));
@@ -107,15 +93,14 @@ std::shared_ptr<detail::PendingState> submit_effect(Run& run, const EffectCall& 
     const auto operation = std::make_shared<SubmittedOperation>(
         run, call.call, recorded ? *recorded : checkpoint(run, id, call), refused);
     if (recorded) {
-        operation->resolve(*recorded);
+        operation->resolve();
         return operation;
     }
     try {
         run.executor().database().record_effect_async(run.fence(), operation->record(), std::move(*effect),
                                                       operation->completion());
     } catch (const DatabaseError& error) {
-        give_up(run, call, error);
-        throw;
+        run.give_up(error, kNotWritten, call.name);
     }
     return operation;
 }

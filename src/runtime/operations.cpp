@@ -32,10 +32,8 @@ sysdb::StepRecord record_failure(Run& run, sysdb::StepRecord record, const std::
     } catch (const ClientClosed&) {
         run.give_up(DatabaseErrorKind::closed);
     } catch (const DatabaseError& failure) {
-        log_to(run.executor().log(), LogLevel::error,
-               "an operation could not be performed; the workflow is left to be recovered",
-               {{"workflow_id", run.id()}, {"operation", record.function_name}, {"error", failure.what()}});
-        run.give_up(failure.kind());
+        run.give_up(failure, "an operation could not be performed; the workflow is left to be recovered",
+                    record.function_name);
     } catch (...) {  // any other error is the operation's result
     }
     run.throw_if_interrupted();
@@ -66,89 +64,84 @@ Value run_operation(Run& run, const char* call, const std::string& name, const P
     return deliver(run, perform(new_record(run, id, name)), name);
 }
 
+void BodyPending::take() {
+    run_->enter(call_);
+    if (taken_) {
+        throw UsageError("get() of " + described() + " was called twice: keep the value instead", run_->id());
+    }
+    taken_ = true;
+}
+
+std::optional<Value> CompletedPending::get() {
+    take();
+    const InEngine engine(*run_);
+    if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
+    return value();
+}
+
+void CompletedPending::await_completion() noexcept {
+    run_->executor().wait_begins();
+    {
+        std::unique_lock lock(mutex_);
+        finished_.wait(lock, [&] { return done_.load(); });
+    }
+    run_->executor().wait_ends();
+}
+
+void PooledPending::start() {
+    run_->async_step_added(name_);
+    run_->executor().submit([self = shared_from_this()] {
+        sysdb::StepRecord record;
+        std::exception_ptr error;
+        try {
+            record = self->perform();
+        } catch (...) {
+            error = std::current_exception();
+        }
+        self->complete([&] {
+            self->record_ = std::move(record);
+            self->error_ = std::move(error);
+        });
+        self->run_->async_step_ended(self->name_);
+    });
+}
+
+void PooledPending::resolve(sysdb::StepRecord record) {
+    complete([&] { record_ = std::move(record); });
+}
+
+Value PooledPending::value() {
+    if (error_) std::rethrow_exception(error_);
+    return deliver(*run_, record_, name_);
+}
+
+void PooledPending::finish() noexcept {
+    if (ready()) return;
+    const InEngine engine(*run_);
+    end_soon();
+    await_completion();
+}
+
 namespace {
 
-/// An operation on a thread of the pool.
-class PooledOperation final : public detail::PendingState,
-                              public std::enable_shared_from_this<PooledOperation> {
+class PooledOperation final : public PooledPending {
    public:
     PooledOperation(Run& run, const char* call, std::int32_t id, std::string name, Perform perform,
                     MakeObject make)
-        : run_(run.shared_from_this()),
-          call_(call),
-          id_(id),
-          name_(std::move(name)),
+        : PooledPending(run, call, id, std::move(name)),
           perform_(std::move(perform)),
           make_(std::move(make)) {}
 
-    void start() {
-        run_->async_step_added(name_);
-        run_->executor().submit([self = shared_from_this()] { self->work(); });
-    }
-    void resolve(sysdb::StepRecord record) { done_with(std::move(record), nullptr); }
-
-    std::optional<Value> get() override {
-        run_->enter(call_);
-        if (taken_)
-            throw UsageError(
-                "get() of \"" + std::string(call_) + "\" was called twice: keep the value instead",
-                run_->id());
-        const InEngine engine(*run_);
-        if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
-        taken_ = true;
-        if (error_) std::rethrow_exception(error_);
-        return deliver(*run_, record_, name_);
-    }
     std::shared_ptr<void> get_object() override {
         if (!make_) return {};
         return make_(get().value_or(Value()));
     }
-    bool ready() const override { return done_.load(); }
-    void finish() noexcept override {
-        if (done_.load()) return;
-        const InEngine engine(*run_);
-        run_->executor().wait_begins();
-        {
-            std::unique_lock lock(mutex_);
-            finished_.wait(lock, [&] { return done_.load(); });
-        }
-        run_->executor().wait_ends();
-    }
 
    private:
-    void work() noexcept {
-        sysdb::StepRecord record;
-        std::exception_ptr error;
-        try {
-            record = perform_(new_record(*run_, id_, name_));
-        } catch (...) {  // an interrupt or a sticky error: the body meets it at its next durable call
-            error = std::current_exception();
-        }
-        done_with(std::move(record), error);
-        run_->async_step_ended(name_);
-    }
-    void done_with(sysdb::StepRecord record, std::exception_ptr error) noexcept {
-        {
-            std::lock_guard lock(mutex_);
-            record_ = std::move(record);
-            error_ = std::move(error);
-            done_.store(true);
-            finished_.notify_all();
-        }
-        run_->notify();
-    }
+    sysdb::StepRecord perform() override { return perform_(new_record(*run_, id_, name_)); }
 
-    const std::shared_ptr<Run> run_;
-    const char* const call_;
-    const std::int32_t id_;
-    const std::string name_;
     const Perform perform_;
     const MakeObject make_;
-    seam::Mutex mutex_;
-    seam::CondVar finished_;
-    seam::Atomic<bool> done_{false};
-    sysdb::StepRecord record_;
-    std::exception_ptr error_;
 };
 
 }  // namespace
@@ -169,7 +162,7 @@ std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call
 }
 
 SubmittedOperation::SubmittedOperation(Run& run, const char* call, sysdb::StepRecord record, Refused refused)
-    : run_(run.shared_from_this()), call_(call), refused_(std::move(refused)), record_(std::move(record)) {}
+    : CompletedPending(run, call), refused_(std::move(refused)), record_(std::move(record)) {}
 
 sysdb::Completion<sysdb::StepResult> SubmittedOperation::completion() {
     return [self = shared_from_this()](sysdb::StepResult result, std::exception_ptr error) {
@@ -184,20 +177,12 @@ sysdb::Completion<sysdb::StepResult> SubmittedOperation::completion() {
             }
             self->run_->give_up(kind);
         }
-        {
-            std::lock_guard lock(self->mutex_);
-            self->result_ = std::move(result);
-            self->done_.store(true);
-            self->finished_.notify_all();
-        }
-        self->run_->notify();
+        self->complete([&] { self->result_ = std::move(result); });
     };
 }
 
-void SubmittedOperation::resolve(sysdb::StepRecord record) {
-    record_ = std::move(record);
-    settled_ = true;
-    done_.store(true);
+void SubmittedOperation::resolve() {
+    complete([&] { settled_ = true; });
 }
 
 void SubmittedOperation::settle() {
@@ -213,27 +198,15 @@ void SubmittedOperation::settle() {
     }
 }
 
-std::optional<Value> SubmittedOperation::get() {
-    run_->enter(call_);
-    if (taken_)
-        throw UsageError("get() of \"" + std::string(call_) + "\" was called twice: keep the value instead",
-                         run_->id());
-    const InEngine engine(*run_);
-    if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
-    taken_ = true;
+Value SubmittedOperation::value() {
     settle();
     return deliver(*run_, record_, record_.function_name);
 }
 
 void SubmittedOperation::finish() noexcept {
-    if (taken_ || settled_) return;
+    if (settled_) return;
     const InEngine engine(*run_);
-    run_->executor().wait_begins();
-    {
-        std::unique_lock lock(mutex_);
-        finished_.wait(lock, [&] { return done_.load(); });
-    }
-    run_->executor().wait_ends();
+    await_completion();
     try {
         settle();
     } catch (...) {  // the body meets the interrupt or the sticky error at its next durable call

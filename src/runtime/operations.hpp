@@ -39,35 +39,99 @@ using MakeObject = std::function<std::shared_ptr<void>(const Value&)>;
 std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call, const std::string& name,
                                                       Perform perform, MakeObject make = {});
 
+/// What every Pending of a body is: it belongs to a run, and is taken once, by the body.
+class BodyPending : public detail::PendingState {
+   public:
+    /// `call` names it in errors: "ctx.recv_async".
+    BodyPending(Run& run, const char* call) : run_(run.shared_from_this()), call_(call) {}
+
+   protected:
+    /// Every get() begins here. Throws UsageError at the second.
+    void take();
+    /// What get() is of, for that error.
+    virtual std::string described() const { return '"' + std::string(call_) + '"'; }
+
+    const std::shared_ptr<Run> run_;
+    const char* const call_;
+};
+
+/// One that another thread completes.
+class CompletedPending : public BodyPending {
+   public:
+    using BodyPending::BodyPending;
+    std::optional<Value> get() override;
+    bool ready() const override { return done_.load(); }
+    /// The value of one that is done, or throws its error.
+    virtual Value value() = 0;
+
+   protected:
+    /// To be called once: `fill` sets what value() needs.
+    template <class F>
+    void complete(F&& fill) {
+        {
+            std::lock_guard lock(mutex_);
+            fill();
+            done_.store(true);
+            finished_.notify_all();
+        }
+        run_->notify();
+    }
+    /// The body's own wait, but deaf to interrupts.
+    void await_completion() noexcept;
+
+   private:
+    seam::Mutex mutex_;
+    seam::CondVar finished_;
+    seam::Atomic<bool> done_{false};
+};
+
+/// One that is performed on a thread of the pool, and joined before the body's stack unwinds.
+class PooledPending : public CompletedPending, public std::enable_shared_from_this<PooledPending> {
+   public:
+    PooledPending(Run& run, const char* call, std::int32_t id, std::string name)
+        : CompletedPending(run, call), id_(id), name_(std::move(name)) {}
+    void start();
+    /// It is recorded already.
+    void resolve(sysdb::StepRecord record);
+    Value value() override;
+    void finish() noexcept override;
+
+   protected:
+    /// On a thread of the pool. An interrupt or a sticky error that it throws meets the body at its next durable call.
+    virtual sysdb::StepRecord perform() = 0;
+    /// The body does not wait for the value any more, only for the end.
+    virtual void end_soon() noexcept {}
+
+    const std::int32_t id_;
+    const std::string name_;
+
+   private:
+    sysdb::StepRecord record_;
+    std::exception_ptr error_;
+};
+
 /// An operation whose checkpoint was submitted to the committer: its writes leave in the order of the calls, and no thread
 /// waits for it.
-class SubmittedOperation final : public detail::PendingState,
+class SubmittedOperation final : public CompletedPending,
                                  public std::enable_shared_from_this<SubmittedOperation> {
    public:
     /// What a result means that is no plain record: returns the record of the refusal.
     using Refused = std::function<sysdb::StepRecord(Run&, sysdb::StepRecord, const sysdb::StepResult&)>;
-    /// `api` names the call in errors: "ctx.send_async".
     SubmittedOperation(Run& run, const char* call, sysdb::StepRecord record, Refused refused);
     /// To be called once, by the committer.
     sysdb::Completion<sysdb::StepResult> completion();
     /// It is recorded already.
-    void resolve(sysdb::StepRecord record);
+    void resolve();
     /// What is to be committed, until it is submitted.
     const sysdb::StepRecord& record() const noexcept { return record_; }
 
-    std::optional<Value> get() override;
-    bool ready() const override { return done_.load(); }
+    Value value() override;
     void finish() noexcept override;
 
    private:
     void settle();
 
-    const std::shared_ptr<Run> run_;
-    const char* const call_;
     const Refused refused_;
-    seam::Mutex mutex_;
-    seam::CondVar finished_;
-    seam::Atomic<bool> done_{false};
     sysdb::StepRecord record_;
     sysdb::StepResult result_;
     bool settled_ = false;

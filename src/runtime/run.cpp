@@ -64,12 +64,12 @@ void Run::enter(const char* operation) {
     if (auto error = sticky_error()) std::rethrow_exception(error);
 }
 
-const sysdb::StepRecord* Run::peek() const noexcept {
+const sysdb::StepRecord* Run::find(std::int32_t id_wanted) const noexcept {
     const auto& history = birth_.history;
     const auto found =
-        std::lower_bound(history.begin(), history.end(), last_id_ + 1,
+        std::lower_bound(history.begin(), history.end(), id_wanted,
                          [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
-    return found != history.end() && found->function_id == last_id_ + 1 ? &*found : nullptr;
+    return found != history.end() && found->function_id == id_wanted ? &*found : nullptr;
 }
 
 bool Run::recorded_above() const noexcept {
@@ -104,18 +104,13 @@ std::exception_ptr Run::run_deferred() {
 }
 
 const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string& name) {
-    const auto& history = birth_.history;
-    const auto found =
-        std::lower_bound(history.begin(), history.end(), id_wanted,
-                         [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
-    if (found == history.end() || found->function_id != id_wanted) {
+    const auto* found = find(id_wanted);
+    if (!found) {
         replay_ends();
-        return nullptr;
-    }
-    if (found->function_name != name) {
+    } else if (found->function_name != name) {
         fail_for_good(std::make_exception_ptr(UnexpectedStep(id(), id_wanted, name, found->function_name)));
     }
-    return &*found;
+    return found;
 }
 
 void Run::fail_for_good(std::exception_ptr error) {
@@ -172,6 +167,13 @@ void Run::give_up(DatabaseErrorKind why) noexcept {
     given_up_.store(true);
     interrupt(why == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown
                                                : Interrupt::Reason::lost_ownership);
+}
+
+void Run::give_up(const DatabaseError& why, const char* message, const std::string& operation) {
+    log_to(executor_.log(), LogLevel::error, message,
+           {{"workflow_id", id()}, {"operation", operation}, {"error", why.what()}});
+    give_up(why.kind());
+    throw Interrupt(*interrupt_reason(), id());
 }
 
 void Run::notify() noexcept {
@@ -321,19 +323,21 @@ void Run::ensure_owned() {
     }
 }
 
-sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict) {
-    sysdb::StepResult result;
+template <class F>
+sysdb::StepResult Run::written(const sysdb::StepRecord& step, F&& write) {
     try {
-        result = executor_.database().record_step(fence(), step, on_conflict);
+        return write();
     } catch (const DatabaseError& error) {
         // The body must not go on past a step without a record: the run ends here, its row stays PENDING, and is recovered.
-        log_to(executor_.log(), LogLevel::error,
-               "a checkpoint could not be written; the workflow is left to be recovered",
-               {{"workflow_id", id()}, {"step", step.function_name}, {"error", error.what()}});
-        give_up(error.kind());
-        throw_if_interrupted();
+        give_up(error, "a checkpoint could not be written; the workflow is left to be recovered",
+                step.function_name);
     }
-    return settle(step, on_conflict, std::move(result));
+}
+
+sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict) {
+    return settle(step, on_conflict, written(step, [&] {
+                      return executor_.database().record_step(fence(), step, on_conflict);
+                  }));
 }
 
 sysdb::StepRecord Run::settle(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict,
@@ -357,20 +361,8 @@ sysdb::StepRecord Run::settle(const sysdb::StepRecord& step, sysdb::OnConflict o
     throw Interrupt(Interrupt::Reason::lost_ownership, id());
 }
 
-std::optional<sysdb::StepRecord> Run::record_effect(const sysdb::StepRecord& step,
-                                                    const sysdb::Effect& effect) {
-    sysdb::StepResult result;
-    try {
-        result = executor_.database().record_effect(fence(), step, effect);
-    } catch (const DatabaseError& error) {
-        log_to(executor_.log(), LogLevel::error,
-               "a checkpoint could not be written; the workflow is left to be recovered",
-               {{"workflow_id", id()}, {"step", step.function_name}, {"error", error.what()}});
-        give_up(error.kind());
-        throw_if_interrupted();
-    }
-    if (result.kind == sysdb::StepResult::Kind::nothing) return std::nullopt;
-    return settle(step, sysdb::OnConflict::report, std::move(result));
+sysdb::StepResult Run::write_effect(const sysdb::StepRecord& step, const sysdb::Effect& effect) {
+    return written(step, [&] { return executor_.database().record_effect(fence(), step, effect); });
 }
 
 void Run::receive_begins(const std::string& topic) {

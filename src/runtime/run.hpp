@@ -102,7 +102,7 @@ class Run : public std::enable_shared_from_this<Run> {
     /// The record of a number, or null. Throws UnexpectedStep (sticky) if another operation is recorded there.
     const sysdb::StepRecord* recorded(std::int32_t id, const std::string& name);
     /// The record of the next number, whatever it is; null = none. Whether any number above it is recorded.
-    const sysdb::StepRecord* peek() const noexcept;
+    const sysdb::StepRecord* peek() const noexcept { return find(last_id_ + 1); }
     bool recorded_above() const noexcept;
     /// To be called when the body ends.
     void defer(std::string name, std::unique_ptr<detail::StepFunction> function) {
@@ -144,9 +144,8 @@ class Run : public std::enable_shared_from_this<Run> {
     /// What the result of such a write means: the record that stands, or throws as record() does.
     sysdb::StepRecord settle(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict,
                              sysdb::StepResult result);
-    /// A checkpoint with an effect; nullopt = there was nothing to receive. Throws as record().
-    std::optional<sysdb::StepRecord> record_effect(const sysdb::StepRecord& step,
-                                                   const sysdb::Effect& effect);
+    /// The same with an effect: what became of it, for settle() and for the refusals that the effect knows. Throws Interrupt.
+    sysdb::StepResult write_effect(const sysdb::StepRecord& step, const sysdb::Effect& effect);
     /// One receive of a topic at a time. Throws UsageError at the second.
     void receive_begins(const std::string& topic);
     void receive_ended(const std::string& topic) noexcept { receives_.erase(topic); }
@@ -168,6 +167,8 @@ class Run : public std::enable_shared_from_this<Run> {
     void interrupt(Interrupt::Reason reason) noexcept;
     /// Ends the run because the database refused what it needs; its row stays ours until it has been handed back.
     void give_up(DatabaseErrorKind why) noexcept;
+    /// The same for what the body called, and throws the Interrupt. `message` says what could not be done, `operation` in what.
+    [[noreturn]] void give_up(const DatabaseError& why, const char* message, const std::string& operation);
     bool given_up() const noexcept { return given_up_.load(); }
     bool interrupted() const noexcept { return stop_.load() != kGoing; }
     std::optional<Interrupt::Reason> interrupt_reason() const noexcept;
@@ -181,6 +182,9 @@ class Run : public std::enable_shared_from_this<Run> {
 
    private:
     static constexpr int kGoing = -1;
+    const sysdb::StepRecord* find(std::int32_t id) const noexcept;
+    template <class F>
+    sysdb::StepResult written(const sysdb::StepRecord& step, F&& write);
     /// Without a value: `blocked_until` has come, and nothing stands in the way of parking.
     std::optional<Woken> wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec,
                                      std::optional<seam::SteadyTime> blocked_until);

@@ -11,6 +11,7 @@
 #include "platform/planted.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
+#include "runtime/operations.hpp"
 #include "runtime/run.hpp"
 
 namespace dbos {
@@ -215,74 +216,34 @@ Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step
     return record.output ? format.decode(*record.output) : Value();
 }
 
-/// An asynchronous step: the callable is owned here, runs on a pool thread, and is joined before the body's stack unwinds.
-class AsyncStep final : public detail::PendingState, public std::enable_shared_from_this<AsyncStep> {
+/// An asynchronous step: the callable is owned here.
+class AsyncStep final : public PooledPending {
    public:
     AsyncStep(Run& run, std::int32_t id, std::string name, std::unique_ptr<detail::StepFunction> function,
               StepOptions options)
-        : run_(run.shared_from_this()),
-          id_(id),
-          name_(std::move(name)),
+        : PooledPending(run, "Pending::get", id, std::move(name)),
           function_(std::move(function)),
           options_(std::move(options)) {}
 
-    void start() {
-        run_->async_step_added(name_);
-        run_->executor().submit([self = shared_from_this()] { self->work(); });
-    }
-    /// A step that is recorded already.
-    void resolve(sysdb::StepRecord record) { finish_with(std::move(record), nullptr); }
-
-    std::optional<Value> get() override {
-        run_->enter("Pending::get");
-        if (taken_)
-            throw UsageError("get() of the step \"" + name_ + "\" was called twice: keep the value instead",
-                             run_->id());
-        const InEngine engine(*run_);
-        if (!ready()) run_->wait({.ready = [this] { return done_.load(); }});
-        taken_ = true;
-        return value();
-    }
-    /// Of a step that is done.
-    Value value() {
-        if (error_) std::rethrow_exception(error_);
-        return deliver(*run_, record_, name_);
-    }
-    bool ready() const override { return done_.load(); }
-
-    void finish() noexcept override {
-        if (done_.load()) return;
-        const InEngine engine(*run_);
+   private:
+    std::string described() const override { return "the step \"" + name_ + '"'; }
+    void end_soon() noexcept override {
         stop_.request_stop();
         run_->notify();  // it may be in a back-off
-        // The body's own wait, but deaf to interrupts: the callable refers to the stack that is about to go.
-        run_->executor().permits().release();
-        {
-            std::unique_lock lock(mutex_);
-            finished_.wait(lock, [&] { return done_.load(); });
-        }
-        run_->executor().permits().acquire();
     }
-
-   private:
-    void work() noexcept {
-        sysdb::StepRecord record;
-        std::exception_ptr error;
+    sysdb::StepRecord perform() override {
         run_->add_stop_source(stop_);
-        try {
-            if (stop_.stop_requested() && !run_->interrupted()) {
-                record = record_abandoned();
-            } else {
-                StepAttempts attempts(*run_, id_, name_, options_, false);
-                record = attempts.run([this](StepContext& context) { return (*function_)(context); }, stop_);
+        // The callable refers to the stack that may go as soon as the step is done.
+        struct Gone {
+            AsyncStep& step;
+            ~Gone() {
+                step.run_->remove_stop_source(step.stop_);
+                step.function_.reset();
             }
-        } catch (...) {  // an interrupt or a sticky error: the body meets it at its next durable call
-            error = std::current_exception();
-        }
-        run_->remove_stop_source(stop_);
-        function_.reset();
-        finish_with(std::move(record), error);
-        run_->async_step_ended(name_);
+        } const gone{*this};
+        if (stop_.stop_requested() && !run_->interrupted()) return record_abandoned();
+        StepAttempts attempts(*run_, id_, name_, options_, false);
+        return attempts.run([this](StepContext& context) { return (*function_)(context); }, stop_);
     }
 
     sysdb::StepRecord record_abandoned() {
@@ -300,28 +261,9 @@ class AsyncStep final : public detail::PendingState, public std::enable_shared_f
             sysdb::OnConflict::report);
     }
 
-    void finish_with(sysdb::StepRecord record, std::exception_ptr error) noexcept {
-        {
-            std::lock_guard lock(mutex_);
-            record_ = std::move(record);
-            error_ = std::move(error);
-            done_.store(true);
-            finished_.notify_all();
-        }
-        run_->notify();
-    }
-
-    const std::shared_ptr<Run> run_;
-    const std::int32_t id_;
-    const std::string name_;
     std::unique_ptr<detail::StepFunction> function_;
     const StepOptions options_;
     std::stop_source stop_;
-    seam::Mutex mutex_;
-    seam::CondVar finished_;
-    seam::Atomic<bool> done_{false};
-    sysdb::StepRecord record_;
-    std::exception_ptr error_;
 };
 
 }  // namespace runtime

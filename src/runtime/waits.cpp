@@ -43,10 +43,8 @@ std::optional<Value> deliver_optional(Run& run, const sysdb::StepRecord& record)
     } catch (const ClientClosed&) {
         run.give_up(DatabaseErrorKind::closed);
     } catch (const DatabaseError& failure) {
-        log_to(run.executor().log(), LogLevel::error,
-               "a wait could not ask the database; the workflow is left to be recovered",
-               {{"workflow_id", run.id()}, {"error", failure.what()}});
-        run.give_up(failure.kind());
+        run.give_up(failure, "a wait could not ask the database; the workflow is left to be recovered",
+                    "wait");
     }
     run.throw_if_interrupted();
     std::rethrow_exception(error);
@@ -73,14 +71,6 @@ bool is_deleted(const std::exception_ptr& error) {
 }
 
 }  // namespace
-
-void Selectable::take(Run& run, const char* call) {
-    run.enter(call);
-    if (taken_)
-        throw UsageError("get() of \"" + std::string(call) + "\" was called twice: keep the value instead",
-                         run.id());
-    taken_ = true;
-}
 
 sysdb::Millis instant_after(Run& run, Duration duration) {
     const auto span = core::to_millis(duration);
@@ -140,11 +130,7 @@ namespace {
 class TimedWait : public Selectable {
    public:
     TimedWait(Run& run, const char* call, const char* name, Duration timeout)
-        : run_(run.shared_from_this()),
-          call_(call),
-          name_(name),
-          id_(run.reserve()),
-          deadline_(run, timeout) {}
+        : Selectable(run, call), name_(name), id_(run.reserve()), deadline_(run, timeout) {}
 
     bool ready() const override { return false; }
     void finish() noexcept override {}
@@ -157,8 +143,6 @@ class TimedWait : public Selectable {
     }
     sysdb::StepRecord new_record() { return runtime::new_record(*run_, id_, name_); }
 
-    const std::shared_ptr<Run> run_;
-    const char* const call_;
     const char* const name_;
     const std::int32_t id_;
     Deadline deadline_;
@@ -171,7 +155,7 @@ class Receive final : public TimedWait {
     ~Receive() override { ended(); }
 
     std::optional<Value> get() override {
-        take(*run_, call_);
+        take();
         const InEngine engine(*run_);
         if (const auto record = replayed()) return deliver_once(*record);
         // Registered before the first look, so that no message falls in between.
@@ -208,8 +192,10 @@ class Receive final : public TimedWait {
     std::optional<sysdb::StepRecord> consume(bool last) {
         sysdb::StepRecord record = new_record();
         record.completed_at_ms = run_->executor().durable_now();
-        return run_->record_effect(std::move(record),
-                                   sysdb::ReceiveEffect{.topic = topic_, .record_nothing = last});
+        auto result =
+            run_->write_effect(record, sysdb::ReceiveEffect{.topic = topic_, .record_nothing = last});
+        if (result.kind == sysdb::StepResult::Kind::nothing) return std::nullopt;
+        return run_->settle(record, sysdb::OnConflict::report, std::move(result));
     }
     const std::string topic_;
     std::size_t source_ = 0;
@@ -225,7 +211,7 @@ class GetEvent final : public TimedWait {
           interval_(options.polling_interval) {}
 
     std::optional<Value> get() override {
-        take(*run_, call_);
+        take();
         const InEngine engine(*run_);
         if (const auto record = replayed()) return deliver_optional(*run_, *record);
         auto waiting = std::make_shared<Waiting>(run_->executor());
@@ -275,11 +261,10 @@ class GetEvent final : public TimedWait {
 class Sleep final : public Selectable {
    public:
     Sleep(Run& run, const char* call, Duration duration)
-        : run_(run.shared_from_this()),
-          call_(call),
+        : Selectable(run, call),
           wake_(durable_instant(run, run.reserve(), instant_after(run, duration), true)) {}
     std::optional<Value> get() override {
-        take(*run_, call_);
+        take();
         const InEngine engine(*run_);
         run_->wait({.until = wake_});
         return Value();
@@ -292,8 +277,6 @@ class Sleep final : public Selectable {
     bool look() override { return ready(); }
 
    private:
-    const std::shared_ptr<Run> run_;
-    const char* const call_;
     const sysdb::Millis wake_;
 };
 

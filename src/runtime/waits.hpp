@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dbos/pending.hpp"
+#include "runtime/operations.hpp"
 #include "runtime/run.hpp"
 #include "runtime/waiting.hpp"
 
@@ -16,8 +17,9 @@ inline constexpr const char* kSleep = "DBOS.sleep";  // names of the Python SDK 
 inline constexpr const char* kGetResult = "DBOS.getResult";
 
 /// An operation in flight that a select can wait for. Body's thread only.
-class Selectable : public detail::PendingState {
+class Selectable : public BodyPending {
    public:
+    using BodyPending::BodyPending;
     /// Makes the instant at which the wait ends durable, if it has one. Returns it.
     virtual std::optional<sysdb::Millis> make_due() { return std::nullopt; }
     /// Registers what it waits for.
@@ -26,10 +28,6 @@ class Selectable : public detail::PendingState {
     virtual bool has_come(const Waiting& waiting) const = 0;
     /// The same by a look at the database.
     virtual bool look() = 0;
-
-   protected:
-    /// Every get() begins here. Throws UsageError at the second.
-    void take(Run& run, const char* call);
 };
 
 /// The instant at which a wait ends, under a number of its own.
