@@ -1,4 +1,5 @@
 // The scheduler: tasks, virtual time, faults, and the trace hash.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -405,8 +406,15 @@ void count_as_away(Nanos from, Nanos until) { world->aways.emplace_back(from, un
 
 Nanos away_since(Nanos instant) noexcept {
     constexpr Nanos kShort = 3500 * kMillisecond;  // what a tick may overlook
+    // Breaks may overlap: what they share counts once.
+    std::vector<std::pair<Nanos, Nanos>> breaks = world->aways;
+    std::ranges::sort(breaks);
     Nanos sum = 0;
-    for (const auto& [from, until] : world->aways) {
+    for (std::size_t i = 0; i < breaks.size();) {
+        const Nanos from = breaks[i].first;
+        Nanos until = breaks[i].second;
+        for (++i; i < breaks.size() && breaks[i].first <= until; ++i)
+            until = std::max(until, breaks[i].second);
         const Nanos length = std::min(until, world->now) - std::max(from, instant);
         sum += std::max<Nanos>(0, length - kShort);
     }
