@@ -53,6 +53,11 @@ DBOS_EXPORT std::shared_ptr<PendingState> start_step(runtime::Run& run, const Na
 DBOS_EXPORT std::vector<Value> map_steps(runtime::Run& run, const Name& name,
                                          std::vector<std::unique_ptr<StepFunction>> functions,
                                          const StepOptions& options, std::size_t max_parallel);
+/// The type as a dependent name: programs that only include this pay nothing for it.
+template <class>
+struct StepList {
+    using type = std::vector<std::unique_ptr<StepFunction>>;
+};
 DBOS_EXPORT void defer_step(runtime::Run& run, const Name& name, std::unique_ptr<StepFunction> function,
                             const StepOptions& options);
 DBOS_EXPORT std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target,
@@ -76,11 +81,12 @@ DBOS_EXPORT std::shared_ptr<StreamSource> body_stream(runtime::Run& run, const s
                                                       const ReadStreamOptions& options);
 DBOS_EXPORT Value body_stream_value(runtime::Run& run, const std::string& workflow_id, const std::string& key,
                                     std::int64_t offset, const ReadStreamOffsetOptions& options);
-DBOS_EXPORT std::string wait_first_of(runtime::Run& run, const std::vector<std::string>& ids,
+DBOS_EXPORT std::size_t wait_first_of(runtime::Run& run, const std::vector<std::string>& ids,
                                       const WaitWorkflowsOptions& options);
 DBOS_EXPORT void wait_for_all(runtime::Run& run, const std::vector<std::string>& ids,
                               const WaitWorkflowsOptions& options);
-DBOS_EXPORT std::size_t select(runtime::Run& run, std::span<const std::shared_ptr<PendingState>> pendings);
+DBOS_EXPORT std::size_t select(runtime::Run& run, const std::shared_ptr<PendingState>* pendings,
+                               std::size_t size);
 
 /// A call that was put off: its function and copies of its arguments.
 template <class F, class... A>
@@ -153,7 +159,7 @@ class DBOS_EXPORT Context : public ContextTransactions {
         static_assert(std::invocable<const F&, const Element&>,
                       "dbos: the callable of map is called as const with an element of the range");
         using R = std::invoke_result_t<const F&, const Element&>;
-        std::vector<std::unique_ptr<detail::StepFunction>> functions;
+        typename detail::StepList<F>::type functions;
         auto shared = std::make_shared<const F>(std::move(function));
         for (auto&& element : range) {
             auto call = [shared, element = Element(std::forward<decltype(element)>(element))] {
@@ -259,24 +265,20 @@ class DBOS_EXPORT Context : public ContextTransactions {
     template <class... T>
     std::size_t select(Pending<T>&... pendings) {
         const std::shared_ptr<detail::PendingState> states[] = {detail::PendingAccess::state(pendings)...};
-        return detail::select(run_, states);
+        return detail::select(run_, states, sizeof...(T));
     }
     template <class T>
     std::size_t select(std::span<Pending<T>> pendings) {
         std::vector<std::shared_ptr<detail::PendingState>> states;
         for (const Pending<T>& pending : pendings) states.push_back(detail::PendingAccess::state(pending));
-        return detail::select(run_, states);
+        return detail::select(run_, states.data(), states.size());
     }
     /// Waits until one of these workflows has ended, however; recorded. Throws UsageError for no handle, Timeout,
     /// NonexistentWorkflow (both recorded).
     template <class R>
     WorkflowHandle<R> wait_first(const std::vector<WorkflowHandle<R>>& handles,
                                  const WaitWorkflowsOptions& options = {}) {
-        const std::string id = detail::wait_first_of(run_, detail::ids_of(handles), options);
-        for (const auto& handle : handles) {
-            if (handle.workflow_id() == id) return handle;
-        }
-        throw StepNondeterminism(workflow_id(), 0, "wait_first: the record names workflow " + id);
+        return handles.at(detail::wait_first_of(run_, detail::ids_of(handles), options));
     }
     /// Waits until all of these workflows have ended, in one wait; recorded.
     template <class R>

@@ -148,35 +148,34 @@ class DBOS_EXPORT ContextManaging : public ContextMessages {
     template <class R = Value>
     WorkflowHandle<R> fork_workflow(const std::string& workflow_id, std::int64_t start_step,
                                     const ForkOptions& options = {}) {
-        return one<R>(fork({}, {}, fork_request(workflow_id, start_step, options), false));
+        return one<R>(fork({}, {}, workflow_id, start_step, options));
     }
     template <class R, class... A, class... E>
     WorkflowHandle<R> fork_workflow(const Workflow<R(A...), E...>& contract, const std::string& workflow_id,
                                     std::int64_t start_step, const ForkOptions& options = {}) {
-        return one<R>(fork(detail::call_target(contract), contract.error_types(),
-                           fork_request(workflow_id, start_step, options), false));
+        return one<R>(
+            fork(detail::call_target(contract), contract.error_types(), workflow_id, start_step, options));
     }
     /// All of them in one transaction, or none. Handles in order.
     template <class R = Value>
     std::vector<WorkflowHandle<R>> fork_workflows(const std::vector<ForkRequest>& requests) {
-        return detail::typed_handles<R>(fork({}, {}, requests, true).states);
+        return detail::typed_handles<R>(fork_all(requests).states);
     }
     template <class R = Value>
     Pending<WorkflowHandle<R>> fork_workflow_async(const std::string& workflow_id, std::int64_t start_step,
                                                    const ForkOptions& options = {}) {
-        return pending<WorkflowHandle<R>>(
-            fork_later({}, {}, fork_request(workflow_id, start_step, options), false));
+        return pending<WorkflowHandle<R>>(fork_later({}, {}, workflow_id, start_step, options));
     }
     template <class R, class... A, class... E>
     Pending<WorkflowHandle<R>> fork_workflow_async(const Workflow<R(A...), E...>& contract,
                                                    const std::string& workflow_id, std::int64_t start_step,
                                                    const ForkOptions& options = {}) {
         return pending<WorkflowHandle<R>>(fork_later(detail::call_target(contract), contract.error_types(),
-                                                     fork_request(workflow_id, start_step, options), false));
+                                                     workflow_id, start_step, options));
     }
     template <class R = Value>
     Pending<std::vector<WorkflowHandle<R>>> fork_workflows_async(const std::vector<ForkRequest>& requests) {
-        return pending<std::vector<WorkflowHandle<R>>>(fork_later({}, {}, requests, true));
+        return pending<std::vector<WorkflowHandle<R>>>(fork_all_later(requests));
     }
 
     /// Runs an ended workflow again from a step on, under its own id.
@@ -285,20 +284,18 @@ class DBOS_EXPORT ContextManaging : public ContextMessages {
                                ResumeOptions options);
     State resume_later(const detail::CallTarget& target, Errors errors, std::vector<std::string> ids,
                        ResumeOptions options);
-    detail::MadeHandles fork(const detail::CallTarget& target, Errors errors,
-                             std::vector<ForkRequest> requests, bool many);
-    State fork_later(const detail::CallTarget& target, Errors errors, std::vector<ForkRequest> requests,
-                     bool many);
+    detail::MadeHandles fork(const detail::CallTarget& target, Errors errors, const std::string& workflow_id,
+                             std::int64_t start_step, const ForkOptions& options);
+    State fork_later(const detail::CallTarget& target, Errors errors, const std::string& workflow_id,
+                     std::int64_t start_step, const ForkOptions& options);
+    detail::MadeHandles fork_all(const std::vector<ForkRequest>& requests);
+    State fork_all_later(const std::vector<ForkRequest>& requests);
     detail::MadeHandles rewind(const detail::CallTarget& target, Errors errors,
                                const std::string& workflow_id, std::int64_t start_step,
                                const RewindOptions& options);
     State rewind_later(const detail::CallTarget& target, Errors errors, const std::string& workflow_id,
                        std::int64_t start_step, const RewindOptions& options);
 
-    static std::vector<ForkRequest> fork_request(const std::string& workflow_id, std::int64_t start_step,
-                                                 const ForkOptions& options) {
-        return {{.workflow_id = workflow_id, .start_step = start_step, .options = options}};
-    }
     template <class R>
     static WorkflowHandle<R> one(detail::MadeHandles made) {
         return detail::HandleAccess::make<R>(std::move(made.states.front()), made.errors);

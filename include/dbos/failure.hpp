@@ -32,20 +32,19 @@ struct ErrorType {
 
 namespace detail {
 
-/// A field named `code` is also the record's code, if it is an integer or a text.
-DBOS_EXPORT void set_code(Failure& failure, const Value& value);
+/// Appends a member to the record's data. One named `code` is also the record's code, if it is an integer or a text.
+DBOS_EXPORT void add_data(Failure& failure, const char* name, Value value);
+/// The members of the record's data; none if it has no object there.
+DBOS_EXPORT const Object& data_of(const Failure& failure);
 
 template <class E>
 struct EncodeErrorField {
     const E& error;
-    Object& data;
     Failure& failure;
     template <class C, class M>
     void operator()(const char* name, M C::* member) const {
         if constexpr (require_serializable<M>()) {
-            Value value = Codec<M>::encode(error.*member);
-            if (std::string_view(name) == "code") set_code(failure, value);
-            data.emplace_back(name, std::move(value));
+            add_data(failure, name, Codec<M>::encode(error.*member));
         }
     }
 };
@@ -67,9 +66,7 @@ bool encode_error(const std::exception& exception, Failure& failure) {
     if (error == nullptr) return false;
     failure.type_name = std::string(dbos_error_name(Tag<E>()));
     failure.message = error->what();
-    Object data;
-    dbos_visit_error(Tag<E>(), EncodeErrorField<E>{*error, data, failure});
-    failure.data = data.empty() ? Value() : Value(std::move(data));
+    dbos_visit_error(Tag<E>(), EncodeErrorField<E>{*error, failure});
     return true;
 }
 
@@ -90,9 +87,7 @@ void raise_error(const Failure& failure) {
     E error = make_error<E>(failure.message);
     try {
         const Path path("data");
-        const Object none;
-        const Object& data = failure.data.kind() == Kind::object ? failure.data.as_object() : none;
-        dbos_visit_error(Tag<E>(), DecodeErrorField<E>{error, data, path});
+        dbos_visit_error(Tag<E>(), DecodeErrorField<E>{error, data_of(failure), path});
     } catch (const DecodeError&) {
         return;
     }

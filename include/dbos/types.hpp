@@ -51,13 +51,13 @@ class DBOS_EXPORT Instant {
 class DBOS_EXPORT OneOrMany {
    public:
     OneOrMany() = default;
-    OneOrMany(std::nullopt_t) {}
+    OneOrMany(std::nullopt_t) noexcept {}
     OneOrMany(const char* one) : OneOrMany(std::string(one)) {}
     OneOrMany(std::string_view one) : OneOrMany(std::string(one)) {}
-    OneOrMany(std::string one) : values_(std::in_place) { values_->push_back(std::move(one)); }
+    OneOrMany(std::string one);
     OneOrMany(Status one) : OneOrMany(std::string(to_string(one))) {}
     OneOrMany(std::optional<std::string> one);
-    OneOrMany(std::vector<std::string> many) : values_(std::move(many)) {}
+    OneOrMany(std::vector<std::string> many);
     OneOrMany(const std::vector<Status>& many);
     OneOrMany(std::initializer_list<std::string_view> many);
     OneOrMany(std::initializer_list<Status> many);

@@ -96,6 +96,10 @@ Instant::Instant(std::string_view text) {
     epoch_ms_ = parsed->epoch_ms();
 }
 
+OneOrMany::OneOrMany(std::string one) : values_(std::in_place) { values_->push_back(std::move(one)); }
+
+OneOrMany::OneOrMany(std::vector<std::string> many) : values_(std::move(many)) {}
+
 OneOrMany::OneOrMany(std::optional<std::string> one) {
     if (one) values_.emplace().push_back(std::move(*one));
 }

@@ -159,12 +159,16 @@ double decode_seconds(const Value& value, const Path& path) {
     return plain.as_double();
 }
 
-void fail_enumerator(const Path& path, const std::vector<const char*>& names, const Value& found) {
-    std::string expected = "one of";
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        expected += (i == 0 ? " \"" : ", \"") + std::string(names[i]) + "\"";
-    }
-    fail_decode(path, expected, found);
+void add_member(Object& members, const char* name, Value value) {
+    members.emplace_back(name, std::move(value));
+}
+
+void add_enumerator(std::string& names, const char* name) {
+    names += (names.empty() ? " \"" : ", \"") + std::string(name) + "\"";
+}
+
+void fail_enumerator(const Path& path, const std::string& names, const Value& found) {
+    fail_decode(path, "one of" + names, found);
 }
 
 void fail_unknown_enumerator(long long value) {
@@ -172,10 +176,12 @@ void fail_unknown_enumerator(long long value) {
                                " has no name in its DBOS_ENUM: add the enumerator there");
 }
 
-void fail_variant(const Path& path, const std::vector<std::string>& reasons) {
-    std::string found = "a value that fits none:";
-    for (const std::string& reason : reasons) found += " [" + reason + "]";
-    fail_decode(path, "one of the variant's alternatives", std::move(found));
+void add_reason(std::string& reasons, const DecodeError& error) {
+    reasons += std::string(" [") + error.what() + "]";
+}
+
+void fail_variant(const Path& path, const std::string& reasons) {
+    fail_decode(path, "one of the variant's alternatives", "a value that fits none:" + reasons);
 }
 
 void fail_ambiguous_variant(std::size_t held, std::size_t earlier) {
@@ -205,4 +211,11 @@ void add_named(Arguments& arguments, Named argument) {
 }
 
 }  // namespace detail
+Value Codec<Bytes>::encode(const Bytes& value) { return value; }
+Value Codec<Object>::encode(const Object& value) { return value; }
+Object Codec<Object>::decode(const Value& value, const Path& path) {
+    Object scratch;
+    return detail::decode_object(value, path, scratch);
+}
+
 }  // namespace dbos

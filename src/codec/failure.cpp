@@ -11,8 +11,16 @@
 namespace dbos {
 
 namespace detail {
-void set_code(Failure& failure, const Value& value) {
-    if (value.kind() == Kind::integer || value.kind() == Kind::string) failure.code = value;
+void add_data(Failure& failure, const char* name, Value value) {
+    const bool text_or_number = value.kind() == Kind::integer || value.kind() == Kind::string;
+    if (text_or_number && std::string_view(name) == "code") failure.code = value;
+    if (failure.data.kind() != Kind::object) failure.data = Object();
+    failure.data.as_object().emplace_back(name, std::move(value));
+}
+
+const Object& data_of(const Failure& failure) {
+    static const Object none;
+    return failure.data.kind() == Kind::object ? failure.data.as_object() : none;
 }
 }  // namespace detail
 

@@ -352,13 +352,30 @@ ContextManaging::State ContextManaging::resume_later(const detail::CallTarget& t
     return start_call(run_, runtime::resume_call(run_, target, errors, std::move(ids), options));
 }
 
+namespace {
+std::vector<ForkRequest> one_fork(const std::string& workflow_id, std::int64_t start_step,
+                                  const ForkOptions& options) {
+    return {{.workflow_id = workflow_id, .start_step = start_step, .options = options}};
+}
+}  // namespace
+
 MadeHandles ContextManaging::fork(const detail::CallTarget& target, Errors errors,
-                                  std::vector<ForkRequest> requests, bool many) {
-    return run_call(run_, runtime::fork_call(run_, target, errors, std::move(requests), many));
+                                  const std::string& workflow_id, std::int64_t start_step,
+                                  const ForkOptions& options) {
+    return run_call(
+        run_, runtime::fork_call(run_, target, errors, one_fork(workflow_id, start_step, options), false));
 }
 ContextManaging::State ContextManaging::fork_later(const detail::CallTarget& target, Errors errors,
-                                                   std::vector<ForkRequest> requests, bool many) {
-    return start_call(run_, runtime::fork_call(run_, target, errors, std::move(requests), many));
+                                                   const std::string& workflow_id, std::int64_t start_step,
+                                                   const ForkOptions& options) {
+    return start_call(
+        run_, runtime::fork_call(run_, target, errors, one_fork(workflow_id, start_step, options), false));
+}
+MadeHandles ContextManaging::fork_all(const std::vector<ForkRequest>& requests) {
+    return run_call(run_, runtime::fork_call(run_, {}, {}, requests, true));
+}
+ContextManaging::State ContextManaging::fork_all_later(const std::vector<ForkRequest>& requests) {
+    return start_call(run_, runtime::fork_call(run_, {}, {}, requests, true));
 }
 
 MadeHandles ContextManaging::rewind(const detail::CallTarget& target, Errors errors,

@@ -605,12 +605,16 @@ Value body_stream_value(runtime::Run& run, const std::string& workflow_id, const
     return value;
 }
 
-std::string wait_first_of(runtime::Run& run, const std::vector<std::string>& ids,
+std::size_t wait_first_of(runtime::Run& run, const std::vector<std::string>& ids,
                           const WaitWorkflowsOptions& options) {
     run.enter("ctx.wait_first");
     core::check_wait(options);
     if (ids.empty()) throw UsageError("wait_first: expected at least one handle, got none", run.id());
-    return runtime::Ends(run, true, ids, options).wait().as_string();
+    const std::string first = runtime::Ends(run, true, ids, options).wait().as_string();
+    const auto found = std::ranges::find(ids, first);
+    if (found == ids.end())
+        throw StepNondeterminism(run.id(), 0, "wait_first: the record names workflow " + first);
+    return static_cast<std::size_t>(found - ids.begin());
 }
 
 void wait_for_all(runtime::Run& run, const std::vector<std::string>& ids,
@@ -620,7 +624,8 @@ void wait_for_all(runtime::Run& run, const std::vector<std::string>& ids,
     static_cast<void>(runtime::Ends(run, false, ids, options).wait());
 }
 
-std::size_t select(runtime::Run& run, std::span<const std::shared_ptr<PendingState>> pendings) {
+std::size_t select(runtime::Run& run, const std::shared_ptr<PendingState>* first, std::size_t size) {
+    const std::span pendings(first, size);
     run.enter("ctx.select");
     const runtime::InEngine engine(run);
     if (pendings.empty()) throw UsageError("select: expected at least one Pending, got none", run.id());

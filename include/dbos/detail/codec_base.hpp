@@ -116,10 +116,13 @@ DBOS_EXPORT const Object& decode_object(const Value& value, const Path& path, Ob
 /// Seconds of a number, or of a duration of another language.
 DBOS_EXPORT double decode_seconds(const Value& value, const Path& path);
 DBOS_EXPORT std::chrono::system_clock::time_point decode_time(const Value& value, const Path& path);
-[[noreturn]] DBOS_EXPORT void fail_enumerator(const Path& path, const std::vector<const char*>& names,
-                                              const Value& found);
+/// Appends a member. Out of line, like its neighbours here: a translation unit that only includes pays for no container.
+DBOS_EXPORT void add_member(Object& members, const char* name, Value value);
+DBOS_EXPORT void add_enumerator(std::string& names, const char* name);
+[[noreturn]] DBOS_EXPORT void fail_enumerator(const Path& path, const std::string& names, const Value& found);
 [[noreturn]] DBOS_EXPORT void fail_unknown_enumerator(long long value);
-[[noreturn]] DBOS_EXPORT void fail_variant(const Path& path, const std::vector<std::string>& reasons);
+DBOS_EXPORT void add_reason(std::string& reasons, const DecodeError& error);
+[[noreturn]] DBOS_EXPORT void fail_variant(const Path& path, const std::string& reasons);
 [[noreturn]] DBOS_EXPORT void fail_ambiguous_variant(std::size_t held, std::size_t earlier);
 [[noreturn]] DBOS_EXPORT void fail_duration();
 /// std::round; <cmath> is dear to include.

@@ -68,18 +68,15 @@ struct Codec<std::string> {
 };
 
 template <>
-struct Codec<Bytes> {
-    static Value encode(const Bytes& value) { return value; }
+struct DBOS_EXPORT Codec<Bytes> {
+    static Value encode(const Bytes& value);
     static Bytes decode(const Value& value, const Path& path) { return detail::decode_bytes(value, path); }
 };
 
 template <>
-struct Codec<Object> {
-    static Value encode(const Object& value) { return value; }
-    static Object decode(const Value& value, const Path& path) {
-        Object scratch;
-        return detail::decode_object(value, path, scratch);
-    }
+struct DBOS_EXPORT Codec<Object> {
+    static Value encode(const Object& value);
+    static Object decode(const Value& value, const Path& path);
 };
 
 template <>
@@ -321,7 +318,7 @@ struct Codec<std::variant<T...>> {
     }
     static V decode(const Value& value, const Path& path) {
         std::optional<V> result;
-        std::vector<std::string> reasons;
+        std::string reasons;
         (attempt<T>(value, path, result, reasons), ...);
         if (!result) detail::fail_variant(path, reasons);
         return std::move(*result);
@@ -339,12 +336,12 @@ struct Codec<std::variant<T...>> {
     }
     template <class A>
     static void attempt(const Value& value, const Path& path, std::optional<V>& result,
-                        std::vector<std::string>& reasons) {
+                        std::string& reasons) {
         if (result) return;
         try {
             result.emplace(Codec<A>::decode(value, path));
         } catch (const DecodeError& error) {
-            reasons.emplace_back(error.what());
+            detail::add_reason(reasons, error);
         }
     }
 };
@@ -358,7 +355,7 @@ struct EncodeFields {
     Object& members;
     template <class M>
     void operator()(const char* name, M T::* member) const {
-        if constexpr (require_serializable<M>()) members.emplace_back(name, Codec<M>::encode(source.*member));
+        if constexpr (require_serializable<M>()) add_member(members, name, Codec<M>::encode(source.*member));
     }
 };
 template <class T>
@@ -399,8 +396,8 @@ struct FindEnumerator {
 };
 template <class E>
 struct CollectNames {
-    std::vector<const char*>& names;
-    void operator()(const char* name, E) const { names.push_back(name); }
+    std::string& names;
+    void operator()(const char* name, E) const { add_enumerator(names, name); }
 };
 }  // namespace detail
 
@@ -436,7 +433,7 @@ struct Codec<E> {
         dbos_visit_enumerators(Tag<E>(),
                                detail::FindEnumerator<E>{detail::decode_string(value, path), found});
         if (!found) {
-            std::vector<const char*> names;
+            std::string names;
             dbos_visit_enumerators(Tag<E>(), detail::CollectNames<E>{names});
             detail::fail_enumerator(path, names, value);
         }
