@@ -42,6 +42,9 @@ struct ImplementOptions {
     /// Whether a long wait of the body may free its thread: an Interrupt unwinds the body, which is replayed when the wait is
     /// over. false: for a body that cannot be unwound; its waits hold a thread each.
     bool park = true;
+    /// The authenticated roles must hold one of these; the first one that they hold is the body's assumed_role(). Else the workflow
+    /// ends with NotAuthorized on whatever way it was started, and its body does not run. Empty = everybody may.
+    std::vector<std::string> required_roles = {};
 };
 
 namespace detail {

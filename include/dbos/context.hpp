@@ -62,6 +62,9 @@ DBOS_EXPORT void defer_step(runtime::Run& run, const Name& name, std::unique_ptr
                             const StepOptions& options);
 DBOS_EXPORT std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target,
                                                      EnqueueOptions options, Arguments arguments);
+DBOS_EXPORT std::shared_ptr<PendingState> start_child_async(runtime::Run& run, const CallTarget& target,
+                                                            std::span<const ErrorType> errors,
+                                                            EnqueueOptions options, Arguments arguments);
 DBOS_EXPORT std::shared_ptr<PendingState> result_of(runtime::Run& run, const char* call,
                                                     const std::shared_ptr<HandleState>& handle,
                                                     const GetResultOptions& options,
@@ -111,6 +114,15 @@ class DBOS_EXPORT Context : public ContextTransactions {
     /// Identity of the executor that runs this body now, and the application version it runs it under.
     const std::string& executor_id() const noexcept;
     const std::string& application_version() const noexcept;
+    /// For whom the workflow runs: as the call that started it says (`EnqueueOptions::authenticated_user`), or its parent, on every
+    /// run of the body. Empty = nobody.
+    const std::string& authenticated_user() const noexcept;
+    const std::vector<std::string>& authenticated_roles() const noexcept;
+    /// The first of ImplementOptions::required_roles that the roles hold; without such, what the starter's options say.
+    const std::string& assumed_role() const noexcept;
+    /// From here on the body and the children that it starts run for this user. Not recorded: a replay calls it again. What the
+    /// workflow itself requires was checked before. On the body's thread; throws UsageError elsewhere.
+    void set_authentication(std::string user, std::vector<std::string> roles);
     /// Whether the body is being unwound by an Interrupt (for destructors that must not act then).
     bool interrupted() const noexcept;
 
@@ -323,6 +335,27 @@ class DBOS_EXPORT Context : public ContextTransactions {
         detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
         return refused(contract, options, args...);
     }
+    /// The same without waiting for the commit: children that are started one after the other so share transactions. Takes its
+    /// number now; a refusal is thrown by get().
+    template <class R, class... A, class... E>
+    Pending<WorkflowHandle<R>> start_workflow_async(const Workflow<R(A...), E...>& contract,
+                                                    EnqueueOptions options, detail::argument_t<A>... args) {
+        return detail::PendingAccess::make<WorkflowHandle<R>>(
+            detail::start_child_async(run_, detail::call_target(contract), contract.error_types(),
+                                      std::move(options), detail::encode_arguments(contract, args...)));
+    }
+    template <class R, class... A, class... E, class... U>
+        requires(!detail::fits<detail::types<A...>, detail::types<U...>>)
+    Pending<WorkflowHandle<R>> start_workflow_async(const Workflow<R(A...), E...>& contract,
+                                                    EnqueueOptions options, U&&... args) {
+        detail::explain_misfit<detail::types<A...>, detail::types<U...>>();
+        return refused_async(contract, options, args...);
+    }
+    template <class R = Value, class... U>
+    Pending<WorkflowHandle<R>> start_workflow_async(EnqueueOptions options, U&&... args) {
+        return detail::PendingAccess::make<WorkflowHandle<R>>(
+            detail::start_child_async(run_, {}, {}, std::move(options), to_arguments(args...)));
+    }
     /// By name, for workflows of other applications and languages.
     template <class R = Value, class... U>
     WorkflowHandle<R> start_workflow(EnqueueOptions options, U&&... args) {
@@ -333,6 +366,8 @@ class DBOS_EXPORT Context : public ContextTransactions {
    private:
     template <class R, class... A, class... E, class... U>
     static WorkflowHandle<R> refused(const Workflow<R(A...), E...>&, U&&...);  // never defined
+    template <class R, class... A, class... E, class... U>
+    static Pending<WorkflowHandle<R>> refused_async(const Workflow<R(A...), E...>&, U&&...);
 };
 
 }  // namespace dbos

@@ -224,6 +224,24 @@ class DBOS_EXPORT StreamTimeout : public Error {
     double timeout_seconds_;
 };
 
+/// The workflow requires one of several roles, and its user has none of them. It ends with this error and its body does not run.
+/// Python: DBOSNotAuthorizedError, 8.
+class DBOS_EXPORT NotAuthorized : public Error {
+   public:
+    NotAuthorized(std::string workflow_id, std::string workflow_name, std::string authenticated_user,
+                  std::vector<std::string> required_roles);
+    ~NotAuthorized() override;
+    const std::string& workflow_name() const noexcept { return workflow_name_; }
+    /// Empty = none.
+    const std::string& authenticated_user() const noexcept { return authenticated_user_; }
+    const std::vector<std::string>& required_roles() const noexcept { return required_roles_; }
+
+   private:
+    std::string workflow_name_;
+    std::string authenticated_user_;
+    std::vector<std::string> required_roles_;
+};
+
 /// A step did not end within its timeout. Python: DBOSStepTimeoutError, 18.
 class DBOS_EXPORT StepTimeout : public Error {
    public:

@@ -8,11 +8,21 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "dbos/codec.hpp"
 #include "dbos/export.hpp"
 
 namespace dbos {
+
+/// For whom a workflow runs.
+struct DBOS_EXPORT Authentication {
+    /// Empty = nobody.
+    std::string user = {};
+    std::vector<std::string> roles = {};
+    /// The first of the workflow's required roles that `roles` hold; empty if it requires none.
+    std::string assumed_role = {};
+};
 
 /// What a step's callable may ask about the attempt it runs in. Valid during the call only; usable from threads that the
 /// callable starts.
@@ -27,15 +37,14 @@ class DBOS_EXPORT StepContext {
     /// Asked to stop when the step's timeout has passed, the workflow is cancelled or taken over, its Pending is destroyed, or
     /// the application shuts down. Cooperative: the runtime waits for the callable in every case.
     std::stop_token stop_token() const noexcept { return stop_; }
+    /// As those of the Context when the step was called.
+    const std::string& authenticated_user() const noexcept { return authentication_->user; }
+    const std::vector<std::string>& authenticated_roles() const noexcept { return authentication_->roles; }
+    const std::string& assumed_role() const noexcept { return authentication_->assumed_role; }
 
     /// For the runtime and for tests of step functions.
     StepContext(const std::string& workflow_id, int step_id, int attempt, int max_attempts,
-                std::stop_token stop)
-        : workflow_id_(&workflow_id),
-          step_id_(step_id),
-          attempt_(attempt),
-          max_attempts_(max_attempts),
-          stop_(std::move(stop)) {}
+                std::stop_token stop, std::shared_ptr<const Authentication> authentication = {});
 
    private:
     const std::string* workflow_id_;
@@ -43,6 +52,7 @@ class DBOS_EXPORT StepContext {
     int attempt_;
     int max_attempts_;
     std::stop_token stop_;
+    std::shared_ptr<const Authentication> authentication_;  // never null
 };
 
 namespace detail {

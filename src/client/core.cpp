@@ -24,12 +24,6 @@ std::string either(const char* option, std::string&& given, std::string_view con
     return std::move(given);
 }
 
-std::string roles_text(const std::vector<std::string>& roles) {
-    Array items;
-    for (const std::string& role : roles) items.emplace_back(role);
-    return find_serializer("portable_json")->encode(Value(std::move(items)));
-}
-
 std::string or_empty(const sysdb::Text& text) { return text.value_or(""); }
 
 std::string quoted(std::string_view text) { return '"' + std::string(text) + '"'; }

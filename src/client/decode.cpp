@@ -11,8 +11,9 @@ sysdb::Text present(sysdb::Text text) {
     return text;
 }
 
-/// `["a", "b"]`; NULL, `null` and what is no list of texts = none.
-std::vector<std::string> roles(const sysdb::Text& text) {
+}  // namespace
+
+std::vector<std::string> roles_of(const sysdb::Text& text) {
     std::vector<std::string> names;
     if (!text || text->empty()) return names;
     const Value value = find_serializer("portable_json")->decode(*text);
@@ -23,7 +24,11 @@ std::vector<std::string> roles(const sysdb::Text& text) {
     return names;
 }
 
-}  // namespace
+std::string roles_text(const std::vector<std::string>& roles) {
+    Array items;
+    for (const std::string& role : roles) items.emplace_back(role);
+    return find_serializer("portable_json")->encode(Value(std::move(items)));
+}
 
 /// What could not be decoded in one call, for one warning.
 struct Formats::Trouble {
@@ -104,7 +109,7 @@ WorkflowStatus Formats::status(sysdb::ListedWorkflow row, Trouble& trouble) cons
         if (!attributes.is_null()) status.attributes = std::move(attributes);
     }
     try {
-        status.authenticated_roles = roles(row.authenticated_roles);
+        status.authenticated_roles = roles_of(row.authenticated_roles);
     } catch (const Error& error) {
         trouble.add({}, error.what());
     }

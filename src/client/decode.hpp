@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "dbos/failure.hpp"
 #include "dbos/log.hpp"
@@ -12,6 +13,10 @@
 #include "sysdb/listing.hpp"
 
 namespace dbos::client {
+
+/// `["a", "b"]` of a row and back; NULL, `null` and what is no list of texts = none. Throws DecodeError for what is no JSON.
+std::vector<std::string> roles_of(const sysdb::Text& text);
+std::string roles_text(const std::vector<std::string>& roles);
 
 /// The formats of a client or application: its own (which also reads rows without a format), and the built-in ones.
 class Formats {

@@ -117,6 +117,15 @@ DBOS_OWN(StreamTimeout, "DBOSStreamTimeoutError")
     static Object fields(const E& e) { return {{"key", e.key()}, {"timeoutSeconds", e.timeout_seconds()}}; }
     static E make(const Fields& f) { return E(f.workflow_id(), f.text("key"), f.number("timeoutSeconds")); }
 };
+DBOS_OWN(NotAuthorized, "DBOSNotAuthorizedError")
+    static Object fields(const E& e) {
+        return {{"workflowName", e.workflow_name()}, {"authenticatedUser", e.authenticated_user()},
+                {"requiredRoles", to_value(e.required_roles())}};
+    }
+    static E make(const Fields& f) {
+        return E(f.workflow_id(), f.text("workflowName"), f.text("authenticatedUser"), f.texts("requiredRoles"));
+    }
+};
 DBOS_OWN(StepTimeout, "DBOSStepTimeoutError")
     static Object fields(const E& e) { return {{"stepName", e.step_name()}, {"timeoutSeconds", e.timeout_seconds()}}; }
     static E make(const Fields& f) { return E(f.workflow_id(), f.text("stepName"), f.number("timeoutSeconds")); }
@@ -216,9 +225,9 @@ struct All {
 using AllOwn =
     All<UsageError, ConfigError, DatabaseError, InitializationError, NotRegistered, NonexistentWorkflow,
         MaxRecoveryAttemptsExceeded, StepRetriesExhausted, ConflictingWorkflow, UnexpectedStep,
-        QueueDeduplicated, AwaitedWorkflowCancelled, AwaitedWorkflowMaxRecovery, StreamTimeout, StepTimeout,
-        QueryTimeout, WorkflowIdInUse, StepNondeterminism, StepAbandoned, InvalidTransaction, NotFound,
-        AlreadyExists, Timeout, ClientClosed, OutcomeUnknown, DecodeError, EncodeError>;
+        QueueDeduplicated, AwaitedWorkflowCancelled, AwaitedWorkflowMaxRecovery, StreamTimeout, NotAuthorized,
+        StepTimeout, QueryTimeout, WorkflowIdInUse, StepNondeterminism, StepAbandoned, InvalidTransaction,
+        NotFound, AlreadyExists, Timeout, ClientClosed, OutcomeUnknown, DecodeError, EncodeError>;
 
 }  // namespace
 

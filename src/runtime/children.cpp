@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client/core.hpp"
+#include "client/decode.hpp"
 #include "client/marks.hpp"
 #include "core/durations.hpp"
 #include "core/options.hpp"
@@ -224,46 +225,130 @@ std::shared_ptr<Selectable> await_result(Run& run, const char* call, const std::
     return std::make_shared<AwaitResult>(run, call, workflow_id, options, errors);
 }
 
+namespace {
+
+/// A start of a child that takes the next number of the body.
+struct ChildCall {
+    std::shared_ptr<client::PreparedStart> start;
+    const detail::Implementation* implementation = nullptr;
+    sysdb::StepRecord record;  // what is recorded, or is to be
+    bool recorded = false;
+};
+
+ChildCall begin_child(Run& run, const detail::CallTarget& target, EnqueueOptions&& options,
+                      Arguments&& arguments) {
+    Executor& executor = run.executor();
+    const bool own_timeout = options.workflow_timeout.has_value();
+    const bool own_id = options.workflow_id.has_value();
+    // Refused before a number is taken: what is wrong with the call is wrong on every run. What is recorded is not asked again.
+    const bool check = !run.next_is_recorded();
+    ChildCall call;
+    call.start = std::make_shared<client::PreparedStart>(
+        executor.prepare(target, std::move(options), std::move(arguments), call.implementation, check));
+    sysdb::NewWorkflow& child = call.start->row;
+    const std::int32_t id = run.reserve();
+    if (!own_id) child.workflow_id = run.id() + "-" + std::to_string(id);
+    if (const auto* record = run.recorded(id, child.name)) {
+        call.record = *record;
+        call.recorded = true;
+        return call;
+    }
+    child.parent_workflow_id = run.id();
+    if (!child.authenticated_user) {
+        const auto own = run.authentication();
+        if (!own->user.empty()) child.authenticated_user = own->user;
+        if (!child.authenticated_roles && !own->roles.empty())
+            child.authenticated_roles = client::roles_text(own->roles);
+    }
+    if (!own_timeout) child.deadline_ms = run.birth().deadline_ms;
+    const auto now = executor.durable_now();
+    call.record = {.function_id = id,
+                   .function_name = child.name,
+                   .child_workflow_id = child.workflow_id,
+                   .started_at_ms = now,
+                   .completed_at_ms = now,
+                   .application_name = executor.application_name()};
+    return call;
+}
+
+/// The handle that a record stands for, or its error thrown.
+std::shared_ptr<detail::HandleState> child_of(Run& run, const sysdb::StepRecord& record,
+                                              const client::PreparedStart& start) {
+    if (record.error && !record.error->empty()) static_cast<void>(deliver(run, record, record.function_name));
+    return body_handle(run, record.child_workflow_id.value_or(start.row.workflow_id));
+}
+
+class StartedChild final : public CompletedPending, public std::enable_shared_from_this<StartedChild> {
+   public:
+    StartedChild(Run& run, ChildCall call, std::span<const ErrorType> errors)
+        : CompletedPending(run, "ctx.start_workflow_async"), call_(std::move(call)), errors_(errors) {}
+
+    void start() {
+        if (call_.recorded) return complete([] {});
+        run_->executor().start_child_async(
+            *run_, call_.record, call_.start, call_.implementation,
+            [self = shared_from_this()](sysdb::ChildResult result, const std::exception_ptr& error) {
+                if (error) give_up(*self->run_, error);
+                self->complete([&] { self->result_ = std::move(result); });
+            });
+    }
+    std::shared_ptr<void> get_object() override {
+        static_cast<void>(get());
+        return std::make_shared<detail::MadeHandles>(
+            detail::MadeHandles{.states = {child_of(*run_, call_.record, *call_.start)}, .errors = errors_});
+    }
+    Value value() override {
+        settle();
+        return {};
+    }
+    void finish() noexcept override {
+        if (call_.recorded) return;
+        const InEngine engine(*run_);
+        await_completion();
+        try {
+            settle();
+        } catch (...) {  // the body meets the interrupt or the sticky error at its next durable call
+        }
+    }
+
+   private:
+    void settle() {
+        if (call_.recorded) return;
+        call_.recorded = true;
+        run_->throw_if_interrupted();
+        call_.record = run_->executor().child_started(*run_, std::move(call_.record), *call_.start, result_);
+    }
+
+    ChildCall call_;
+    const std::span<const ErrorType> errors_;
+    sysdb::ChildResult result_;
+};
+
+}  // namespace
+
 }  // namespace runtime
 
 namespace detail {
 
 std::shared_ptr<HandleState> start_child(runtime::Run& run, const CallTarget& target, EnqueueOptions options,
                                          Arguments arguments) {
-    using runtime::ChildHandle;
     run.enter("ctx.start_workflow");
     const runtime::InEngine engine(run);
-    runtime::Executor& executor = run.executor();
-    const detail::Implementation* implementation = nullptr;
-    const bool own_timeout = options.workflow_timeout.has_value();
-    const bool own_id = options.workflow_id.has_value();
-    // Refused before a number is taken: what is wrong with the call is wrong on every run. What is recorded is not asked again.
-    const bool check = !run.next_is_recorded();
-    client::PreparedStart start =
-        executor.prepare(target, std::move(options), std::move(arguments), implementation, check);
-    sysdb::NewWorkflow& child = start.row;
-    const std::int32_t id = run.reserve();
-    if (!own_id) child.workflow_id = run.id() + "-" + std::to_string(id);
-    if (const auto* record = run.recorded(id, child.name)) {
-        if (record->error && !record->error->empty())
-            static_cast<void>(runtime::deliver(run, *record, child.name));
-        return std::make_shared<ChildHandle>(run, record->child_workflow_id.value_or(child.workflow_id));
-    }
-    child.parent_workflow_id = run.id();
-    if (!child.authenticated_user) {
-        child.authenticated_user = run.birth().authenticated_user;
-        child.authenticated_roles = run.birth().authenticated_roles;
-    }
-    if (!own_timeout) child.deadline_ms = run.birth().deadline_ms;
-    const auto now = executor.durable_now();
-    sysdb::StepRecord checkpoint{.function_id = id,
-                                 .function_name = child.name,
-                                 .child_workflow_id = child.workflow_id,
-                                 .started_at_ms = now,
-                                 .completed_at_ms = now,
-                                 .application_name = executor.application_name()};
-    const auto child_id = executor.start_child(run, std::move(checkpoint), std::move(start), implementation);
-    return std::make_shared<ChildHandle>(run, child_id);
+    auto call = runtime::begin_child(run, target, std::move(options), std::move(arguments));
+    if (!call.recorded)
+        call.record = run.executor().start_child(run, call.record, *call.start, call.implementation);
+    return runtime::child_of(run, call.record, *call.start);
+}
+
+std::shared_ptr<PendingState> start_child_async(runtime::Run& run, const CallTarget& target,
+                                                std::span<const ErrorType> errors, EnqueueOptions options,
+                                                Arguments arguments) {
+    run.enter("ctx.start_workflow_async");
+    const runtime::InEngine engine(run);
+    auto child = std::make_shared<runtime::StartedChild>(
+        run, runtime::begin_child(run, target, std::move(options), std::move(arguments)), errors);
+    child->start();
+    return child;
 }
 
 }  // namespace detail
@@ -276,6 +361,17 @@ const std::string& Context::workflow_id() const noexcept { return run_.id(); }
 const std::string& Context::executor_id() const noexcept { return run_.executor().executor_id(); }
 const std::string& Context::application_version() const noexcept {
     return run_.executor().application_version();
+}
+const std::string& Context::authenticated_user() const noexcept { return run_.authentication()->user; }
+const std::vector<std::string>& Context::authenticated_roles() const noexcept {
+    return run_.authentication()->roles;
+}
+const std::string& Context::assumed_role() const noexcept { return run_.authentication()->assumed_role; }
+void Context::set_authentication(std::string user, std::vector<std::string> roles) {
+    run_.enter("ctx.set_authentication");
+    run_.set_authentication({.user = std::move(user),
+                             .roles = std::move(roles),
+                             .assumed_role = run_.authentication()->assumed_role});
 }
 bool Context::interrupted() const noexcept { return run_.interrupted(); }
 

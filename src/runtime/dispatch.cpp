@@ -142,6 +142,7 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
                      .queue_name = row.queue_name,
                      .authenticated_user = row.authenticated_user,
                      .authenticated_roles = row.authenticated_roles,
+                     .assumed_role = row.assumed_role,
                      .history = std::move(row.history),
                      .lapse = lapse,
                      .recovery_attempts = row.recovery_attempts};
@@ -158,6 +159,7 @@ void Executor::begin_direct(const sysdb::NewWorkflow& row, const detail::Impleme
                      .queue_name = {},
                      .authenticated_user = row.authenticated_user,
                      .authenticated_roles = row.authenticated_roles,
+                     .assumed_role = row.assumed_role,
                      .history = {},
                      .lapse = lapse};
     begin(std::make_shared<Run>(*this, std::move(birth)));
@@ -187,6 +189,7 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         if (run->id().find_first_not_of(" \t\r\n") == std::string::npos)
             throw UsageError("a workflow id must not be blank");
         format = &format_of(run->birth().serialization);
+        run->authorize();
         const Arguments arguments =
             run->birth().inputs.empty() ? Arguments() : format->decode_inputs(run->birth().inputs);
         Context context(*run);

@@ -61,10 +61,19 @@ class Executor {
     client::PreparedStart prepare(const detail::CallTarget& target, EnqueueOptions&& options,
                                   Arguments&& arguments, const detail::Implementation*& implementation,
                                   bool check);
-    /// Commits a child and the parent's checkpoint, and runs the child here if it is a direct one. Returns the id to watch;
-    /// a refusal is recorded as the checkpoint's error and thrown.
-    std::string start_child(Run& run, sysdb::StepRecord checkpoint, client::PreparedStart child,
-                            const detail::Implementation* implementation);
+    /// Commits a child and the parent's checkpoint, and runs the child here if it is a direct one. Returns the record that
+    /// stands, with the id to watch or the refusal.
+    sysdb::StepRecord start_child(Run& run, const sysdb::StepRecord& checkpoint,
+                                  const client::PreparedStart& child,
+                                  const detail::Implementation* implementation);
+    /// The same without a wait. `done` runs on the committer's thread; what it is given goes to child_started() on the body's.
+    void start_child_async(Run& run, const sysdb::StepRecord& checkpoint,
+                           std::shared_ptr<const client::PreparedStart> child,
+                           const detail::Implementation* implementation,
+                           sysdb::Completion<sysdb::ChildResult> done);
+    /// What the result of a child's start means: the record that stands. Throws Interrupt, or a sticky error.
+    sysdb::StepRecord child_started(Run& run, sysdb::StepRecord checkpoint,
+                                    const client::PreparedStart& child, const sysdb::ChildResult& result);
 
     // --- for the parts
     const AppOptions& options() const noexcept { return options_; }
@@ -161,6 +170,10 @@ class Executor {
     std::shared_ptr<void> after_grace(std::function<void()> interrupt);
     /// The steps and bodies that are in the program's own code, as shutdown() returns them. Under mutex_.
     std::vector<std::string> code_running() const;
+    void reserve_child(Run& run, const client::PreparedStart& child);
+    /// Committed, or not: runs it if it is a direct one that this call created and still owns.
+    void child_committed(const client::PreparedStart& child, const sysdb::ChildResult* result,
+                         const detail::Implementation* implementation, std::uint32_t lapse) noexcept;
     std::shared_ptr<detail::HandleState> started(const client::PreparedStart& start,
                                                  const sysdb::StartResult& result,
                                                  const detail::Implementation* implementation,

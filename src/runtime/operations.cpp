@@ -161,22 +161,24 @@ std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call
     return operation;
 }
 
+void give_up(Run& run, const std::exception_ptr& error) noexcept {
+    DatabaseErrorKind kind = DatabaseErrorKind::closed;
+    try {
+        std::rethrow_exception(error);
+    } catch (const DatabaseError& failure) {
+        kind = failure.kind();
+    } catch (...) {
+    }
+    run.give_up(kind);
+}
+
 SubmittedOperation::SubmittedOperation(Run& run, const char* call, sysdb::StepRecord record, Refused refused)
     : CompletedPending(run, call), refused_(std::move(refused)), record_(std::move(record)) {}
 
 sysdb::Completion<sysdb::StepResult> SubmittedOperation::completion() {
     return [self = shared_from_this()](sysdb::StepResult result, std::exception_ptr error) {
         // The body must not go on past an operation without a record, whether it asks for the result or not.
-        if (error) {
-            DatabaseErrorKind kind = DatabaseErrorKind::closed;
-            try {
-                std::rethrow_exception(error);
-            } catch (const DatabaseError& failure) {
-                kind = failure.kind();
-            } catch (...) {
-            }
-            self->run_->give_up(kind);
-        }
+        if (error) give_up(*self->run_, error);
         self->complete([&] { self->result_ = std::move(result); });
     };
 }

@@ -110,6 +110,9 @@ class PooledPending : public CompletedPending, public std::enable_shared_from_th
     std::exception_ptr error_;
 };
 
+/// A submitted write failed for good: the body must not go on past it.
+void give_up(Run& run, const std::exception_ptr& error) noexcept;
+
 /// An operation whose checkpoint was submitted to the committer: its writes leave in the order of the calls, and no thread
 /// waits for it.
 class SubmittedOperation final : public CompletedPending,

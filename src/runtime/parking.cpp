@@ -232,6 +232,7 @@ void Parking::begin_again(Entry& entry, sysdb::ClaimedWorkflow row, std::uint32_
                      .queue_name = entry.queue ? sysdb::Text(*entry.queue) : sysdb::Text(),
                      .authenticated_user = row.authenticated_user,
                      .authenticated_roles = row.authenticated_roles,
+                     .assumed_role = row.assumed_role,
                      .history = std::move(row.history),
                      .lapse = lapse,
                      .recovery_attempts = entry.attempts_high ? row.recovery_attempts : 1,

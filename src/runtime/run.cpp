@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "client/decode.hpp"
 #include "client/marks.hpp"
 #include "core/log.hpp"
 #include "platform/planted.hpp"
@@ -16,7 +17,37 @@ namespace dbos::runtime {
 using std::chrono::milliseconds;
 
 Run::Run(Executor& executor, Birth birth)
-    : executor_(executor), birth_(std::move(birth)), checked_lapse_(birth_.lapse) {}
+    : executor_(executor), birth_(std::move(birth)), checked_lapse_(birth_.lapse) {
+    set_authentication({.user = birth_.authenticated_user.value_or(""),
+                        .roles = {},  // read when the body begins
+                        .assumed_role = birth_.assumed_role.value_or("")});
+}
+
+std::shared_ptr<const Authentication> Run::authentication() const {
+    std::lock_guard lock(mutex_);
+    return authentication_;
+}
+
+void Run::set_authentication(Authentication authentication) {
+    auto next = std::make_shared<const Authentication>(std::move(authentication));
+    std::lock_guard lock(mutex_);
+    authentication_ = std::move(next);
+}
+
+void Run::authorize() {
+    Authentication known = *authentication();
+    known.roles = client::roles_of(birth_.authenticated_roles);
+    const auto& required = birth_.implementation->options.required_roles;
+    const auto held = std::ranges::find_if(required, [&](const std::string& role) {
+        return std::ranges::find(known.roles, role) != known.roles.end();
+    });
+    if (!required.empty()) {
+        if (held == required.end())
+            throw NotAuthorized(id(), birth_.implementation->name, known.user, required);
+        known.assumed_role = *held;
+    }
+    set_authentication(std::move(known));
+}
 
 void Run::body_begins() {
     body_thread_ = seam::thread_id();

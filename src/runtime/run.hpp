@@ -67,6 +67,7 @@ class Run : public std::enable_shared_from_this<Run> {
         sysdb::Text queue_name;
         sysdb::Text authenticated_user;
         sysdb::Text authenticated_roles;
+        sysdb::Text assumed_role;
         std::vector<sysdb::StepRecord> history;  // complete and ordered: empty on a first execution
         std::uint32_t lapse = 0;                 // the lease's lapse number before the row became ours
         std::int64_t recovery_attempts = 1;
@@ -88,6 +89,11 @@ class Run : public std::enable_shared_from_this<Run> {
     const Birth& birth() const noexcept { return birth_; }
     const std::string& id() const noexcept { return birth_.fence.workflow_id; }
     const sysdb::Fence& fence() const noexcept { return birth_.fence; }
+    /// Never null. Any thread; only the body's sets it.
+    std::shared_ptr<const Authentication> authentication() const;
+    void set_authentication(Authentication authentication);
+    /// Throws NotAuthorized if the workflow requires a role that its user has not; notes the assumed one.
+    void authorize();
     std::span<const ErrorType> errors() const noexcept { return birth_.implementation->errors; }
 
     // --- the body's thread
@@ -195,6 +201,7 @@ class Run : public std::enable_shared_from_this<Run> {
 
     Executor& executor_;
     Birth birth_;
+    std::shared_ptr<const Authentication> authentication_;
     std::int32_t last_id_ = 0;
     int uncaught_at_entry_ = 0;
     seam::SteadyTime begun_{};
@@ -250,8 +257,14 @@ class InUserCode {
 /// Runs a step's attempts and commits its record; used by both forms of step.
 class StepAttempts {
    public:
-    StepAttempts(Run& run, std::int32_t id, std::string name, const StepOptions& options, bool on_body_thread)
-        : run_(run), id_(id), name_(std::move(name)), options_(options), on_body_thread_(on_body_thread) {}
+    StepAttempts(Run& run, std::int32_t id, std::string name, const StepOptions& options, bool on_body_thread,
+                 std::shared_ptr<const Authentication> authentication)
+        : run_(run),
+          id_(id),
+          name_(std::move(name)),
+          options_(options),
+          on_body_thread_(on_body_thread),
+          authentication_(std::move(authentication)) {}
     /// The record that was committed. Throws Interrupt, or a sticky error; never the step's own error.
     sysdb::StepRecord run(const std::function<Value(StepContext&)>& call, std::stop_source& stop);
 
@@ -270,6 +283,7 @@ class StepAttempts {
     const std::string name_;
     const StepOptions& options_;
     const bool on_body_thread_;
+    const std::shared_ptr<const Authentication> authentication_;
 };
 
 /// The value of a record, or its error thrown as the contract says.

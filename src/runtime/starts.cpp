@@ -4,6 +4,7 @@
 #include "client/core.hpp"
 #include "core/log.hpp"
 #include "runtime/executor.hpp"
+#include "runtime/operations.hpp"
 
 namespace dbos::runtime {
 
@@ -121,35 +122,75 @@ void Executor::start_async(const detail::CallTarget& target, EnqueueOptions&& op
     }
 }
 
-std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client::PreparedStart child,
-                                  const detail::Implementation* implementation) {
-    const sysdb::Fence fence{child.row.workflow_id, child.row.token};
-    const std::uint32_t lapse = lease_->lapse_number();
-    const bool direct = child.row.status == "PENDING";
-    if (direct && !reserve(fence)) {
-        run.interrupt(lease_->replaced() ? Interrupt::Reason::lost_ownership : Interrupt::Reason::shutdown);
-        run.throw_if_interrupted();
-    }
-    struct Unreserve {  // harmless after begin_direct
-        Executor& executor;
-        const sysdb::Fence& fence;
-        bool direct;
-        ~Unreserve() {
-            if (direct) executor.unreserve(fence);
-        }
-    } unreserve_at_end{*this, fence, direct};
+namespace {
+constexpr const char* kNotStarted = "a child could not be started; the workflow is left to be recovered";
+}
 
+void Executor::reserve_child(Run& run, const client::PreparedStart& child) {
+    if (child.row.status != "PENDING" || reserve({child.row.workflow_id, child.row.token})) return;
+    run.interrupt(lease_->replaced() ? Interrupt::Reason::lost_ownership : Interrupt::Reason::shutdown);
+    run.throw_if_interrupted();
+}
+
+void Executor::child_committed(const client::PreparedStart& child, const sysdb::ChildResult* result,
+                               const detail::Implementation* implementation, std::uint32_t lapse) noexcept {
+    if (child.row.status != "PENDING") return;
+    if (result != nullptr && result->checkpoint == sysdb::StepResult::Kind::recorded &&
+        result->start.kind == sysdb::StartResult::Kind::created && result->start.status == "PENDING" &&
+        result->start.owner_xid == child.row.token) {
+        begin_direct(child.row, *implementation, lapse);
+    } else {
+        unreserve({child.row.workflow_id, child.row.token});
+    }
+}
+
+sysdb::StepRecord Executor::start_child(Run& run, const sysdb::StepRecord& checkpoint,
+                                        const client::PreparedStart& child,
+                                        const detail::Implementation* implementation) {
+    const std::uint32_t lapse = lease_->lapse_number();
+    reserve_child(run, child);
     sysdb::ChildResult result;
     try {
         result = database().start_child(
             {run.fence(), checkpoint, child.row, child.policy.reuse == WorkflowIdReusePolicy::reject});
     } catch (const DatabaseError& error) {
-        log_to(log(), LogLevel::error, "a child could not be started; the workflow is left to be recovered",
-               {{"workflow_id", run.id()}, {"child", child.row.workflow_id}, {"error", error.what()}});
-        run.interrupt(error.kind() == DatabaseErrorKind::closed ? Interrupt::Reason::shutdown
-                                                                : Interrupt::Reason::lost_ownership);
-        run.throw_if_interrupted();
+        child_committed(child, nullptr, implementation, lapse);
+        run.give_up(error, kNotStarted, checkpoint.function_name);
+    } catch (...) {
+        child_committed(child, nullptr, implementation, lapse);
+        throw;
     }
+    child_committed(child, &result, implementation, lapse);
+    return child_started(run, checkpoint, child, result);
+}
+
+void Executor::start_child_async(Run& run, const sysdb::StepRecord& checkpoint,
+                                 std::shared_ptr<const client::PreparedStart> child,
+                                 const detail::Implementation* implementation,
+                                 sysdb::Completion<sysdb::ChildResult> done) {
+    const std::uint32_t lapse = lease_->lapse_number();
+    reserve_child(run, *child);
+    sysdb::ChildStart start{run.fence(), checkpoint, child->row,
+                            child->policy.reuse == WorkflowIdReusePolicy::reject};
+    try {
+        database().start_child_async(
+            std::move(start), [this, child, implementation, lapse, done = std::move(done)](
+                                  sysdb::ChildResult result, const std::exception_ptr& error) {
+                child_committed(*child, error ? nullptr : &result, implementation, lapse);
+                done(std::move(result), error);
+            });
+    } catch (const DatabaseError& error) {
+        child_committed(*child, nullptr, implementation, lapse);
+        run.give_up(error, kNotStarted, checkpoint.function_name);
+    } catch (...) {
+        child_committed(*child, nullptr, implementation, lapse);
+        throw;
+    }
+}
+
+sysdb::StepRecord Executor::child_started(Run& run, sysdb::StepRecord checkpoint,
+                                          const client::PreparedStart& child,
+                                          const sysdb::ChildResult& result) {
     if (result.checkpoint == sysdb::StepResult::Kind::lost) {
         explain_loss(run);
         run.throw_if_interrupted();
@@ -159,22 +200,16 @@ std::string Executor::start_child(Run& run, sysdb::StepRecord checkpoint, client
             run.id(), checkpoint.function_id,
             "this execution has recorded it already as \"" + result.stored.function_name + "\"")));
     }
-    std::string id;
     try {
-        id = core_->settle(child, result.start);
+        checkpoint.child_workflow_id = core_->settle(child, result.start);
     } catch (const Error&) {  // a refusal wrote nothing: it is the step's error
-        record_error(run, std::move(checkpoint), std::current_exception());
+        checkpoint.child_workflow_id.reset();
+        return record_failure(run, std::move(checkpoint), std::current_exception());
     }
-    if (result.start.kind == sysdb::StartResult::Kind::deduplicated) {
-        // return_existing: the holder is recorded as the child.
-        checkpoint.child_workflow_id = id;
-        return run.record(checkpoint, sysdb::OnConflict::report).child_workflow_id.value_or(id);
-    }
-    if (direct && result.start.kind == sysdb::StartResult::Kind::created &&
-        result.start.status == "PENDING" && result.start.owner_xid == child.row.token) {
-        begin_direct(child.row, *implementation, lapse);
-    }
-    return id;
+    // return_existing: the holder of the deduplication id is recorded as the child.
+    if (result.start.kind == sysdb::StartResult::Kind::deduplicated)
+        return run.record(checkpoint, sysdb::OnConflict::report);
+    return checkpoint;
 }
 
 }  // namespace dbos::runtime

@@ -96,7 +96,8 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
     // Each attempt has a stop source of its own: a timeout ends the attempt, not the step.
     std::stop_source stop;
     std::stop_callback forward(outer.get_token(), [&stop] { stop.request_stop(); });
-    StepContext context(run_.id(), id_, number, static_cast<int>(options_.max_attempts), stop.get_token());
+    StepContext context(run_.id(), id_, number, static_cast<int>(options_.max_attempts), stop.get_token(),
+                        authentication_);
     const StepTimer timer(run_, options_.timeout, stop);
     {
         const InStep in_step(run_, id_, on_body_thread_);
@@ -223,7 +224,8 @@ class AsyncStep final : public PooledPending {
               StepOptions options)
         : PooledPending(run, "Pending::get", id, std::move(name)),
           function_(std::move(function)),
-          options_(std::move(options)) {}
+          options_(std::move(options)),
+          authentication_(run.authentication()) {}
 
    private:
     std::string described() const override { return "the step \"" + name_ + '"'; }
@@ -242,7 +244,7 @@ class AsyncStep final : public PooledPending {
             }
         } const gone{*this};
         if (stop_.stop_requested() && !run_->interrupted()) return record_abandoned();
-        StepAttempts attempts(*run_, id_, name_, options_, false);
+        StepAttempts attempts(*run_, id_, name_, options_, false, authentication_);
         return attempts.run([this](StepContext& context) { return (*function_)(context); }, stop_);
     }
 
@@ -263,10 +265,21 @@ class AsyncStep final : public PooledPending {
 
     std::unique_ptr<detail::StepFunction> function_;
     const StepOptions options_;
+    const std::shared_ptr<const Authentication> authentication_;
     std::stop_source stop_;
 };
 
 }  // namespace runtime
+
+StepContext::StepContext(const std::string& workflow_id, int step_id, int attempt, int max_attempts,
+                         std::stop_token stop, std::shared_ptr<const Authentication> authentication)
+    : workflow_id_(&workflow_id),
+      step_id_(step_id),
+      attempt_(attempt),
+      max_attempts_(max_attempts),
+      stop_(std::move(stop)),
+      authentication_(authentication ? std::move(authentication) : std::make_shared<const Authentication>()) {
+}
 
 namespace detail {
 
@@ -276,7 +289,7 @@ Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOpt
     if (run.in_step()) {
         client::refuse_in_transaction("ctx.step", run.id());
         // A step called from a step is a plain function: no number, no record, no retries (the outer step has them).
-        StepContext context(run.id(), 0, 1, 1, {});
+        StepContext context(run.id(), 0, 1, 1, {}, run.authentication());
         return call.invoke(call.object, context);
     }
     run.enter("ctx.step");
@@ -297,7 +310,7 @@ Value run_step(runtime::Run& run, const Name& name, StepCall call, const StepOpt
             run.name_step({});
         }
     } done{run, stop};
-    runtime::StepAttempts attempts(run, id, step_name, options, true);
+    runtime::StepAttempts attempts(run, id, step_name, options, true, run.authentication());
     const auto record =
         attempts.run([&](StepContext& context) { return call.invoke(call.object, context); }, stop);
     return runtime::deliver(run, record, step_name);

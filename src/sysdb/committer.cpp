@@ -404,6 +404,8 @@ void Committer::complete(Write& write) noexcept {
         (*done)(std::move(write.start_result), write.error);
     } else if (auto* recorded = std::get_if<Completion<StepResult>>(&write.completion)) {
         (*recorded)(std::move(write.step_result), write.error);
+    } else if (auto* born = std::get_if<Completion<ChildResult>>(&write.completion)) {
+        (*born)(child_result(write), write.error);
     } else if (auto* ended = std::get_if<Completion<OutcomeResult>>(&write.completion)) {
         (*ended)(write.outcome_result, write.error);
     } else {

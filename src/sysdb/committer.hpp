@@ -63,7 +63,7 @@ struct Write {
     const Effect* effect = nullptr;    // effect, applied_effect
     const Outcome* outcome = nullptr;
     bool refuse_existing = false;  // child: ChildStart::refuse_existing
-    std::variant<std::monostate, NewWorkflow, StepInput, EffectInput, Outcome> owned;
+    std::variant<std::monostate, NewWorkflow, StepInput, ChildStart, EffectInput, Outcome> owned;
     std::size_t bytes = 0;
 
     // How it went.
@@ -82,7 +82,8 @@ struct Write {
     std::exception_ptr error;
 
     // Who waits: a completion, or a thread.
-    std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<OutcomeResult>>
+    std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<ChildResult>,
+                 Completion<OutcomeResult>>
         completion;
     // A pair for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does.
     seam::Mutex mutex;
@@ -110,6 +111,11 @@ struct Write {
     }
     bool is_effect() const noexcept { return effect != nullptr; }
 };
+
+/// What became of a child's start; leaves nothing of it there.
+inline ChildResult child_result(Write& write) {
+    return {write.checkpoint, std::move(write.step_result.stored), std::move(write.start_result)};
+}
 
 /// Whether a write joins the batch that is being formed. Keeps the order of writes that name one workflow, and lets one
 /// write a conflict key in.

@@ -86,7 +86,24 @@ ChildResult SystemDatabase::start_child(const ChildStart& start) {
     slot->step = &owned.step;
     slot->bytes = size_of(start.child);
     committer.run(*slot);
-    return {slot->checkpoint, std::move(slot->step_result.stored), std::move(slot->start_result)};
+    return child_result(*slot);
+}
+
+void SystemDatabase::start_child_async(ChildStart start, Completion<ChildResult> done) {
+    validate_start(start.child);
+    start.checkpoint.child_workflow_id = start.child.workflow_id;
+    if (!start.checkpoint.completed_at_ms) start.checkpoint.completed_at_ms = core_->clock.now_ms();
+    Committer& committer = core_->committer();
+    Write& write = committer.take();
+    const ChildStart& owned = write.owned.emplace<ChildStart>(std::move(start));
+    write.kind = WriteKind::child;
+    write.fence = &owned.parent;
+    write.step = &owned.checkpoint;
+    write.workflow = &owned.child;
+    write.refuse_existing = owned.refuse_existing;
+    write.bytes = size_of(owned.child);
+    write.completion = std::move(done);
+    committer.post(write);
 }
 
 OutcomeResult SystemDatabase::record_outcome(const Outcome& outcome) {

@@ -136,6 +136,7 @@ class SystemDatabase {
     /// The effect alone, from inside the step of this number: fenced, and repeated if the step is. Not for receives.
     StepResult apply_effect(const Fence& fence, std::int32_t step_id, const Effect& effect);
     ChildResult start_child(const ChildStart& start);
+    void start_child_async(ChildStart start, Completion<ChildResult> done);
     OutcomeResult record_outcome(const Outcome& outcome);
     void record_outcome_async(Outcome outcome, Completion<OutcomeResult> done);
     /// Writes accepted and not yet committed.

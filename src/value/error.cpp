@@ -134,6 +134,25 @@ StreamTimeout::StreamTimeout(std::string workflow_id, std::string key, double ti
       timeout_seconds_(timeout_seconds) {}
 StreamTimeout::~StreamTimeout() = default;
 
+namespace {
+std::string not_authorized(const std::string& workflow_name, const std::string& user,
+                           const std::vector<std::string>& roles) {
+    std::string text = "workflow " + quoted(workflow_name) + " requires one of the roles";
+    for (std::size_t i = 0; i < roles.size(); ++i) text += (i == 0 ? " " : ", ") + quoted(roles[i]);
+    text += user.empty() ? std::string(", and it has no authenticated user")
+                         : ", and user " + quoted(user) + " has none of them";
+    return text + ": give `authenticated_user` and `authenticated_roles` to the call that starts it";
+}
+}  // namespace
+
+NotAuthorized::NotAuthorized(std::string workflow_id, std::string workflow_name,
+                             std::string authenticated_user, std::vector<std::string> required_roles)
+    : Error(not_authorized(workflow_name, authenticated_user, required_roles), 8, std::move(workflow_id)),
+      workflow_name_(std::move(workflow_name)),
+      authenticated_user_(std::move(authenticated_user)),
+      required_roles_(std::move(required_roles)) {}
+NotAuthorized::~NotAuthorized() = default;
+
 StepTimeout::StepTimeout(std::string workflow_id, std::string step_name, double timeout_seconds)
     : Error("step " + quoted(step_name) + " did not end within its timeout of " +
                 number_text(timeout_seconds) + " s",

@@ -48,6 +48,97 @@ TEST_P(Children, have_derived_ids_and_their_results_are_recorded) {
     EXPECT_EQ(app.retrieve_workflow("pinned").get_status().parent_workflow_id, "p");
 }
 
+TEST_P(Children, started_without_a_wait_are_as_those_started_with_one) {
+    auto options = app_options();
+    options.executor_id = "one";
+    constexpr int kChildren = 200;
+    std::atomic<int> children{0}, lives{0};
+    Gate gate;
+    const auto implement = [&](dbos::App& app) {
+        app.implement(Child, [&](dbos::Context&, int n) {
+            ++children;
+            return n;
+        });
+        app.implement(Parent, [&](dbos::Context& ctx, int first) {
+            std::vector<dbos::Pending<dbos::WorkflowHandle<int>>> pendings;
+            for (int i = 0; i < kChildren; ++i) {
+                pendings.push_back(i % 2 == 0
+                                       ? ctx.start_workflow_async(Child, {}, first + i)
+                                       : ctx.start_workflow_async<int>(
+                                             {.workflow_name = "child", .queue_name = "q"}, first + i));
+            }
+            std::vector<dbos::WorkflowHandle<int>> handles;
+            for (auto& pending : pendings) handles.push_back(pending.get());
+            ctx.step("all are started", [] {});
+            if (++lives == 1) gate.pass();
+            int sum = 0;
+            for (auto& handle : handles) sum += handle.get_result();
+            return sum;
+        });
+        app.register_queue({.name = "q"});
+    };
+    {
+        dbos::App app(options);
+        implement(app);
+        app.launch();
+        app.start_workflow(Parent, {.workflow_id = "p"}, 1000);
+        ASSERT_TRUE(gate.wait_for_arrivals(1));
+        EXPECT_TRUE(eventually([&] { return children == kChildren; }));
+        app.shutdown(0s, 0s);
+        gate.open();
+    }
+    dbos::App app(options);
+    implement(app);
+    app.launch();
+    EXPECT_EQ(app.retrieve_workflow(Parent, "p").get_result({.timeout = 30s}),
+              kChildren * 1000 + kChildren * (kChildren - 1) / 2);
+    EXPECT_EQ(children, kChildren);
+    const auto steps = app.client().list_workflow_steps("p");
+    ASSERT_GE(steps.size(), static_cast<std::size_t>(kChildren));
+    for (int i = 0; i < kChildren; ++i) {
+        EXPECT_EQ(steps[static_cast<std::size_t>(i)].child_workflow_id, "p-" + std::to_string(i + 1));
+        EXPECT_EQ(app.retrieve_workflow("p-" + std::to_string(i + 1)).get_status().parent_workflow_id, "p");
+    }
+}
+
+TEST_P(Children, started_without_a_wait_and_refused_are_the_steps_error) {
+    dbos::App app(app_options());
+    Gate gate;
+    app.implement(Child, [&](dbos::Context&, int n) {
+        gate.pass();
+        return n;
+    });
+    app.implement(Parent, [](dbos::Context& ctx, int n) {
+        auto refused = ctx.start_workflow_async(Child, {.queue_name = "q", .deduplication_id = "d"}, n);
+        auto holder =
+            ctx.start_workflow_async(Child,
+                                     {.queue_name = "q",
+                                      .deduplication_id = "d",
+                                      .duplication_policy = dbos::DuplicationPolicy::return_existing},
+                                     n);
+        int found = holder.get().workflow_id() == "holder" ? 10 : 20;
+        try {
+            static_cast<void>(refused.get());
+        } catch (const dbos::QueueDeduplicated& error) {
+            found += error.deduplication_id() == "d" ? 1 : 2;
+        }
+        // Nobody asks for this one: its refusal is recorded all the same.
+        static_cast<void>(ctx.start_workflow_async(Child, {.queue_name = "q", .deduplication_id = "d"}, n));
+        return found;
+    });
+    app.register_queue({.name = "q"});
+    app.launch();
+    app.start_workflow(Child, {.queue_name = "q", .workflow_id = "holder", .deduplication_id = "d"}, 1);
+    auto parent = app.start_workflow(Parent, {.workflow_id = "p"}, 5);
+    EXPECT_EQ(parent.get_result(), 11);
+    const auto steps = app.client().list_workflow_steps("p");
+    ASSERT_EQ(steps.size(), 3u);
+    EXPECT_TRUE(steps[0].error.has_value());
+    EXPECT_EQ(steps[1].child_workflow_id, "holder");
+    EXPECT_TRUE(steps[2].error.has_value());
+    gate.open();
+}
+
 TEST_P(Children, errors_reach_the_parent_as_the_contract_says) {
     dbos::App app(app_options());
     app.implement(Child, [](dbos::Context&, int) -> int { throw std::domain_error("child failed"); });

@@ -182,6 +182,7 @@ TEST(Failure, OwnErrorsComeBackInSteps) {
     expect_same(dbos::AwaitedWorkflowCancelled("other"));
     expect_same(dbos::AwaitedWorkflowMaxRecovery("other"));
     expect_same(dbos::StreamTimeout("wf", "key", 1.5));
+    expect_same(dbos::NotAuthorized("wf", "refund", "ann", {"admin", "clerk"}));
     expect_same(dbos::StepTimeout("wf", "charge", 2));
     expect_same(dbos::QueryTimeout(2.5));
     expect_same(dbos::WorkflowIdInUse("wf", "PENDING", "checkout"));
@@ -222,6 +223,7 @@ TEST(Error, CodesAreThoseOfPython) {
     EXPECT_EQ(dbos::QueueDeduplicated("", "", "").code(), 12);
     EXPECT_EQ(dbos::AwaitedWorkflowCancelled("").code(), 13);
     EXPECT_EQ(dbos::AwaitedWorkflowMaxRecovery("").code(), 14);
+    EXPECT_EQ(dbos::NotAuthorized("", "", "", {}).code(), 8);
     EXPECT_EQ(dbos::StepTimeout("", "", 1).code(), 18);
     EXPECT_EQ(dbos::WorkflowIdInUse("").code(), 27);
     EXPECT_EQ(dbos::StepNondeterminism("", 1, "").code(), 28);
