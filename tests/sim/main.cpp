@@ -2,6 +2,8 @@
 //
 //     dbos_sim [--seeds N] [--first F] [--jobs J] [--threads] [--hashes] [--any-situations]
 //     dbos_sim --replay SEED [--points] [--threads]
+//     dbos_sim --crash-points [--jobs J]           a mishap at every database call of one tour (sweep.hpp)
+//     dbos_sim --point N                           one of those, with its trace
 //     dbos_sim --same [--seeds N] [--first F]      the same trace from threads, fibers, batches and single worlds
 //     dbos_sim --bugs                              what can be planted; any of the above with --bug NAME
 //     dbos_sim --hunt [--bug NAME] [--seeds N]     the first seed that finds each bug, as tests/sim/planted.txt has them
@@ -23,6 +25,7 @@
 #include "hunt.hpp"
 #include "platform/situations.hpp"
 #include "scenario.hpp"
+#include "sweep.hpp"
 
 namespace {
 
@@ -38,6 +41,8 @@ struct Options {
     bool same = false;
     bool hunt = false;
     const char* prove = nullptr;
+    bool crash_points = false;
+    std::uint64_t point = 0;
     std::uint64_t replay = 0;
     int trace = 1;
 };
@@ -46,6 +51,8 @@ struct Options {
     std::fputs(
         "usage: dbos_sim [--seeds N] [--first F] [--jobs J] [--threads] [--hashes] [--any-situations]\n"
         "       dbos_sim --replay SEED [--points] [--quiet] [--threads]\n"
+        "       dbos_sim --crash-points [--jobs J]\n"
+        "       dbos_sim --point N [--points] [--quiet]\n"
         "       dbos_sim --same [--seeds N] [--first F] [--jobs J]\n"
         "       dbos_sim --hunt [--bug NAME] [--seeds N] [--first F] [--jobs J]\n"
         "       dbos_sim --prove FILE [--jobs J]\n"
@@ -90,6 +97,10 @@ Options parse(int count, char** arguments) {
             options.hashes = true;
         } else if (name == "--any-situations") {
             options.any_situations = true;
+        } else if (name == "--crash-points") {
+            options.crash_points = true;
+        } else if (name == "--point") {
+            options.point = number();
         } else if (name == "--same") {
             options.same = true;
         } else if (name == "--hunt") {
@@ -124,6 +135,47 @@ int replay(const Options& options, const std::string& database) {
                 options.replay, outcome.hash, outcome.steps, static_cast<double>(outcome.virtual_ns) / 1e9);
     std::fflush(nullptr);
     std::_Exit(0);  // frozen stacks stay
+}
+
+Plan point_plan(const Options& options, int trace) {
+    Plan plan;
+    plan.tasks = options.tasks;
+    plan.trace = trace;
+    return plan;
+}
+
+int replay_point(const Options& options, const std::string& database) {
+    const auto points = crash_points(database);
+    if (options.point > points.size()) usage();
+    const CrashPoint& point = points[options.point - 1];
+    std::fprintf(stderr, "crash point %" PRIu64 " of %zu: %s, call %" PRIu64 "\n", options.point,
+                 points.size(), name_of(point.mishap), point.call);
+    play(point, point_plan(options, options.trace), database);
+    std::printf("sim: crash point %" PRIu64 " ended well\n", options.point);
+    std::fflush(nullptr);
+    std::_Exit(0);  // frozen stacks stay
+}
+
+/// Worlds are numbered by their crash points here, from 1.
+int sweep(const Options& options, const std::string& database) {
+    const auto points = crash_points(database);
+    const Campaign plan{.worlds = points.size(),
+                        .jobs = options.jobs,
+                        .tasks = options.tasks,
+                        .failed = [&](std::uint64_t number, const std::string& what) {
+                            const CrashPoint& point = points[number - 1];
+                            std::printf("sim: FAIL crash point %" PRIu64 " (%s, call %" PRIu64
+                                        "): %s\n     replay: build/sim/dbos_sim --point %" PRIu64 "\n",
+                                        number, name_of(point.mishap), point.call, what.c_str(), number);
+                            std::fflush(stdout);
+                        }};
+    const auto result = run_campaign(plan, [&](std::uint64_t number, Tasks) {
+        return play(points[number - 1], point_plan(options, 0), database);
+    });
+    std::printf("sim: %zu crash points at %" PRIu64 " database calls, %zu failures, %.0f worlds/s\n",
+                points.size(), points.empty() ? 0 : points.back().call, result.failures.size(),
+                static_cast<double>(result.outcomes.size()) / std::max(result.seconds, 0.001));
+    return result.failures.empty() && result.outcomes.size() == points.size() ? 0 : 1;
 }
 
 Outcome play_seed(std::uint64_t seed, Tasks tasks, const std::string& database) {
@@ -277,6 +329,8 @@ int main(int count, char** arguments) {
     planted_bug = bug;
     if (options.hunt) return hunt_bugs(options, database);
     if (options.prove) return prove_table(options, database);
+    if (options.point > 0) return replay_point(options, database);
+    if (options.crash_points) return sweep(options, database);
     if (options.replay > 0) return replay(options, database);
     return options.same ? same(options, database) : campaign(options, database);
 }

@@ -200,6 +200,7 @@ void Oracle::judge_row(const std::string& id, const Row& before, const Row& now)
     const bool managed = known_.managed.contains(id);
     if (managed && now.status == "CANCELLED") cancelled_at_[id] = world_ns();
     if (managed && before.status == "CANCELLED" && now.status == "ENQUEUED") return;
+    if (known_.rewound.contains(id) && before.status == "SUCCESS" && now.status == "ENQUEUED") return;
     if (terminal(before.status)) {
         if (before.status != now.status || before.outcome != now.outcome)
             fail("the outcome of " + id + " has changed from " + before.status + " " + before.outcome +
@@ -422,7 +423,8 @@ void Oracle::judge_steps() {
             fail("workflow " + id + " ended as " + row.status + " " + row.outcome + ", but " +
                  (failed.contains(id) ? "a step" : "no step") + " of it has failed");
         // Those of parents are made of more than steps.
-        if (row.status != "SUCCESS" || name[1] == "parent" || name[1] == "duet" || name[1] == "listener")
+        if (row.status != "SUCCESS" || name[1] == "parent" || name[1] == "duet" || name[1] == "listener" ||
+            name[1] == "tour" || name[1] == "guest")
             continue;
         const std::string outcome = unquoted(row.outcome.substr(0, row.outcome.find('|')));
         if (outcome != expected[id])

@@ -39,6 +39,7 @@ struct Known {
     std::map<std::string, std::string> outcomes;  // a wait has returned: "SUCCESS <value>" or a status
     // Of errands; some before the call, because it may be done though nobody is told.
     std::set<std::string> managed;               // cancelled and resumed
+    std::set<std::string> rewound;               // run again from a step on, after their end
     std::set<std::string> deleting, deleted;     // a delete has begun; it has returned
     std::map<std::string, std::string> sent;     // idempotency key → destination: a send has returned
     std::map<std::string, std::int64_t> rounds;  // the attribute that was last set
