@@ -224,8 +224,8 @@ class DBOS_EXPORT StreamTimeout : public Error {
     double timeout_seconds_;
 };
 
-/// The workflow requires one of several roles, and its user has none of them. It ends with this error and its body does not run.
-/// Python: DBOSNotAuthorizedError, 8.
+/// The workflow requires one of several roles, and its user has none of them. It ends with this error and its body does not run;
+/// its result then throws WorkflowFailed of the type name DBOSNotAuthorizedError. Python: DBOSNotAuthorizedError, 8.
 class DBOS_EXPORT NotAuthorized : public Error {
    public:
     NotAuthorized(std::string workflow_id, std::string workflow_name, std::string authenticated_user,

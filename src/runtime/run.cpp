@@ -11,6 +11,7 @@
 #include "platform/planted.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/waiting.hpp"
+#include "sql/connection.hpp"
 
 namespace dbos::runtime {
 
@@ -187,11 +188,34 @@ void Run::interrupt(Interrupt::Reason reason) noexcept {
         if (!seam::planted(seam::Bug::cancel_unseen_by_wait)) woken_.notify_all();
     }
     // Stop callbacks are user code: never on the thread that found the reason.
-    if (!sources.empty()) {
-        executor_.post([sources = std::move(sources)]() mutable {
-            for (std::stop_source& source : sources) source.request_stop();
-        });
+    if (sources.empty() && !lends_.load()) return;
+    executor_.post([self = shared_from_this(), sources = std::move(sources)]() mutable {
+        for (std::stop_source& source : sources) source.request_stop();
+        self->interrupt_lent();
+    });
+}
+
+void Run::interrupt_lent() noexcept {
+    const auto reason = interrupt_reason();
+    // A shutdown lets a transaction end.
+    if (!reason || *reason == Interrupt::Reason::shutdown || *reason == Interrupt::Reason::park) return;
+    std::lock_guard lock(lent_mutex_);
+    if (lent_ != nullptr) lent_->interrupt();
+}
+
+void Run::lend(sql::Connection& connection) {
+    {
+        std::lock_guard lock(lent_mutex_);
+        lent_ = &connection;
     }
+    lends_.store(true);
+    interrupt_lent();
+}
+
+void Run::lend_nothing() noexcept {
+    std::lock_guard lock(lent_mutex_);
+    lends_.store(false);
+    lent_ = nullptr;
 }
 
 void Run::give_up(DatabaseErrorKind why) noexcept {

@@ -20,6 +20,10 @@
 #include "platform/seam.hpp"
 #include "sysdb/records.hpp"
 
+namespace dbos::sql {
+class Connection;
+}
+
 namespace dbos::runtime {
 
 class Executor;
@@ -158,6 +162,10 @@ class Run : public std::enable_shared_from_this<Run> {
     /// Registers a stop source that an interrupt stops; stopped at once if the run is interrupted.
     void add_stop_source(std::stop_source source);
     void remove_stop_source(const std::stop_source& source) noexcept;
+    /// The connection that the body's transaction uses now: its calls fail when the run is cancelled or taken over.
+    void lend(sql::Connection& connection);
+    /// It is used no more: waits for an interrupt of it that is under way.
+    void lend_nothing() noexcept;
     /// Asynchronous steps that have begun or wait to begin.
     void async_step_added(const std::string& name);
     void async_step_ended(const std::string& name) noexcept;
@@ -197,6 +205,7 @@ class Run : public std::enable_shared_from_this<Run> {
     /// How long this wait blocks before the run parks; nullopt = it does not park.
     std::optional<seam::Duration> limit_of(const WakeSpec& spec) const;
     [[noreturn]] void park(const WakeSpec& spec);
+    void interrupt_lent() noexcept;
     void replay_ends() noexcept;
 
     Executor& executor_;
@@ -226,6 +235,9 @@ class Run : public std::enable_shared_from_this<Run> {
     std::exception_ptr sticky_;
     std::multimap<seam::ThreadId, std::int32_t> step_threads_;  // with the step's number
     std::vector<std::stop_source> stop_sources_;
+    seam::Mutex lent_mutex_;  // held while the connection is interrupted, which may take its time
+    sql::Connection* lent_ = nullptr;
+    seam::Atomic<bool> lends_{false};
     std::multiset<std::string> async_steps_;
     std::string body_step_;
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <stop_token>
 #include <utility>
 
 #include "client/marks.hpp"
@@ -56,18 +55,13 @@ std::string misuse(const sql::Returned& returned) {
 /// Makes calls on a connection fail when the run is cancelled or taken over. A shutdown lets the transaction end.
 class Interrupting {
    public:
-    Interrupting(Run& run, const std::stop_source& stop, sql::Connection& connection)
-        : callback_(stop.get_token(), Now{run, connection}) {}
+    Interrupting(Run& run, sql::Connection& connection) : run_(run) { run_.lend(connection); }
+    ~Interrupting() { run_.lend_nothing(); }
+    Interrupting(const Interrupting&) = delete;
+    Interrupting& operator=(const Interrupting&) = delete;
 
    private:
-    struct Now {
-        Run& run;
-        sql::Connection& connection;
-        void operator()() const noexcept {
-            if (run.interrupt_reason() != Interrupt::Reason::shutdown) connection.interrupt();
-        }
-    };
-    std::stop_callback<Now> callback_;
+    Run& run_;
 };
 
 /// Says so when a callable holds the writer lock for long, which every write of the engine waits for.
@@ -110,13 +104,9 @@ class TransactionStep {
         record_.started_at_ms = executor_.durable_now();
         record_.serialization = std::string(format_.name());
         record_.application_name = executor_.application_name();
-        run_.add_stop_source(stop_);
         run_.name_step(name);
     }
-    ~TransactionStep() {
-        run_.remove_stop_source(stop_);
-        run_.name_step({});
-    }
+    ~TransactionStep() { run_.name_step({}); }
     TransactionStep(const TransactionStep&) = delete;
     TransactionStep& operator=(const TransactionStep&) = delete;
 
@@ -167,7 +157,7 @@ class TransactionStep {
     Turn turn() {
         const auto lease = datasource_->pool().acquire();
         sql::Connection& connection = *lease;
-        const Interrupting interrupting(run_, stop_, connection);
+        const Interrupting interrupting(run_, connection);
         if (options_.read_only) return read_only_turn(connection);
         return in_system_ ? system_turn(connection) : witness_turn(connection);
     }
@@ -371,7 +361,6 @@ class TransactionStep {
     const detail::TransactionCall& call_;
     const TransactionOptions& options_;
     const Serializer& format_;
-    std::stop_source stop_;
     std::string key_;
     sysdb::StepRecord record_;
     sysdb::StepResult found_;

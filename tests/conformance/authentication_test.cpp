@@ -61,8 +61,8 @@ TEST_P(Authentication, a_denial_is_the_outcome_on_every_way) {
     app.implement(Desk, [](dbos::Context& ctx, int n) {
         try {
             return ctx.start_workflow(Refund, {}, n).get_result();
-        } catch (const dbos::NotAuthorized& error) {
-            return "denied to " + error.authenticated_user();
+        } catch (const dbos::WorkflowFailed& error) {
+            return error.type_name() + " of " + error.failure().data.at("authenticatedUser").as_string();
         }
     });
     app.register_queue({.name = "q"});
@@ -71,10 +71,11 @@ TEST_P(Authentication, a_denial_is_the_outcome_on_every_way) {
         try {
             handle.get_result();
             ADD_FAILURE() << "not denied";
-        } catch (const dbos::NotAuthorized& error) {
-            EXPECT_EQ(error.workflow_name(), "refund");
-            EXPECT_EQ(error.authenticated_user(), user);
-            EXPECT_EQ(error.required_roles(), (std::vector<std::string>{"admin", "clerk"}));
+        } catch (const dbos::WorkflowFailed& error) {
+            EXPECT_EQ(error.type_name(), "DBOSNotAuthorizedError");
+            EXPECT_EQ(error.failure().data.at("workflowName"), dbos::Value("refund"));
+            EXPECT_EQ(error.failure().data.at("authenticatedUser"), dbos::Value(user));
+            EXPECT_EQ(error.failure().data.at("requiredRoles"), (dbos::Value(dbos::Array{"admin", "clerk"})));
             EXPECT_EQ(error.workflow_id(), handle.workflow_id());
         }
         EXPECT_EQ(handle.get_status().status, "ERROR");
@@ -84,7 +85,8 @@ TEST_P(Authentication, a_denial_is_the_outcome_on_every_way) {
            "bob");
     denied(app.start_workflow(Refund, {.queue_name = "q"}, 1), "");
     denied(app.client().enqueue(Refund, {.queue_name = "q", .authenticated_user = "bob"}, 1), "bob");
-    EXPECT_EQ(app.start_workflow(Desk, {.authenticated_user = "eve"}, 1).get_result(), "denied to eve");
+    EXPECT_EQ(app.start_workflow(Desk, {.authenticated_user = "eve"}, 1).get_result(),
+              "DBOSNotAuthorizedError of eve");
     EXPECT_EQ(bodies, 0);
 }
 
