@@ -4,7 +4,7 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-interop sim sim-hunt sim-replay chaos-pg property kills bench bench-parked check install bootstrap dev release
+.PHONY: help run test test-interop sim crash-points sim-hunt sim-replay chaos-pg property kills bench bench-parked check install bootstrap dev release
 
 help:       ## this list
 	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,11 +23,17 @@ test-interop: bootstrap   ## with applications and clients of the published Pyth
 
 SEEDS ?= 20000
 FIRST ?= 1
-sim:        ## simulated worlds: make sim SEEDS=20000 FIRST=1 (docs/explanation/simulation.md)
+sim:        ## simulated worlds, crash points first: make sim SEEDS=20000 FIRST=1 (docs/explanation/simulation.md)
 	@scripts/bootstrap
 	@cmake --preset sim --log-level=WARNING
 	@$(BUILD) sim -j $(JOBS) --target dbos_sim
+	build/sim/dbos_sim --crash-points --jobs $(JOBS)
 	build/sim/dbos_sim --seeds $(SEEDS) --first $(FIRST) --jobs $(JOBS) $(ARGS)
+
+crash-points: ## a workflow of every operation, with a mishap at each of its database calls, one world each
+	@cmake --preset sim --log-level=WARNING
+	@$(BUILD) sim -j $(JOBS) --target dbos_sim
+	build/sim/dbos_sim --crash-points --jobs $(JOBS) $(ARGS)
 
 sim-hunt:   ## the first seed that finds each planted bug: renews tests/sim/planted.txt
 	@cmake --preset sim --log-level=WARNING
