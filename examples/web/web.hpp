@@ -1,10 +1,11 @@
-// What the demo programs share: the command line, a web server that speaks JSON, and an end by Ctrl-C.
+// What the demo programs share: a web server that speaks JSON, and an end by Ctrl-C.
 #pragma once
 
 #include <httplib.h>
 
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
@@ -13,41 +14,13 @@
 #include <thread>
 #include <utility>
 
+#include "settings.hpp"
+
 namespace web {
 
 using Json = nlohmann::ordered_json;
 using httplib::Request;
 using httplib::Response;
-
-struct Settings {
-    std::string database_url = {};
-    std::string host = "127.0.0.1";
-    int port = 8000;  // 0: any free one
-};
-
-/// Reads `--db URL`, `--host ADDRESS` and `--port NUMBER`. Without --db the environment variable DBOS_SYSTEM_DATABASE_URL
-/// names the database, else `default_url` does. Ends the program with a sentence if the command line makes no sense.
-inline Settings parse_settings(int argc, char** argv, const std::string& default_url) {
-    Settings settings;
-    const char* environment = std::getenv("DBOS_SYSTEM_DATABASE_URL");
-    settings.database_url = environment != nullptr && *environment != '\0' ? environment : default_url;
-    for (int i = 1; i < argc; i += 2) {
-        const std::string name = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
-        const bool number =
-            !value.empty() && value.size() <= 5 && value.find_first_not_of("0123456789") == std::string::npos;
-        if (name == "--db" && !value.empty()) {
-            settings.database_url = value;
-        } else if (name == "--host" && !value.empty()) {
-            settings.host = value;
-        } else if (name == "--port" && number) {
-            settings.port = std::stoi(value);
-        } else {
-            std::cerr << "usage: " << argv[0] << " [--db URL] [--host ADDRESS] [--port NUMBER]\n";
-            std::exit(2);
-        }
-    }
-    return settings;
-}
 
 inline void reply(Response& response, const Json& json) {
     response.set_content(json.dump() + "\n", "application/json");
@@ -57,6 +30,14 @@ inline void refuse(Response& response, int status, const std::string& sentence) 
     reply(response, {{"error", sentence}});
 }
 inline void reply_html(Response& response, const char* page) { response.set_content(page, "text/html"); }
+
+/// For programs without an App, whose wait() does this: blocks until SIGINT or SIGTERM. Called by the main thread.
+inline void wait_for_signal() {
+    static volatile std::sig_atomic_t arrived = 0;
+    std::signal(SIGINT, [](int) { arrived = 1; });
+    std::signal(SIGTERM, [](int) { arrived = 1; });
+    while (arrived == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+}
 
 /// What a demo does on purpose: it dies at once, as under `kill -9`. No destructor runs, nothing is flushed.
 [[noreturn]] inline void crash() { std::_Exit(1); }

@@ -32,7 +32,7 @@ TEST(Starter, three_steps_killed_at_every_operation) {
         EXPECT_EQ(database.one("SELECT count(*) FROM @operation_outputs"), "6");
         EXPECT_EQ(http.get("/workflow/task").status, 200);  // it has been done
         EXPECT_EQ(database.one("SELECT count(*) FROM @workflow_status"), "1");
-        EXPECT_EQ(program.terminate(), 0);
+        EXPECT_TRUE(program.terminate());
     });
 }
 
@@ -72,7 +72,7 @@ TEST(Starter, queue_schedule_and_approvals_killed_at_every_operation) {
         EXPECT_TRUE(eventually([&] { return succeeded(database, "communication_workflow") == "2"; }));
         EXPECT_TRUE(eventually([&] { return succeeded(database, "scheduled_workflow") == "1"; }));
         EXPECT_EQ(database.one("SELECT count(*) FROM @workflow_status"), "7");
-        EXPECT_EQ(program.terminate(), 0);
+        EXPECT_TRUE(program.terminate());
     });
 }
 
@@ -120,7 +120,7 @@ TEST(Starter, routes) {
         EXPECT_EQ(limit(), 5);
         http.post("/queue/concurrency", R"({"concurrency": 0})");
         EXPECT_EQ(limit(), 3);
-        EXPECT_EQ(program.terminate(), 0);
+        EXPECT_TRUE(program.terminate());
     });
 }
 

@@ -57,11 +57,14 @@ TEST(WidgetStore, killed_at_every_operation_sells_each_widget_once) {
         database.script("UPDATE products SET inventory = 0");
         kills = kill_at_every_operation(database, program, &http,
                                         [&] { EXPECT_EQ(http.post("/checkout/nothing-left").status, 500); });
-        expect_order(http, "3", -1, 10);
+        // Not always the third number: those of a PostgreSQL sequence that a kill has rolled back are gone.
+        const auto orders = http.get("/orders").json();
+        ASSERT_EQ(orders.size(), 3u);
+        expect_order(http, std::to_string(orders.back().at("order_id").get<int>()), -1, 10);
         EXPECT_EQ(inventory(http), 0);
         EXPECT_EQ(http.post("/restock").status, 200);
         EXPECT_EQ(inventory(http), 100);
-        EXPECT_EQ(program.terminate(), 0);
+        EXPECT_TRUE(program.terminate());
     });
 }
 
@@ -98,7 +101,7 @@ TEST(WidgetStore, routes) {
         EXPECT_EQ(http.get("/orders").json().size(), 1u);
         EXPECT_EQ(http.get("/order/1").json().at("order_status"), 2);
         EXPECT_EQ(inventory(http), 99);
-        EXPECT_EQ(program.terminate(), 0);
+        EXPECT_TRUE(program.terminate());
     });
 }
 
