@@ -116,14 +116,17 @@ void end(void*) {}
 
 }  // namespace
 
-void install() {
+bool installed() noexcept {
     // A sanitizer wants to see every block.
 #if defined(__SANITIZE_ADDRESS__) || defined(DBOS_UNDER_TSAN)
-    constexpr bool kSanitized = true;
+    return false;
 #else
-    constexpr bool kSanitized = false;
+    return true;
 #endif
-    if (kSanitized) return;
+}
+
+void install() {
+    if (!installed()) return;
     const sqlite3_mem_methods methods = {take, give_back, resize, size_of, round_up, begin, end, nullptr};
     sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 }
@@ -137,6 +140,18 @@ void reset() noexcept {
     arena.chunk = arena.first_chunk;
     arena.used = arena.first_used;
     for (auto*& list : arena.free) list = nullptr;
+}
+
+void begin_piece() {
+    for (auto*& list : arena.free) list = nullptr;  // blocks of other pieces
+    next_chunk();
+}
+
+Piece end_piece() {
+    for (auto*& list : arena.free) list = nullptr;
+    keep();
+    char* const begin = arena.chunks[arena.chunk];
+    return {begin, {begin, begin + arena.used}};
 }
 
 }  // namespace dbos::sim::memory

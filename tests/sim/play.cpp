@@ -435,6 +435,7 @@ std::string make_template() {
         while (!ended(process)) seam::sleep_for(100ms);
         bytes = vfs::bytes_of(kPath);
     });
+    connections::prepare(kPath, bytes);
     return bytes;
 }
 

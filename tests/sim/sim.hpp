@@ -11,6 +11,9 @@
 
 #include "platform/seam.hpp"
 
+struct sqlite3;
+struct sqlite3_file;
+
 namespace dbos::sim {
 
 inline constexpr Nanos kMillisecond = 1'000'000;
@@ -148,7 +151,31 @@ void reset() noexcept;
 void drop(int process) noexcept;
 std::string bytes_of(const std::string& path);
 void put(const std::string& path, const std::string& bytes);
+/// Hooks of the simulator into a connection.
+void attach(sqlite3* database) noexcept;
+
+/// Files that no world sees: what connections begin with, see connections.cpp.
+void put_image(const std::string& path, const std::string& bytes);
+/// Whether the world's file began as the image of this path.
+bool is_from_image(const std::string& path) noexcept;
+/// While it lives files are those of the images.
+class InImages {
+   public:
+    InImages() noexcept;
+    ~InImages();
+    InImages(const InImages&) = delete;
+    InImages& operator=(const InImages&) = delete;
+};
+/// A file that was opened among the images is from now on the world's of the same path, of the running process.
+void move_out(sqlite3_file* file) noexcept;
 }  // namespace vfs
+
+namespace connections {  // that have read the schema, see connections.cpp
+/// Makes them for worlds whose file of this path begins with these bytes. Not in a world.
+void prepare(const std::string& path, const std::string& bytes);
+/// All of them are unused again.
+void reset() noexcept;
+}  // namespace connections
 
 namespace memory {  // SQLite's
 /// Before SQLite is initialised.
@@ -157,6 +184,16 @@ void install();
 void keep() noexcept;
 /// The rest of its memory is free: no connection is used any more.
 void reset() noexcept;
+/// Whether SQLite's memory is this; not so with a sanitizer.
+bool installed() noexcept;
+/// Memory that was filled before the worlds, and can be filled so again.
+struct Piece {
+    char* begin = nullptr;
+    std::vector<char> bytes;
+};
+/// What SQLite takes from now on lies in one piece, which end_piece() returns and keeps.
+void begin_piece();
+Piece end_piece();
 }  // namespace memory
 
 namespace files {  // wake and turn files

@@ -22,6 +22,7 @@ struct File {
     std::string path;
     std::uint32_t object = 0;
     std::vector<unsigned char> bytes;
+    bool from_image = false;
     // The locks of the file, as sqlite3_io_methods.xLock has them.
     int shared = 0;
     Handle* reserved = nullptr;
@@ -48,10 +49,10 @@ struct Files {
     std::vector<std::vector<unsigned char>> spare;  // the memory of files of earlier worlds
     unsigned opened = 0;
 };
-Files& all() {
-    static Files files;
-    return files;
-}
+Files files_of_worlds;
+Files files_of_images;
+Files* files_now = &files_of_worlds;
+Files& all() { return *files_now; }
 
 std::unique_ptr<File> new_file(const std::string& path) {
     Files& files = all();
@@ -382,9 +383,8 @@ void row_changed(void*, int, const char*, const char* table, sqlite3_int64 rowid
     if (on_change && !quiet()) on_change(table, rowid);
 }
 
-int attach(sqlite3* database, char**, const sqlite3_api_routines*) {
-    sqlite3_update_hook(database, row_changed, nullptr);
-    if (tracing()) sqlite3_trace_v2(database, SQLITE_TRACE_STMT, trace_statement, nullptr);
+int attach_extension(sqlite3* database, char**, const sqlite3_api_routines*) {
+    attach(database);
     return SQLITE_OK;
 }
 
@@ -418,6 +418,11 @@ sqlite3_vfs& the_vfs() {
 
 }  // namespace
 
+void attach(sqlite3* database) noexcept {
+    sqlite3_update_hook(database, row_changed, nullptr);
+    if (tracing()) sqlite3_trace_v2(database, SQLITE_TRACE_STMT, trace_statement, nullptr);
+}
+
 void install() {
     installed = true;
     // One task runs at a time: a mutex of SQLite's could only block the baton, or hide a race.
@@ -426,7 +431,7 @@ void install() {
     memory::install();
     sqlite3_initialize();
     sqlite3_vfs_register(&the_vfs(), 1);
-    sqlite3_auto_extension(reinterpret_cast<void (*)()>(attach));
+    sqlite3_auto_extension(reinterpret_cast<void (*)()>(attach_extension));
     memory::keep();
 }
 
@@ -440,6 +445,7 @@ void reset() noexcept {
     files.named.clear();
     files.opened = 0;
     memory::reset();
+    connections::reset();
     // The generator is global: without this the salts of the log differ from run to run.
     if (installed) sqlite3_randomness(0, nullptr);
 }
@@ -470,6 +476,38 @@ void put(const std::string& path, const std::string& bytes) {
     file = new_file(path);
     const auto* begin = reinterpret_cast<const unsigned char*>(bytes.data());
     file->bytes.assign(begin, begin + bytes.size());
+    const auto image = files_of_images.named.find(path);
+    file->from_image = image != files_of_images.named.end() && image->second->bytes.size() == bytes.size();
 }
+
+void put_image(const std::string& path, const std::string& bytes) {
+    const InImages images;
+    put(path, bytes);
+    auto& image = all().named[path]->bytes;
+    // Without a log, and not the version of it that a connection to the file itself may have pages of.
+    constexpr std::size_t kFormats = 18, kChange = 24, kValidFor = 92, kHeader = 100;
+    if (image.size() < kHeader) return;
+    image[kFormats] = image[kFormats + 1] = 1;
+    image[kChange] ^= 0x80;
+    image[kValidFor] ^= 0x80;
+}
+
+bool is_from_image(const std::string& path) noexcept {
+    const auto found = all().named.find(path);
+    return found != all().named.end() && found->second->from_image;
+}
+
+void move_out(sqlite3_file* raw) noexcept {
+    const Unseen unseen;
+    Handle& handle = handle_of(raw);
+    std::erase(handle.file->handles, &handle);
+    ++all().opened;
+    handle.file = all().named[handle.file->path].get();
+    handle.process = quiet() ? -1 : current_process();
+    handle.file->handles.push_back(&handle);
+}
+
+InImages::InImages() noexcept { files_now = &files_of_images; }
+InImages::~InImages() { files_now = &files_of_worlds; }
 
 }  // namespace dbos::sim::vfs
