@@ -11,6 +11,11 @@ bool starts_name(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool in_name(char c) { return starts_name(c) || is_digit(c); }
 
+/// Whether expand() has to look closer at what begins with this character.
+bool may_begin_something(char c) {
+    return c == '\'' || c == '"' || c == '-' || c == '/' || c == '@' || c == '$';
+}
+
 /// The end (one past) of the literal, quoted identifier or comment that begins at `at`; `at` if none begins there.
 std::size_t skip_opaque(std::string_view text, std::size_t at) {
     const char c = text[at];
@@ -88,6 +93,10 @@ std::string expand(std::string_view text, Backend backend, std::string_view sche
     std::string out;
     out.reserve(text.size() + 64);
     for (std::size_t at = 0; at < text.size();) {
+        const std::size_t plain = at;
+        while (at < text.size() && !may_begin_something(text[at])) ++at;
+        out += text.substr(plain, at - plain);
+        if (at == text.size()) break;
         const std::size_t opaque = skip_opaque(text, at);
         if (opaque != at) {
             out += text.substr(at, opaque - at);

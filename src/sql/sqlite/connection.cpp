@@ -73,12 +73,14 @@ SqliteConnection::~SqliteConnection() {
     if (seam::process_id() != pid_) {  // the file's locks belong to the parent: touch nothing
         for (auto& [key, prepared] : by_statement_) (void)prepared->statement.release();
         by_text_.each([](Prepared& prepared) { (void)prepared.statement.release(); });
+        for (auto& statement : controls_) (void)statement.release();
         (void)turn_.release();
         return;
     }
     seam::db_call(seam::DbOp::close);
     by_statement_.clear();
     by_text_.clear();
+    for (auto& statement : controls_) statement.reset();
     let_go();
     seam::db_return(seam::DbOp::close);
 }
@@ -323,7 +325,7 @@ void SqliteConnection::begin(Isolation isolation) {
     if (writes) take_turn();
     try {
         if (seam::db_call(seam::DbOp::begin) != seam::DbFault::none) raise_fault("begin", false);
-        simple(writes ? "BEGIN IMMEDIATE" : "BEGIN", "begin");
+        control(writes ? Control::begin_immediate : Control::begin, "begin");
         seam::db_return(seam::DbOp::begin);
     } catch (...) {
         if (sqlite3_get_autocommit(db_) == 0) sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
@@ -347,7 +349,7 @@ void SqliteConnection::commit() {
         if (fault == seam::DbFault::refuse) raise_fault("commit", false);
         check("commit");
         const Committing committing(*this, true);
-        simple("COMMIT", "commit");
+        control(Control::commit, "commit");
         seam::db_return(seam::DbOp::commit);
     } catch (const DatabaseError& error) {
         // After an I/O error the log may hold the transaction or not.
@@ -387,6 +389,16 @@ bool SqliteConnection::usable() const noexcept {
 void SqliteConnection::simple(const char* text, const char* label) {
     if (sqlite3_exec(db_, text, nullptr, nullptr, nullptr) != SQLITE_OK)
         raise(sqlite3_extended_errcode(db_), label);
+}
+
+void SqliteConnection::control(Control what, const char* label) {
+    constexpr const char* kTexts[] = {"BEGIN", "BEGIN IMMEDIATE", "COMMIT"};
+    const auto index = static_cast<std::size_t>(what);
+    StatementPtr& statement = controls_[index];
+    if (!statement) statement = prepare(kTexts[index], label, true);
+    const int code = sqlite3_step(statement.get());
+    sqlite3_reset(statement.get());
+    if (code != SQLITE_DONE) raise(sqlite3_extended_errcode(db_), label);
 }
 
 void SqliteConnection::raise(int code, std::string_view what) {

@@ -3,7 +3,9 @@
 
 #include <sqlite3.h>
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -74,6 +76,8 @@ class SqliteConnection final : public Connection {
     Result step(Prepared& prepared, const Params& params);
     void step_all(const char* text);
     void simple(const char* text, const char* label);
+    enum class Control : std::uint8_t { begin, begin_immediate, commit, count };
+    void control(Control what, const char* label);
     void check(std::string_view what) const;
     /// Takes the turn of writers, once; the busy time of the current act counts from here.
     void take_turn();
@@ -94,6 +98,7 @@ class SqliteConnection final : public Connection {
     std::string path_;
     std::unordered_map<const Statement*, std::unique_ptr<Prepared>> by_statement_;
     TextCache<Prepared> by_text_;
+    std::array<StatementPtr, static_cast<std::size_t>(Control::count)> controls_;
     std::deque<std::string> arena_;  // array parameters while a statement runs
     std::unique_ptr<seam::TurnFile> turn_;
     std::shared_ptr<CommitCount> commits_;
