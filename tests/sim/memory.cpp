@@ -143,15 +143,19 @@ void reset() noexcept {
 }
 
 void begin_piece() {
+    constexpr std::size_t kLargestPiece = kChunk / 4;
     for (auto*& list : arena.free) list = nullptr;  // blocks of other pieces
-    next_chunk();
+    if (arena.chunk == arena.chunks.size() || arena.used + kLargestPiece > kChunk) next_chunk();
+    keep();
 }
 
 Piece end_piece() {
     for (auto*& list : arena.free) list = nullptr;
+    if (arena.chunk != arena.first_chunk) fail("the memory of a connection does not fit into one piece");
+    char* const begin = arena.chunks[arena.chunk] + arena.first_used;
+    Piece piece{begin, {begin, arena.chunks[arena.chunk] + arena.used}};
     keep();
-    char* const begin = arena.chunks[arena.chunk];
-    return {begin, {begin, begin + arena.used}};
+    return piece;
 }
 
 }  // namespace dbos::sim::memory

@@ -170,9 +170,9 @@ class InImages {
 void move_out(sqlite3_file* file) noexcept;
 }  // namespace vfs
 
-namespace connections {  // that have read the schema, see connections.cpp
-/// Makes them for worlds whose file of this path begins with these bytes. Not in a world.
-void prepare(const std::string& path, const std::string& bytes);
+namespace connections {  // that have read the schema and prepared their statements, see connections.cpp
+/// Makes them for worlds whose file of this path begins with these bytes. Not in a world; `rehearsal` plays some, in a child.
+void prepare(const std::string& path, const std::string& bytes, const std::function<void()>& rehearsal);
 /// All of them are unused again.
 void reset() noexcept;
 }  // namespace connections
