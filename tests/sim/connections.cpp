@@ -34,7 +34,8 @@ namespace dbos::sim::connections {
 
 namespace {
 
-constexpr std::string_view kForeignKeys = "PRAGMA foreign_keys = ON";  // expires statements, so it comes before them
+constexpr std::string_view kForeignKeys =
+    "PRAGMA foreign_keys = ON";  // expires statements, so it comes before them
 constexpr std::size_t kOfNoRole = 20;
 constexpr std::size_t kToSpare = 2;
 
@@ -43,7 +44,9 @@ struct Role {
     std::size_t opened = 0;
     std::size_t in_one_world = 0;  // at most
     std::map<std::string, std::size_t> texts;
-    bool wants(const std::string& text, std::size_t times) const { return times * 2 >= opened && text[0] != 'P'; }
+    bool wants(const std::string& text, std::size_t times) const {
+        return times * 2 >= opened && text[0] != 'P';
+    }
 };
 struct Connection {
     sqlite3* database = nullptr;
@@ -88,10 +91,11 @@ Connection make_for(const Role& role, const char* path) {
     for (const auto& [text, times] : role.texts) {
         if (!role.wants(text, times)) continue;
         sqlite3_stmt* statement = nullptr;
-        __real_sqlite3_prepare_v3(connection.database, text.c_str(), -1, SQLITE_PREPARE_PERSISTENT, &statement,
-                                  nullptr);
+        __real_sqlite3_prepare_v3(connection.database, text.c_str(), -1, SQLITE_PREPARE_PERSISTENT,
+                                  &statement, nullptr);
         if (statement) connection.statements.emplace_back(text, statement);
     }
+    sqlite3_db_release_memory(connection.database);  // pages of the image
     connection.piece = memory::end_piece();
     return connection;
 }
@@ -223,13 +227,14 @@ void from_text(const std::string& all) {
         Role& role = roles[next()];
         role.opened = std::stoul(next());
         role.in_one_world = std::stoul(next());
-        for (std::string times = next(); !times.empty(); times = next()) role.texts[next()] = std::stoul(times);
+        for (std::string times = next(); !times.empty(); times = next())
+            role.texts[next()] = std::stoul(times);
     }
 }
 
 /// Plays in a child, where it harms nobody. Nothing is learned if it fails: that is for a campaign to say.
 void learn_from(const std::function<void()>& rehearsal) {
-    constexpr unsigned kAtMostSeconds = 60;
+    constexpr unsigned kAtMostSeconds = 300;
     int ends[2];
     if (::pipe(ends) != 0) return;
     const pid_t child = ::fork();
@@ -263,7 +268,8 @@ void prepare(const std::string& path, const std::string& bytes, const std::funct
     if (!memory::installed()) return;
     learn_from(rehearsal);
     for (const auto& [name, role] : roles) {
-        while (made[name].size() < role.in_one_world + kToSpare) made[name].push_back(make_for(role, path.c_str()));
+        while (made[name].size() < role.in_one_world + kToSpare)
+            made[name].push_back(make_for(role, path.c_str()));
     }
     while (made[""].size() < kOfNoRole) made[""].push_back(make_for({}, path.c_str()));
 }
@@ -272,10 +278,8 @@ void reset() noexcept {
     for (const auto& [role, number] : opened) {
         const auto found = made.find(role);
         if (found == made.end()) continue;
-        for (std::size_t i = 0; i < number && i < found->second.size(); ++i) {
-            const auto& [begin, bytes] = found->second[i].piece;
-            std::copy(bytes.begin(), bytes.end(), begin);
-        }
+        for (std::size_t i = 0; i < number && i < found->second.size(); ++i)
+            memory::put_back(found->second[i].piece);
     }
     opened.clear();
     opened_by.clear();
@@ -301,14 +305,14 @@ int __wrap_sqlite3_close_v2(sqlite3* database) {
     return __real_sqlite3_close_v2(database);
 }
 
-int __wrap_sqlite3_exec(sqlite3* database, const char* text, int (*row)(void*, int, char**, char**), void* argument,
-                        char** error) {
+int __wrap_sqlite3_exec(sqlite3* database, const char* text, int (*row)(void*, int, char**, char**),
+                        void* argument, char** error) {
     if (dbos::sim::connections::is_done(database, text)) return SQLITE_OK;
     return __real_sqlite3_exec(database, text, row, argument, error);
 }
 
-int __wrap_sqlite3_prepare_v3(sqlite3* database, const char* text, int size, unsigned flags, sqlite3_stmt** statement,
-                              const char** rest) {
+int __wrap_sqlite3_prepare_v3(sqlite3* database, const char* text, int size, unsigned flags,
+                              sqlite3_stmt** statement, const char** rest) {
     if (flags == SQLITE_PREPARE_PERSISTENT && !rest) {
         *statement = dbos::sim::connections::take_prepared(database, text);
         if (*statement) return SQLITE_OK;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <set>
 #include <vector>
 
 #include "sim.hpp"
@@ -150,12 +151,30 @@ void begin_piece() {
 }
 
 Piece end_piece() {
-    for (auto*& list : arena.free) list = nullptr;
     if (arena.chunk != arena.first_chunk) fail("the memory of a connection does not fit into one piece");
-    char* const begin = arena.chunks[arena.chunk] + arena.first_used;
-    Piece piece{begin, {begin, arena.chunks[arena.chunk] + arena.used}};
+    std::set<const void*> unused;
+    for (auto*& list : arena.free) {
+        for (const Arena::Free* block = list; block; block = block->next) unused.insert(block);
+        list = nullptr;
+    }
+    Piece piece;
+    char* const end = arena.chunks[arena.chunk] + arena.used;
+    bool follows = false;
+    for (char* at = arena.chunks[arena.chunk] + arena.first_used; at < end;) {
+        char* const block = at + kHeader;
+        char* const next = block + header_of(block).size;
+        const bool used = !unused.contains(block);
+        if (used && !follows) piece.runs.push_back({at, {}});
+        if (used) piece.runs.back().bytes.insert(piece.runs.back().bytes.end(), at, next);
+        follows = used;
+        at = next;
+    }
     keep();
     return piece;
+}
+
+void put_back(const Piece& piece) noexcept {
+    for (const auto& [begin, bytes] : piece.runs) std::memcpy(begin, bytes.data(), bytes.size());
 }
 
 }  // namespace dbos::sim::memory

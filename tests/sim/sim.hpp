@@ -188,12 +188,16 @@ void reset() noexcept;
 bool installed() noexcept;
 /// Memory that was filled before the worlds, and can be filled so again.
 struct Piece {
-    char* begin = nullptr;
-    std::vector<char> bytes;
+    struct Run {
+        char* begin;
+        std::vector<char> bytes;
+    };
+    std::vector<Run> runs;
 };
-/// What SQLite takes from now on lies in one piece, which end_piece() returns and keeps.
+/// What SQLite takes from now on lies in one piece, which end_piece() returns, as it then is, and keeps.
 void begin_piece();
 Piece end_piece();
+void put_back(const Piece& piece) noexcept;
 }  // namespace memory
 
 namespace files {  // wake and turn files
