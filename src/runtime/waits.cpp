@@ -72,14 +72,15 @@ bool is_deleted(const std::exception_ptr& error) {
 
 }  // namespace
 
-sysdb::Millis instant_after(Run& run, Duration duration) {
+sysdb::Millis instant_after(sysdb::Millis begun, Duration duration) {
     const auto span = core::to_millis(duration);
-    const auto now = run.executor().durable_now();
-    return span > std::numeric_limits<sysdb::Millis>::max() - now ? std::numeric_limits<sysdb::Millis>::max()
-                                                                  : now + span;
+    return span > std::numeric_limits<sysdb::Millis>::max() - begun
+               ? std::numeric_limits<sysdb::Millis>::max()
+               : begun + span;
 }
 
-sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, bool is_sleep) {
+sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis begun, sysdb::Millis wake,
+                              bool is_sleep) {
     // Integer milliseconds in portable JSON: only this library reads it back (Python writes seconds there).
     const auto parse = [&](const sysdb::StepRecord& record) -> sysdb::Millis {
         try {
@@ -92,17 +93,26 @@ sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, boo
     if (const auto* record = run.recorded(id, kSleep)) return parse(*record);
     sysdb::StepRecord record = new_record(run, id, kSleep);
     record.output = std::to_string(wake);
-    record.completed_at_ms = is_sleep ? wake : record.started_at_ms;
+    record.started_at_ms = begun;
+    record.completed_at_ms = is_sleep ? wake : begun;
     record.serialization = "portable_json";
     return parse(run.record(record, sysdb::OnConflict::first_wins));
 }
 
 Deadline::Deadline(Run& run, Duration timeout)
-    : run_(run), id_(run.reserve()), at_(instant_after(run, timeout)) {}
+    : run_(run),
+      id_(run.reserve()),
+      begun_(run.executor().durable_now()),
+      at_(instant_after(begun_, timeout)) {}
 
 sysdb::Millis Deadline::make_durable() {
-    if (!std::exchange(durable_, true)) at_ = durable_instant(run_, id_, at_, false);
+    if (!std::exchange(durable_, true)) at_ = durable_instant(run_, id_, begun_, at_, false);
     return at_;
+}
+
+sysdb::Millis Deadline::begun() const {
+    const auto* record = run_.recorded(id_, kSleep);
+    return record && record->started_at_ms ? *record->started_at_ms : begun_;
 }
 
 bool Deadline::passed() const { return at_ <= run_.executor().durable_now(); }
@@ -141,7 +151,12 @@ class TimedWait : public Selectable {
         const auto* record = run_->recorded(id_, name_);
         return record ? std::optional(*record) : std::nullopt;
     }
-    sysdb::StepRecord new_record() { return runtime::new_record(*run_, id_, name_); }
+    /// Of the whole wait, as the other SDKs record it.
+    sysdb::StepRecord new_record() {
+        sysdb::StepRecord record = runtime::new_record(*run_, id_, name_);
+        record.started_at_ms = deadline_.begun();
+        return record;
+    }
 
     const char* const name_;
     const std::int32_t id_;
@@ -261,8 +276,7 @@ class GetEvent final : public TimedWait {
 class Sleep final : public Selectable {
    public:
     Sleep(Run& run, const char* call, Duration duration)
-        : Selectable(run, call),
-          wake_(durable_instant(run, run.reserve(), instant_after(run, duration), true)) {}
+        : Sleep(run, call, duration, run.executor().durable_now()) {}
     std::optional<Value> get() override {
         take();
         const InEngine engine(*run_);
@@ -277,6 +291,9 @@ class Sleep final : public Selectable {
     bool look() override { return ready(); }
 
    private:
+    Sleep(Run& run, const char* call, Duration duration, sysdb::Millis begun)
+        : Selectable(run, call),
+          wake_(durable_instant(run, run.reserve(), begun, instant_after(begun, duration), true)) {}
     const sysdb::Millis wake_;
 };
 
@@ -326,7 +343,8 @@ class BodyStream final : public detail::StreamSource {
         Executor& executor = run.executor();
         std::optional<sysdb::Millis> until;  // not durable: a recovery waits anew
         if (options.timeout)
-            until = run.remembered(record.function_id).value_or(instant_after(run, *options.timeout));
+            until = run.remembered(record.function_id)
+                        .value_or(instant_after(run.executor().durable_now(), *options.timeout));
         auto waiting = std::make_shared<Waiting>(executor);
         auto source = waiting->on_stream(at, polled(options.polling_interval));
         const Look first = asking(run, [&] { return look_at(run, at); });

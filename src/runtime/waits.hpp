@@ -38,10 +38,13 @@ class Deadline {
     /// Recorded, once, or as it was recorded: from then on it does not change.
     sysdb::Millis make_durable();
     bool passed() const;
+    /// When the wait began, in whichever life of the body that was.
+    sysdb::Millis begun() const;
 
    private:
     Run& run_;
     const std::int32_t id_;
+    const sysdb::Millis begun_;
     sysdb::Millis at_;
     bool durable_ = false;
 };
@@ -49,10 +52,12 @@ class Deadline {
 /// How the hub looks for what a body waits for.
 client::WaitOptions polled(Duration interval);
 
-/// The instant of a wait: recorded under its number, or recorded now. `is_sleep`: its end stands as the record's completion.
-sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis wake, bool is_sleep);
-/// Now + duration, as a durable instant; the furthest one for an infinite duration.
-sysdb::Millis instant_after(Run& run, Duration duration);
+/// The end of a wait that began at `begun`: recorded under its number, or recorded now. `is_sleep`: it stands as the record's
+/// completion.
+sysdb::Millis durable_instant(Run& run, std::int32_t id, sysdb::Millis begun, sysdb::Millis wake,
+                              bool is_sleep);
+/// `begun` + duration; the furthest instant for an infinite duration.
+sysdb::Millis instant_after(sysdb::Millis begun, Duration duration);
 
 /// What a wait inside the body is made of: numbers, an end, sources, a look. Loops until `attempt` has recorded something.
 struct DurableLoop {
