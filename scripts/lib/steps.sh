@@ -20,7 +20,7 @@ step() {
         passed=$((passed + 1))
         printf 'passed  %4d s' $((SECONDS - start))
         # What the last line of a log says is worth a look for some.
-        case $name in test* | sim* | chaos* | *san | demo | tidy | include* | client-* | seam | interop | property) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed(, 0 failed)?$' "$log" | tail -n 1)" ;; esac
+        case $name in test* | sim* | chaos* | *san | demo | tidy | include* | client-* | cases | seam | interop | property) printf '   %s' "$(grep -E 'tests passed|^[a-z-]+: |passed(, 0 failed)?$' "$log" | tail -n 1)" ;; esac
         printf '\n'
     else
         failed+=("$name")
@@ -52,9 +52,9 @@ test_preset() {
 }
 
 # The checks beside the tests, cheapest first.
-quick_checks=(format docs client-reference client-cases seam includes arch)
+quick_checks=(format docs client-reference cases seam includes arch)
 # The thread sanitizer builds everything with clang, warnings as errors, so the preset `clang` is not built as well.
-all_checks=(format docs client-reference client-cases seam includes arch include-budget headers tidy install-static install-shared property asan tsan sim-asan sim-tsan)
+all_checks=(format docs client-reference cases seam includes arch include-budget headers tidy install-static install-shared property asan tsan sim-asan sim-tsan)
 [ ! -e include/dbos/app.hpp ] || all_checks+=(interop)   # its C++ side is an application
 
 # What migrates or plans is one thread and SQL: slow under a sanitizer, and nothing that it would find.
@@ -93,7 +93,7 @@ run_check() {
         format) step format scripts/format --check ;;
         docs) step docs scripts/check-docs ;;
         client-reference) step client-reference scripts/check-client-reference ;;
-        client-cases) step client-cases scripts/check-client-cases ;;
+        cases) step cases scripts/check-cases ;;
         seam) step seam scripts/check-seam ;;
         includes) step includes scripts/check-includes ;;
         arch) step arch tests/arch/run ;;

@@ -76,6 +76,53 @@ TEST_P(WithoutWakeUps, two_applications_share_the_work) {
     for (int n = 0; n < 20; ++n) EXPECT_EQ(handles[static_cast<std::size_t>(n)].get_result(), 2 * n);
 }
 
+TEST_P(WithoutWakeUps, messages_events_and_streams_of_another_application_are_found) {
+    static constexpr auto Listener = dbos::workflow<int(int)>("listener");
+    static constexpr auto Speaker = dbos::workflow<int(int)>("speaker");
+    dbos::App one(quiet("one")), two(quiet("two"));
+    for (dbos::App* app : {&one, &two}) {
+        app->implement(Listener, [](dbos::Context& ctx, int) {
+            const int message = ctx.recv<int>("topic", 30s).value_or(-1);
+            const int event = ctx.get_event<int>("speaker", "event", 30s).value_or(-1);
+            int sum = 0;
+            for (const int value : ctx.read_stream<int>("speaker", "stream", {.timeout = 30s})) sum += value;
+            return message * 10'000 + event * 100 + sum;
+        });
+        app->implement(Speaker, [](dbos::Context& ctx, int n) {
+            // Answers what it was asked, so the listener waits before each of them is written.
+            const auto next = [&] { return ctx.recv<int>("go", 30s).value_or(-1); };
+            ctx.send("listener", next());
+            ctx.send("listener", next(), "topic");
+            ctx.set_event("event", next());
+            ctx.write_stream("stream", next());
+            ctx.close_stream("stream");
+            return n;
+        });
+        app->launch();
+    }
+    auto listener = one.start_workflow(Listener, {.workflow_id = "listener"}, 0);
+    auto speaker = two.start_workflow(Speaker, {.workflow_id = "speaker"}, 7);
+    const auto steps_of_listener = [&](const char* name) {
+        return scalar(
+            std::string("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'listener' AND "
+                        "function_name = '") +
+            name + "'");
+    };
+    // The deadline of the receive, then of the event, stand in the database while it waits.
+    ASSERT_TRUE(dbos::test::eventually([&] { return steps_of_listener("DBOS.sleep") == "1"; }));
+    dbos::Client client({.system_database_url = database().url(),
+                         .dbos_system_schema = database().schema(),
+                         .use_listen_notify = false});
+    client.send("speaker", 1, "go");
+    client.send("speaker", 2, "go");
+    ASSERT_TRUE(dbos::test::eventually([&] { return steps_of_listener("DBOS.sleep") == "2"; }));
+    client.send("speaker", 3, "go");
+    ASSERT_TRUE(dbos::test::eventually([&] { return steps_of_listener("DBOS.getEvent") == "1"; }));
+    client.send("speaker", 4, "go");
+    EXPECT_EQ(listener.get_result({.timeout = 60s}), 20'304);
+    EXPECT_EQ(speaker.get_result({.timeout = 60s}), 7);
+}
+
 class ForeignWriters : public WithoutWakeUps {};
 DBOS_FOR_EVERY_DATABASE(ForeignWriters);
 
