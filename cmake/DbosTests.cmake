@@ -106,7 +106,7 @@ foreach(folder compile_fail interop)   # suites that build themselves; tests/sim
 endforeach()
 
 # Checks of the source text: fast, so they belong to every test run.
-foreach(check scripts/check-seam scripts/check-includes scripts/check-client-reference scripts/check-cases tests/arch/run)
+foreach(check scripts/check-seam scripts/check-includes scripts/check-client-reference scripts/check-cases scripts/check-errors tests/arch/run)
   string(REGEX REPLACE "^scripts/|/run$" "" name ${check})
   string(REPLACE "/" "-" name ${name})
   add_test(NAME ${name} COMMAND ${PROJECT_SOURCE_DIR}/${check})

@@ -87,11 +87,16 @@ check_property() {
     scripts/with-postgres build/dev/dbos_client_property --operations 200000 --seed "${PROPERTY_SEED:-1}"
 }
 
+check_docs() {
+    scripts/check-docs
+    scripts/check-errors
+}
+
 # Runs one check by name; returns 2 for a name that it does not know.
 run_check() {
     case $1 in
         format) step format scripts/format --check ;;
-        docs) step docs scripts/check-docs ;;
+        docs) step docs check_docs ;;
         client-reference) step client-reference scripts/check-client-reference ;;
         cases) step cases scripts/check-cases ;;
         seam) step seam scripts/check-seam ;;

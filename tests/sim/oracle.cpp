@@ -79,7 +79,8 @@ constexpr const char* kLeasesWhere =
     "SELECT executor_id, incarnation, counter FROM dbos_cpp_executors WHERE ";
 constexpr const char* kStepsWhere =
     "SELECT workflow_uuid, function_id, function_name || '|' || coalesce(output, '') || '|' ||"
-    " coalesce(error, '') || '|' || coalesce(child_workflow_id, '') FROM operation_outputs WHERE ";
+    " coalesce(error, '') || '|' || coalesce(child_workflow_id, '') || '|' || started_at_epoch_ms || '|' ||"
+    " completed_at_epoch_ms FROM operation_outputs WHERE ";
 
 }  // namespace
 
@@ -367,6 +368,7 @@ void Oracle::final_state() {
     judge_errands();
     judge_effects();
     judge_streams();
+    judge_rows();
     for (const auto& [id, row] : rows_) {
         if (!terminal(row.status)) fail("workflow " + id + " is stranded: " + row.status);
         note(static_cast<std::uint64_t>(row.status[0]));

@@ -82,6 +82,7 @@ class Oracle final : public StepWatch {
     void none(const std::string& what, const std::string& sql);
     void judge_effects();
     void judge_streams();
+    void judge_rows();
 
     const std::string path_;
     const Nanos lease_;
