@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <dbos/dbos.hpp>
+#include <set>
 
 #include "support/app.hpp"
 
@@ -50,6 +51,27 @@ std::string outcome(const dbos::WorkflowHandle<int>& handle) {
 }
 // [catch]
 
+/// A service that does once what it is asked for twice under one key.
+struct Bank {
+    std::set<std::string> keys = {};
+    int calls = 0;
+    std::string charge(int cents, const std::string& key) {
+        ++calls;
+        keys.insert(key);
+        return "charged " + std::to_string(cents);
+    }
+} bank;
+
+inline constexpr auto Charge = dbos::workflow<std::string(int)>("charge");
+
+// [key]
+std::string charge(dbos::Context& ctx, int cents) {
+    const std::string key = ctx.random_uuid();  // recorded before the call
+    return ctx.step("charge", [&] { return bank.charge(cents, key); },
+                    {.max_attempts = 5});
+}
+// [key]
+
 constexpr std::string_view kRecord = R"(
 // [record]
 {"name":"DBOSQueueDeduplicatedError","message":"workflow \"w-1\" was not enqueued: another one in queue \"orders\" holds the deduplication id \"o-17\"","code":12,"data":{"workflowID":"w-1","queueName":"orders","deduplicationID":"o-17"}}
@@ -58,6 +80,26 @@ constexpr std::string_view kRecord = R"(
 
 class ErrorsPage : public dbos::test::AppTest {};
 DBOS_FOR_EVERY_DATABASE(ErrorsPage);
+
+TEST_P(ErrorsPage, a_key_is_the_same_in_every_life) {
+    bank = {};
+    dbos::App app(app_options());
+    app.implement(Charge, charge);
+    app.launch();
+    app.start_workflow(Charge, {.workflow_id = "w"}, 7).get_result();
+    // As after a crash behind the call: its record is missing.
+    execute("DELETE FROM @operation_outputs WHERE function_name = 'charge'");
+    execute(
+        "UPDATE @workflow_status SET status = 'ENQUEUED', completed_at = NULL, "
+        "queue_name = '_dbos_internal_queue'");
+    ASSERT_TRUE(dbos::test::eventually([&] {
+        return scalar(
+                   "SELECT status || recovery_attempts FROM "
+                   "@workflow_status") == "SUCCESS2";
+    }));
+    EXPECT_EQ(bank.calls, 2);
+    EXPECT_EQ(bank.keys.size(), 1u);
+}
 
 TEST_P(ErrorsPage, the_programs_of_the_page_do_what_it_says) {
     static constexpr auto Twice = dbos::workflow<void()>("twice");

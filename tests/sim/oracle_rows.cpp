@@ -30,15 +30,17 @@ void Oracle::judge_rows() {
          "NOT NULL) OR started_at_epoch_ms IS NULL OR completed_at_epoch_ms IS NULL OR completed_at_epoch_ms "
          "< "
          "started_at_epoch_ms");
-    // A receive, and a wait for an event, need no deadline if what they wait for is there at once.
+    // A wait that lost a select leaves its deadline, and one whose value was there at once does without.
     none("a workflow that ended by itself has a gap in its records",
          "SELECT o.workflow_uuid, o.function_id, o.function_name FROM operation_outputs o JOIN "
          "workflow_status w ON "
          "w.workflow_uuid = o.workflow_uuid WHERE w.status IN ('SUCCESS', 'ERROR') AND o.function_id > 1 AND "
-         "NOT EXISTS "
-         "(SELECT 1 FROM operation_outputs p WHERE p.workflow_uuid = o.workflow_uuid AND (p.function_id = "
-         "o.function_id - 1 "
-         "OR (p.function_id = o.function_id - 2 AND p.function_name IN ('DBOS.recv', 'DBOS.getEvent'))))");
+         "NOT "
+         "(o.function_name = 'DBOS.sleep' AND o.completed_at_epoch_ms = o.started_at_epoch_ms) AND NOT "
+         "EXISTS (SELECT 1 "
+         "FROM operation_outputs p WHERE p.workflow_uuid = o.workflow_uuid AND (p.function_id = "
+         "o.function_id - 1 OR "
+         "(p.function_id = o.function_id - 2 AND p.function_name IN ('DBOS.recv', 'DBOS.getEvent'))))");
     none("a child and the record of its start are not both there",
          "SELECT 'no child', o.workflow_uuid, o.child_workflow_id FROM operation_outputs o WHERE "
          "o.child_workflow_id IS NOT "
