@@ -255,7 +255,8 @@ void Ticker::judge(const sysdb::TickReport& report, seam::Duration sent, seam::D
         verdict = judge_->tick(observed, report.database_now_ms, sent, received);
     }
     for (const auto& row : rows_of(report, verdict.dead)) {
-        log_to(executor_.log(), LogLevel::info, "an executor is dead; its workflows go back to their queues",
+        // Each launch finds the executors of all earlier ones: news is only what is handed back.
+        log_to(executor_.log(), LogLevel::debug, "an executor is dead; its workflows go back to their queues",
                {{"executor_id", row.executor_id}});
         maintenance_.add("sweep " + row.executor_id, [this, row] { sweep(row); });
     }
