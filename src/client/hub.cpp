@@ -105,6 +105,7 @@ WaiterHub::WaitId WaiterHub::add_wait(Wait wait, const WaitOptions& options) {
         if (wait.deadline) wait.due = std::min(wait.due, *wait.deadline);
         wait.seen = options.seen;
         wait.fail_if_missing = options.fail_if_missing;
+        wait.inside = options.inside;
         due_.emplace(wait.due, id);
         const std::string& name = waits_.emplace(id, std::move(wait)).first->second.workflow_id;
         waiting_.store(waits_.size());
@@ -209,6 +210,14 @@ void WaiterHub::notify_published(const std::string& channel, const std::string& 
 WaiterHub::Stats WaiterHub::stats() const {
     const Lock lock(mutex_);
     return {waits_.size(), checks_, payloads_, connection_ != nullptr};
+}
+
+bool WaiterHub::at_rest(std::size_t& outside) const {
+    const Lock lock(mutex_);
+    outside = static_cast<std::size_t>(
+        std::ranges::count_if(waits_, [](const auto& entry) { return !entry.second.inside; }));
+    const bool news = std::ranges::any_of(waits_, [](const auto& entry) { return entry.second.woken; });
+    return !checking_ && !news && (due_.empty() || due_.begin()->first > seam::steady_now());
 }
 
 void WaiterHub::close() noexcept {

@@ -40,7 +40,8 @@ struct WaitOptions {
     seam::Duration polling_interval = std::chrono::seconds(1);
     std::optional<seam::Duration> timeout = {};
     bool fail_if_missing = false;
-    bool seen = false;  // the row is known to have existed
+    bool seen = false;    // the row is known to have existed
+    bool inside = false;  // of a body
 };
 
 /// Blocks the calling thread on a slot of its own until the callback that `add` is given has been called, with a T and an error.
@@ -122,6 +123,9 @@ class WaiterHub {
         bool connected = false;
     };
     Stats stats() const;
+    /// Whether no wait is being looked at or about to be because of news; `outside` becomes the number of waits that are not of a
+    /// body.
+    bool at_rest(std::size_t& outside) const;
 
    private:
     enum class Kind : std::uint8_t { result, end, event, stream };
@@ -146,6 +150,7 @@ class WaiterHub {
         seam::SteadyTime asked{};  // when the last check of it began
         bool seen = false;
         bool fail_if_missing = false;
+        bool inside = false;
         bool woken = false;      // due because of a wake-up
         bool woken_all = false;  // … that named nobody
         /// Channel and payload that announce a change on the shared channels of all SDKs; empty for results and ends.

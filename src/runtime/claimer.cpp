@@ -89,6 +89,15 @@ bool Claimer::serves(const std::string& queue) const {
     return found != queues_.end() && found->second.served;
 }
 
+bool Claimer::at_rest() const {
+    std::lock_guard lock(mutex_);
+    const auto now = seam::steady_now();
+    return resting_ && !poked_ && !repair_at_ &&
+           std::none_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
+               return entry.second.served && entry.second.work && entry.second.not_before > now;
+           });
+}
+
 std::vector<std::string> Claimer::queues() const {
     std::lock_guard lock(mutex_);
     std::vector<std::string> names;
@@ -239,7 +248,9 @@ void Claimer::run() {
                 if (room > 0) starved_.store(false);
                 if (!claim_unsure_) round = next_round(std::min(room, kMaxRows), wake_at);
                 if (!round.empty() || orphans_due_.load() || repair_due) break;
+                resting_ = true;
                 changed_.wait_until(lock, wake_at, [&] { return stopping_ || poked_; });
+                resting_ = false;
             }
         }
         // No claim, and nothing handed back, under a lapsed lease: a peer may be handing our rows back, or hold our id.

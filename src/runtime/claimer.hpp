@@ -41,6 +41,9 @@ class Claimer {
     void set_latest(bool is_latest) noexcept { is_latest_.store(is_latest); }
     bool is_latest() const noexcept { return is_latest_.load(); }
 
+    /// Whether nothing is claimed or about to be.
+    bool at_rest() const;
+
     // Any thread, quick:
     void has_work(const std::string& queue) noexcept;
     void have_work(std::span<const std::uint32_t> hashes, bool all) noexcept;
@@ -87,6 +90,7 @@ class Claimer {
     std::map<std::string, Queue> queues_;
     std::set<std::string> warned_;
     bool poked_ = false;
+    bool resting_ = false;  // its thread waits
     bool stopping_ = false;
     seam::Atomic<bool> orphans_due_{false};
     std::optional<seam::SteadyTime> repair_at_;  // when to hand back what was given up

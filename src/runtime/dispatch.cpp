@@ -196,6 +196,7 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         const client::BodyMark mark(core_->database_key());
         try {
             // Encoded before the deferred calls. A result that cannot be stored is the workflow's error.
+            run->reached(Point::body, 0, "");
             payload = format->encode(run->birth().implementation->body(context, arguments));
         } catch (const Interrupt&) {
             throw;
@@ -226,6 +227,12 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         const Run& run;
         ~Forgotten() { transactions.ended(run); }
     } const forgotten{transactions_, *run};
+    if (auto sticky = run->sticky_error()) error = sticky;
+    if (error && !interrupted) payload = encode_error(*format, error, run->errors());
+    if (probe() && !interrupted && !run->interrupted()) {
+        probe()->outcome(*run, !error, payload);
+        run->passed(Point::outcome, 0, "");
+    }
     if (run->interrupted() || interrupted) {
         // Over for us: the outcome is somebody else's to write. Handles read it from the database.
         if (run->interrupt_reason() != Interrupt::Reason::shutdown) {
@@ -240,10 +247,8 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         hub().notify_ended(run->id());
         return;
     }
-    if (auto sticky = run->sticky_error()) error = sticky;
     transactions_.forget(*run);
-    if (!error) return finish(run, true, std::move(payload));
-    finish(run, false, encode_error(*format, error, run->errors()));
+    finish(run, !error, std::move(payload));
 }
 
 void Executor::park(const std::shared_ptr<Run>& run) {
@@ -293,6 +298,7 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
             release(run->fence(), queue);
         }
         // After the release: who registers a wait from now on looks at the database.
+        if (recorded) run->passed(Point::ended, 0, "");
         if (recorded) {
             hub().deliver(*row);
         } else {

@@ -96,6 +96,7 @@ std::shared_ptr<detail::PendingState> submit_effect(Run& run, const EffectCall& 
         operation->resolve();
         return operation;
     }
+    run.reached(Point::checkpoint, id, call.name);
     try {
         run.executor().database().record_effect_async(run.fence(), operation->record(), std::move(*effect),
                                                       operation->completion());

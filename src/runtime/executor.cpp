@@ -168,6 +168,7 @@ void Executor::open_database() {
     database.rewinding = [this](const std::string& id, std::int64_t start_step) {
         transactions_.forget_from(id, start_step);
     };
+    if (instruments_.database) instruments_.database(database);
     database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
     if (options_.run_migrations) {
         database_->open({.log = log()});

@@ -21,6 +21,7 @@
 #include "runtime/mailboxes.hpp"
 #include "runtime/parking.hpp"
 #include "runtime/permits.hpp"
+#include "runtime/probe.hpp"
 #include "runtime/run.hpp"
 #include "runtime/thread_pool.hpp"
 #include "runtime/ticker.hpp"
@@ -40,6 +41,8 @@ class Executor {
     Executor(const Executor&) = delete;
     Executor& operator=(const Executor&) = delete;
 
+    /// For dbos::testing, before launch().
+    void instrument(Instruments instruments) { instruments_ = std::move(instruments); }
     void implement(detail::Implementation implementation);
     void register_queue(const QueueOptions& options);
     void launch();
@@ -101,6 +104,14 @@ class Executor {
     Transactions& transactions() noexcept { return transactions_; }
     sysdb::Millis durable_now() const noexcept { return database_->clock().now_ms(); }
     std::string new_token() const;
+
+    // --- for dbos::testing
+    /// Null in production.
+    Probe* probe() const noexcept { return instruments_.probe; }
+    /// Whether nothing goes on here but waits; then `next` is the first instant at which one of them ends.
+    bool at_rest(std::optional<sysdb::Millis>& next);
+    /// The durable clock has been set forward: does what is due now.
+    void time_has_passed();
 
     /// A body's thread begins and ends a wait of its own, outside of Run::wait.
     void wait_begins() {
@@ -180,6 +191,7 @@ class Executor {
                                                  std::uint32_t lapse);
 
     AppOptions options_;
+    Instruments instruments_;
     std::string executor_id_;
     bool configured_id_ = false;
     std::string version_;

@@ -3,6 +3,7 @@
 #include "runtime/manage.hpp"
 
 #include "core/options.hpp"
+#include "runtime/probe.hpp"
 #include "runtime/record_values.hpp"
 
 namespace dbos {
@@ -12,6 +13,7 @@ namespace runtime {
 sysdb::StepRecord record_gated(Run& run, sysdb::StepRecord record, const Value& output,
                                const std::function<void(sysdb::Gate&)>& effect) {
     const Serializer& format = run.executor().serializer();
+    run.reached(Point::checkpoint, record.function_id, record.function_name);
     sysdb::Gate gate;
     try {
         record.output = format.encode(output);
@@ -23,7 +25,9 @@ sysdb::StepRecord record_gated(Run& run, sysdb::StepRecord record, const Value& 
         return record_failure(run, std::move(record), std::current_exception());
     }
     if (gate.own_run_ended) run.executor().explain_loss(run);  // the body goes on to its next durable call
-    return run.settle(record, sysdb::OnConflict::report, std::move(gate.result));
+    record = run.settle(record, sysdb::OnConflict::report, std::move(gate.result));
+    run.reached(Point::recorded, record.function_id, record.function_name);
+    return record;
 }
 
 ManagedCall<void> write_call(Run& run, const char* call, const char* name, std::function<void()> check,

@@ -63,6 +63,20 @@ std::size_t Parking::due_before(sysdb::Millis instant) const {
     }));
 }
 
+bool Parking::at_rest(std::optional<sysdb::Millis>& next) const {
+    std::lock_guard lock(mutex_);
+    if (waking_ || !woken_.empty()) return false;
+    for (const auto& [key, entry] : entries_) {
+        if (entry.until && (!next || *entry.until < *next)) next = entry.until;
+    }
+    return !next || *next > executor_.durable_now();
+}
+
+void Parking::time_has_passed() noexcept {
+    std::lock_guard lock(mutex_);
+    changed_.notify_all();
+}
+
 bool Parking::park(const std::shared_ptr<Run>& run) {
     Run::Parked parked = run->take_parked();
     const std::shared_ptr<Waiting> waiting = parked.waiting;
@@ -161,6 +175,7 @@ void Parking::run() {
         }
         const auto keys = take_due(std::min(kWakesPerStatement, static_cast<std::size_t>(room)));
         if (keys.empty()) continue;
+        waking_ = true;
         lock.unlock();
         bool done = false;
         try {
@@ -172,6 +187,7 @@ void Parking::run() {
                    {{"error", error.what()}});
         }
         lock.lock();
+        waking_ = false;
         if (done) continue;
         woken_.insert(woken_.end(), keys.begin(), keys.end());
         changed_.wait_until(lock, seam::steady_now() + pause, [&] { return stopping_; });

@@ -42,6 +42,11 @@ class Parking {
     /// How many wake at an instant not later than this one (durable clock).
     std::size_t due_before(sysdb::Millis instant) const;
 
+    /// Whether none is being woken; `next` becomes the instant at which the first one wakes, if that is earlier.
+    bool at_rest(std::optional<sysdb::Millis>& next) const;
+    /// The durable clock has been set forward.
+    void time_has_passed() noexcept;
+
    private:
     using Key = std::uint64_t;
     struct Entry {
@@ -76,6 +81,7 @@ class Parking {
     std::set<std::string> queue_names_;
     Key next_ = 1;
     Key watched_ = 0;
+    bool waking_ = false;
     bool stopping_ = false;
     seam::Thread thread_;
 };

@@ -10,6 +10,7 @@
 #include "core/log.hpp"
 #include "platform/planted.hpp"
 #include "runtime/executor.hpp"
+#include "runtime/probe.hpp"
 #include "runtime/waiting.hpp"
 #include "sql/connection.hpp"
 
@@ -137,6 +138,7 @@ std::exception_ptr Run::run_deferred() {
 
 const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string& name) {
     const auto* found = find(id_wanted);
+    if (Probe* probe = executor_.probe()) probe->asked(*this, id_wanted, name, found);
     if (!found) {
         replay_ends();
     } else if (found->function_name != name) {
@@ -238,11 +240,14 @@ void Run::notify() noexcept {
 
 std::optional<Woken> Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec,
                                       std::optional<seam::SteadyTime> blocked_until) {
+    waits_.push_back(&spec);
+    struct Over {
+        std::vector<const WakeSpec*>& waits;
+        const WakeSpec* spec;
+        ~Over() { std::erase(waits, spec); }
+    } const over{waits_, &spec};  // under the lock, on every way out
     for (;;) {
-        if (const auto reason = interrupt_reason()) {
-            lock.unlock();
-            throw Interrupt(*reason, id());
-        }
+        if (const auto reason = interrupt_reason()) throw Interrupt(*reason, id());
         if ((spec.ready && spec.ready()) || (spec.waiting && spec.waiting->has_news())) return Woken::ready;
         // The durable clock may be corrected while we wait, so no nap is longer than 10 s.
         milliseconds nap = std::chrono::seconds(10);
@@ -390,9 +395,33 @@ sysdb::StepResult Run::written(const sysdb::StepRecord& step, F&& write) {
 }
 
 sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict) {
-    return settle(step, on_conflict, written(step, [&] {
-                      return executor_.database().record_step(fence(), step, on_conflict);
-                  }));
+    reached(Point::checkpoint, step.function_id, step.function_name);
+    auto stored = settle(step, on_conflict, written(step, [&] {
+                             return executor_.database().record_step(fence(), step, on_conflict);
+                         }));
+    reached(Point::recorded, step.function_id, step.function_name);
+    return stored;
+}
+
+void Run::reached(Point point, std::int32_t number, const std::string& name, int attempt) {
+    Probe* const probe = executor_.probe();
+    if (!probe) return;
+    probe->reached(*this, point, number, name, attempt);
+    throw_if_interrupted();
+}
+
+void Run::passed(Point point, std::int32_t number, const std::string& name) noexcept {
+    if (Probe* const probe = executor_.probe()) probe->reached(*this, point, number, name, 1);
+}
+
+bool Run::at_rest(std::optional<sysdb::Millis>& next) const {
+    std::lock_guard lock(mutex_);
+    if (waits_.size() != async_steps_.size() + 1) return false;  // the body, and each step beside it
+    for (const WakeSpec* wait : waits_) {
+        if ((wait->ready && wait->ready()) || (wait->waiting && wait->waiting->has_news())) return false;
+        if (wait->until && (!next || *wait->until < *next)) next = wait->until;
+    }
+    return true;
 }
 
 sysdb::StepRecord Run::settle(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict,
@@ -417,7 +446,12 @@ sysdb::StepRecord Run::settle(const sysdb::StepRecord& step, sysdb::OnConflict o
 }
 
 sysdb::StepResult Run::write_effect(const sysdb::StepRecord& step, const sysdb::Effect& effect) {
-    return written(step, [&] { return executor_.database().record_effect(fence(), step, effect); });
+    reached(Point::checkpoint, step.function_id, step.function_name);
+    auto result =
+        written(step, [&] { return executor_.database().record_effect(fence(), step, effect); });
+    if (result.kind == sysdb::StepResult::Kind::recorded)
+        reached(Point::recorded, step.function_id, step.function_name);
+    return result;
 }
 
 void Run::receive_begins(const std::string& topic) {

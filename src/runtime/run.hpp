@@ -27,6 +27,7 @@ class Connection;
 namespace dbos::runtime {
 
 class Executor;
+enum class Point : std::uint8_t;
 
 class Waiting;
 
@@ -111,6 +112,10 @@ class Run : public std::enable_shared_from_this<Run> {
     bool next_is_recorded() const noexcept { return peek() != nullptr; }
     /// The record of a number, or null. Throws UnexpectedStep (sticky) if another operation is recorded there.
     const sysdb::StepRecord* recorded(std::int32_t id, const std::string& name);
+    /// For dbos::testing: the run has come to this point. Throws Interrupt if the probe has interrupted it.
+    void reached(Point point, std::int32_t number, const std::string& name, int attempt = 1);
+    /// The same on a thread that is not the run's: throws nothing.
+    void passed(Point point, std::int32_t number, const std::string& name) noexcept;
     /// The record of the next number, whatever it is; null = none. Whether any number above it is recorded.
     const sysdb::StepRecord* peek() const noexcept { return find(last_id_ + 1); }
     bool recorded_above() const noexcept;
@@ -187,6 +192,8 @@ class Run : public std::enable_shared_from_this<Run> {
     bool interrupted() const noexcept { return stop_.load() != kGoing; }
     std::optional<Interrupt::Reason> interrupt_reason() const noexcept;
     void throw_if_interrupted();
+    /// Whether each of its threads waits for what has not come; `next` becomes the first of their ends, if that is earlier.
+    bool at_rest(std::optional<sysdb::Millis>& next) const;
     /// A wait's condition may hold now.
     void notify() noexcept;
     std::exception_ptr sticky_error() const;
@@ -232,6 +239,7 @@ class Run : public std::enable_shared_from_this<Run> {
 
     mutable seam::Mutex mutex_;
     seam::CondVar woken_;
+    std::vector<const WakeSpec*> waits_;  // of its threads that wait now
     std::exception_ptr sticky_;
     std::multimap<seam::ThreadId, std::int32_t> step_threads_;  // with the step's number
     std::vector<std::stop_source> stop_sources_;

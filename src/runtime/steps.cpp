@@ -12,6 +12,7 @@
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/operations.hpp"
+#include "runtime/probe.hpp"
 #include "runtime/run.hpp"
 
 namespace dbos {
@@ -101,6 +102,7 @@ StepAttempts::Attempt StepAttempts::attempt_once(const std::function<Value(StepC
     const StepTimer timer(run_, options_.timeout, stop);
     {
         const InStep in_step(run_, id_, on_body_thread_);
+        run_.reached(Point::step, id_, name_, number);
         if (!seam::planted(seam::Bug::no_check_before_step)) run_.ensure_owned();
         const InUserCode user(run_);
         // The last look stands directly before the body: not even a counter is touched in between.

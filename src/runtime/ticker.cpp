@@ -313,7 +313,7 @@ void Ticker::warn_of_stranded_versions() {
     for (const auto& [version, count] : executor_.database().active_versions(executor_.application_name())) {
         if (version == executor_.application_version()) continue;
         const bool alive = std::any_of(leases.begin(), leases.end(), [&](const sysdb::LeaseRow& row) {
-            return row.version == version && row.expires_at > executor_.durable_now();
+            return row.version == version && row.expires_at > executor_.database().clock().real_now_ms();
         });
         if (alive) continue;
         log_to(executor_.log(), LogLevel::warn,

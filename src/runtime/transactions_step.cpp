@@ -185,6 +185,7 @@ class TransactionStep {
             if (error_) connection.rollback();
         }
         if (error_) connection.begin(sql::Isolation::read_committed);  // the error's witness is alone
+        run_.reached(Point::checkpoint, record_.function_id, record_.function_name);
         const bool inserted = datasource_->insert(connection, key_, record_.function_id,
                                                   {record_.output, record_.error, record_.serialization});
         if (!inserted) {
@@ -196,7 +197,9 @@ class TransactionStep {
             connection.rollback();
             lost();
         }
-        return commit(connection) ? Turn::write : Turn::again;
+        if (!commit(connection)) return Turn::again;
+        run_.reached(Point::committed, record_.function_id, record_.function_name);
+        return Turn::write;
     }
 
     /// Whether there is a witness, which record_ then tells of.
@@ -224,12 +227,15 @@ class TransactionStep {
         }
         if (error_) connection.begin(sql::Isolation::read_committed);
         completed();  // once: it tells our record from another's
+        run_.reached(Point::checkpoint, record_.function_id, record_.function_name);
         switch (sysdb::checkpoint_in(connection, run_.fence(), record_)) {
             case sysdb::CheckpointIn::inserted: break;
             case sysdb::CheckpointIn::lost: connection.rollback(); lost();
             case sysdb::CheckpointIn::exists: connection.rollback(); return find(connection);
         }
-        return commit(connection) ? Turn::written : Turn::again;
+        if (!commit(connection)) return Turn::again;
+        run_.reached(Point::recorded, record_.function_id, record_.function_name);
+        return Turn::written;
     }
 
     Turn find(sql::Connection& connection) {
@@ -261,6 +267,7 @@ class TransactionStep {
                 Run& run;
                 ~Ended() { run.step_ended(); }
             } const ended{run_};
+            run_.reached(Point::step, record_.function_id, record_.function_name);
             const InUserCode user(run_);
             // The last look stands directly before the callable. Nobody waits for the lease with a transaction open.
             fresh = executor_.lease().fresh(run_.checked_lapse());

@@ -226,6 +226,13 @@ struct CommitCount {
     }
 };
 
+namespace sqlite {
+class MemoryDatabase;
+}
+/// A `:memory:` database that outlives the pools that use it, for OpenOptions::memory.
+std::shared_ptr<sqlite::MemoryDatabase> make_memory_database();
+std::unique_ptr<Connection> memory_connection(sqlite::MemoryDatabase& database);
+
 /// How a connection is opened.
 struct OpenOptions {
     Url url;
@@ -249,6 +256,8 @@ struct OpenOptions {
     /// PostgreSQL: the server ends a transaction of ours that has been idle for longer; 0 = as the server is set. Sent with the
     /// start-up packet, so not through a pooler that refuses it, and not if the URL has `options` of its own.
     seam::Duration idle_transaction_timeout{0};
+    /// The database that a `:memory:` URL means; default: one of each pool.
+    std::shared_ptr<sqlite::MemoryDatabase> memory = {};
     /// Wraps every connection of a pool as it is opened; for fault injection.
     std::function<std::unique_ptr<Connection>(std::unique_ptr<Connection>)> decorate = {};
 };

@@ -15,6 +15,16 @@ std::unique_ptr<Connection> open(const OpenOptions& options) {
                                                     : sqlite::open_sqlite(options);
 }
 
+std::shared_ptr<sqlite::MemoryDatabase> make_memory_database() {
+    OpenOptions options;
+    options.url = Url::parse("sqlite:///:memory:");
+    return std::make_shared<sqlite::MemoryDatabase>(options);
+}
+
+std::unique_ptr<Connection> memory_connection(sqlite::MemoryDatabase& database) {
+    return database.connect();
+}
+
 bool create_database_if_missing(const Url& url) {
     return url.backend == Backend::postgres && postgres::create_database_if_missing(url);
 }
@@ -73,6 +83,7 @@ struct Pool::Impl {
     }
 
     sqlite::MemoryDatabase& memory_database() {
+        if (options.memory) return *options.memory;
         const std::lock_guard lock(mutex);
         if (!memory) memory = std::make_unique<sqlite::MemoryDatabase>(options);
         return *memory;

@@ -86,9 +86,12 @@ void Retrier::failed(const DatabaseError& error) {
 
 // ---------------------------------------------------------------------------------------------------- DurableClock
 
-DurableClock::DurableClock() noexcept { offset_ms_.store(wall_millis() - to_millis(seam::boot_now())); }
+DurableClock::DurableClock(std::shared_ptr<const seam::Atomic<std::int64_t>> virtual_now) noexcept
+    : virtual_now_(std::move(virtual_now)) {
+    offset_ms_.store(wall_millis() - to_millis(seam::boot_now()));
+}
 
-Millis DurableClock::now_ms() const noexcept {
+Millis DurableClock::real_now_ms() const noexcept {
     const Millis now = to_millis(seam::boot_now()) + offset_ms_.load(std::memory_order_acquire);
     Millis last = last_ms_.load(std::memory_order_acquire);
     while (now > last) {
@@ -203,6 +206,7 @@ SystemDatabase::Core::Core(DatabaseOptions given)
     : options(counted(std::move(given))),
       backend(options.open.url.backend),
       process(seam::process_id()),
+      clock(options.virtual_now),
       pool(options.open, options.pool_size) {
     policy.retry_connection_errors = options.retry_connection_errors;
     policy.layout_changed = [this] { forget_layout(); };

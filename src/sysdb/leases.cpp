@@ -111,7 +111,7 @@ sql::Params insert_params(const LeaseRow& lease, seam::Duration duration) {
 /// Executes with the clock as last parameter where the database has none of its own.
 sql::Result with_clock(SystemDatabase::Core& core, sql::Connection& connection, const Dialects& statement,
                        sql::Params params) {
-    if (core.backend == sql::Backend::sqlite) params.emplace_back(core.clock.now_ms());
+    if (core.backend == sql::Backend::sqlite) params.emplace_back(core.clock.real_now_ms());
     return connection.execute(statement.on(core.backend), params);
 }
 

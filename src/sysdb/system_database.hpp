@@ -69,18 +69,23 @@ struct DatabaseOptions {
     /// Wraps every connection outside of the pool as it is opened (committer, claims, tick, lease); for fault injection.
     /// Those of the pool: OpenOptions::decorate.
     std::function<std::unique_ptr<sql::Connection>(std::unique_ptr<sql::Connection>)> decorate = {};
+    /// Stands in for the durable clock, if given (dbos::testing): it shows this instant until it is changed.
+    std::shared_ptr<const seam::Atomic<std::int64_t>> virtual_now = {};
 };
 
 /// "Durable now": the database clock as this process sees it; never goes back. SQLite: the wall clock.
 class DurableClock {
    public:
-    /// Starts with the wall clock of this host.
-    DurableClock() noexcept;
-    Millis now_ms() const noexcept;
+    /// Starts with the wall clock of this host. With `virtual_now`, now_ms() is what that holds.
+    explicit DurableClock(std::shared_ptr<const seam::Atomic<std::int64_t>> virtual_now = {}) noexcept;
+    Millis now_ms() const noexcept { return virtual_now_ ? virtual_now_->load() : real_now_ms(); }
+    /// For leases: also under a virtual clock they are kept in real time.
+    Millis real_now_ms() const noexcept;
     /// A reading of the database clock, asked at `sent` and answered at `received` (boot clock).
     void observe(Millis database_now_ms, seam::Duration sent, seam::Duration received) noexcept;
 
    private:
+    const std::shared_ptr<const seam::Atomic<std::int64_t>> virtual_now_;
     mutable seam::Atomic<std::int64_t> offset_ms_{0};  // database minus boot clock
     mutable seam::Atomic<std::int64_t> last_ms_{0};
 };
@@ -154,6 +159,9 @@ class SystemDatabase {
     std::vector<bool> still_owned(std::span<const Fence> fences);
     /// The recorded steps of these runs, ordered; index as given.
     std::vector<std::vector<StepRecord>> histories(std::span<const std::string> ids);
+
+    /// The first instant after `after` at which a delay or a deadline is due; for clocks of tests (it may read many rows).
+    std::optional<Millis> next_due(Millis after);
 
     // --- parked runs (waking.cpp)
     /// What those of these runs that are still ours begin with again: inputs (as in a claim), history, deadline.

@@ -120,4 +120,17 @@ void SystemDatabase::settle_attempts(std::span<const Fence> fences) {
     });
 }
 
+std::optional<Millis> SystemDatabase::next_due(Millis after) {
+    return core_->with_connection([&](sql::Connection& connection) {
+        const sql::Result found = connection.query(
+            "SELECT min(due) FROM ("
+            "SELECT min(delay_until_epoch_ms) AS due FROM @workflow_status"
+            " WHERE status = 'DELAYED' AND delay_until_epoch_ms > $1 "
+            "UNION ALL SELECT min(workflow_deadline_epoch_ms) FROM @workflow_status"
+            " WHERE status IN ('ENQUEUED', 'PENDING', 'DELAYED') AND workflow_deadline_epoch_ms > $1) x",
+            {after});
+        return found.at(0, 0).optional_integer();
+    });
+}
+
 }  // namespace dbos::sysdb

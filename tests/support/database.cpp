@@ -78,7 +78,7 @@ void DatabaseTest::SetUp() {
     database_ = std::make_unique<TestDatabase>(GetParam());
 }
 
-std::string backend_name(const testing::TestParamInfo<sql::Backend>& info) {
+std::string backend_name(const ::testing::TestParamInfo<sql::Backend>& info) {
     return info.param == sql::Backend::postgres ? "postgres" : "sqlite";
 }
 

@@ -55,7 +55,7 @@ class TestDatabase {
 };
 
 /// Base of parameterised tests. `database()` is ready in SetUp.
-class DatabaseTest : public testing::TestWithParam<sql::Backend> {
+class DatabaseTest : public ::testing::TestWithParam<sql::Backend> {
    public:
     void SetUp() override;
     void TearDown() override { database_.reset(); }
@@ -72,7 +72,7 @@ class DatabaseTest : public testing::TestWithParam<sql::Backend> {
 /// Skips (or fails, see above) the calling test if there is no server. Returns whether there is one.
 bool need_postgres();
 
-std::string backend_name(const testing::TestParamInfo<sql::Backend>& info);
+std::string backend_name(const ::testing::TestParamInfo<sql::Backend>& info);
 
 /// Polls `condition` until it holds or `seconds` have passed; for what another process or the server does in its own time.
 template <class Condition>
@@ -89,5 +89,5 @@ bool eventually(Condition condition, int seconds = 20) {
 
 #define DBOS_FOR_EVERY_DATABASE(Suite)                                                                  \
     INSTANTIATE_TEST_SUITE_P(Every, Suite,                                                              \
-                             testing::Values(dbos::sql::Backend::sqlite, dbos::sql::Backend::postgres), \
+                             ::testing::Values(dbos::sql::Backend::sqlite, dbos::sql::Backend::postgres), \
                              dbos::test::backend_name)
