@@ -66,9 +66,7 @@ std::size_t Parking::due_before(sysdb::Millis instant) const {
 bool Parking::at_rest(std::optional<sysdb::Millis>& next) const {
     std::lock_guard lock(mutex_);
     if (waking_ || !woken_.empty()) return false;
-    for (const auto& [key, entry] : entries_) {
-        if (entry.until && (!next || *entry.until < *next)) next = entry.until;
-    }
+    for (const auto& [key, entry] : entries_) earliest(next, entry.until);
     return !next || *next > executor_.durable_now();
 }
 

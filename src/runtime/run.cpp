@@ -419,7 +419,7 @@ bool Run::at_rest(std::optional<sysdb::Millis>& next) const {
     if (waits_.size() != async_steps_.size() + 1) return false;  // the body, and each step beside it
     for (const WakeSpec* wait : waits_) {
         if ((wait->ready && wait->ready()) || (wait->waiting && wait->waiting->has_news())) return false;
-        if (wait->until && (!next || *wait->until < *next)) next = wait->until;
+        earliest(next, wait->until);
     }
     return true;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -60,6 +61,11 @@ struct BackOff {
     sysdb::Millis next = 0;
 };
 enum class Woken : std::uint8_t { ready, due };
+
+/// `next` becomes `end`, if that is earlier, and an end at all (what waits for ever ends at the last instant there is).
+inline void earliest(std::optional<sysdb::Millis>& next, const std::optional<sysdb::Millis>& end) {
+    if (end && *end != std::numeric_limits<sysdb::Millis>::max() && (!next || *end < *next)) next = end;
+}
 
 class Run : public std::enable_shared_from_this<Run> {
    public:

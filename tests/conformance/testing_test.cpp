@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <limits>
 #include <map>
 #include <set>
 #include <thread>
@@ -60,8 +61,8 @@ TEST_P(Testing, two_apps_have_databases_of_their_own) {
     EXPECT_THAT(one.operations("same"), ElementsAre("1 echo: \"one\""));
 }
 
-TEST_P(Testing, the_schema_goes_with_the_app) {
-    if (!postgres()) GTEST_SKIP() << "a database in memory";
+TEST(TestingOptions, the_schema_goes_with_the_app) {
+    if (!dbos::test::need_postgres()) GTEST_SKIP();
     const auto schemas = [] {
         dbos::sql::OpenOptions open;
         open.url = dbos::sql::Url::parse(*dbos::test::postgres_url());
@@ -72,7 +73,7 @@ TEST_P(Testing, the_schema_goes_with_the_app) {
     };
     const auto before = schemas();
     {
-        TestApp app(options());
+        TestApp app({.system_database_url = *dbos::test::postgres_url()});
         app.launch();
         EXPECT_EQ(schemas(), before + 1);
     }
@@ -344,6 +345,20 @@ TEST_P(Testing, a_transaction_happens_once) {
     std::vector<CrashPoint> points;
     for (const auto& boundary : report.boundaries) points.push_back(boundary.point);
     EXPECT_THAT(points, Contains(CrashPoint::after_commit));
+}
+
+TEST_P(Testing, what_waits_for_ever_does_not_move_the_clock) {
+    TestApp app(options());
+    app.implement(Count, [](Context& ctx) {
+        return ctx.recv<int>("word", dbos::Duration(std::numeric_limits<double>::infinity())).value_or(0);
+    });
+    const auto begin = app.clock().now();
+    auto result = app.start_workflow(Count, {.workflow_id = "w"}).get_result_async();
+    EXPECT_FALSE(result.wait_for(100ms));
+    app.clock().advance(1000 * 24h);
+    EXPECT_EQ(app.clock().now(), begin + 1000 * 24h);
+    app.client().send("w", 5, "word");
+    EXPECT_EQ(result.get(), 5);
 }
 
 TEST_P(Testing, a_run_that_does_not_end_is_found) {
