@@ -62,9 +62,10 @@ struct BackOff {
 };
 enum class Woken : std::uint8_t { ready, due };
 
-/// `next` becomes `end`, if that is earlier, and an end at all (what waits for ever ends at the last instant there is).
+/// `next` becomes `end`, if that is earlier, and an end at all: for ever is core::to_millis of an infinite duration, from now on.
 inline void earliest(std::optional<sysdb::Millis>& next, const std::optional<sysdb::Millis>& end) {
-    if (end && *end != std::numeric_limits<sysdb::Millis>::max() && (!next || *end < *next)) next = end;
+    constexpr sysdb::Millis never = std::numeric_limits<sysdb::Millis>::max() / 4;
+    if (end && *end < never && (!next || *end < *next)) next = end;
 }
 
 class Run : public std::enable_shared_from_this<Run> {

@@ -57,8 +57,8 @@ std::optional<sysdb::Millis> TestClock::Impl::rest() {
         looks = at_rest(next, outside) ? looks + 1 : 0;
         if (looks < kLooks) continue;
         if (!app.alive) return std::nullopt;
-        const auto due = app.present->impl().executor.database().next_due(now());
-        return due && next ? std::min(due, next) : due ? due : next;
+        runtime::earliest(next, app.present->impl().executor.database().next_due(now()));
+        return next;
     }
     throw Timeout("the clock of a TestApp was to be moved, and the workflows did not come to rest within 30 s: does a step block?");
 }
@@ -97,8 +97,7 @@ void TestClock::Impl::run() {
                 looks = app.alive && at_rest(next, outside) && outside > 0 ? looks + 1 : 0;
                 if (looks < kLooks) continue;
                 looks = 0;
-                const auto due = app.present->impl().executor.database().next_due(now());
-                if (due && (!next || *due < *next)) next = due;
+                runtime::earliest(next, app.present->impl().executor.database().next_due(now()));
             }
             if (next) set(*next);
         } catch (const std::exception&) {  // the life dies just now
