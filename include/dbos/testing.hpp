@@ -253,7 +253,8 @@ template <class R, class... A, class... E>
 Start start_of(const Workflow<R(A...), E...>& contract, const std::string& id,
                detail::argument_t<A>&... args) {
     return [contract, id, kept = std::tuple<A...>(detail::argument<A>::get(args)...)](App& app) {
-        std::apply([&](const A&... copy) { app.start_workflow(contract, {.workflow_id = id}, copy...); }, kept);
+        std::apply([&](const A&... copy) { app.start_workflow(contract, {.workflow_id = id}, copy...); },
+                   kept);
     };
 }
 
@@ -268,8 +269,7 @@ Start start_of(const Workflow<R(A...), E...>& contract, const std::string& id,
 template <class R, class... A, class... E>
 CrashReport crash_everywhere(TestApp& app, const Workflow<R(A...), E...>& contract,
                              const CheckOptions& options, detail::argument_t<A>... args) {
-    return checks::crash_everywhere(app, options,
-                                    checks::start_of(contract, options.workflow_id, args...));
+    return checks::crash_everywhere(app, options, checks::start_of(contract, options.workflow_id, args...));
 }
 
 /// Runs a workflow up to its outcome, drops that, and replays the body from its complete history (`replays` times): it must ask
@@ -278,8 +278,7 @@ CrashReport crash_everywhere(TestApp& app, const Workflow<R(A...), E...>& contra
 template <class R, class... A, class... E>
 DeterminismReport check_determinism(TestApp& app, const Workflow<R(A...), E...>& contract,
                                     const CheckOptions& options, detail::argument_t<A>... args) {
-    return checks::check_determinism(app, options,
-                                     checks::start_of(contract, options.workflow_id, args...));
+    return checks::check_determinism(app, options, checks::start_of(contract, options.workflow_id, args...));
 }
 
 }  // namespace dbos::testing

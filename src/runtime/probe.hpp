@@ -18,10 +18,10 @@ enum class Point : std::uint8_t {
     body,        // the body is about to be called
     step,        // the callable of a step or transaction is about to be called
     checkpoint,  // what the operation did is about to be written
-    committed,   // a transaction in a database of the program has committed, its checkpoint is about to be written
-    recorded,    // the checkpoint has been committed
-    outcome,     // the result or error is about to be written
-    ended        // it has been committed
+    committed,  // a transaction in a database of the program has committed, its checkpoint is about to be written
+    recorded,  // the checkpoint has been committed
+    outcome,   // the result or error is about to be written
+    ended      // it has been committed
 };
 
 class Probe {

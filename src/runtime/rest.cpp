@@ -9,7 +9,8 @@ bool Executor::at_rest(std::optional<sysdb::Millis>& next) {
     std::vector<std::shared_ptr<Run>> runs;
     {
         std::lock_guard lock(mutex_);
-        if (not_begun_ > 0 || outcomes_pending_ > 0 || !reserved_.empty() || !abandoned_.empty()) return false;
+        if (not_begun_ > 0 || outcomes_pending_ > 0 || !reserved_.empty() || !abandoned_.empty())
+            return false;
         for (const auto& [fence, run] : runs_) runs.push_back(run);
     }
     std::size_t outside = 0;

@@ -396,9 +396,9 @@ sysdb::StepResult Run::written(const sysdb::StepRecord& step, F&& write) {
 
 sysdb::StepRecord Run::record(const sysdb::StepRecord& step, sysdb::OnConflict on_conflict) {
     reached(Point::checkpoint, step.function_id, step.function_name);
-    auto stored = settle(step, on_conflict, written(step, [&] {
-                             return executor_.database().record_step(fence(), step, on_conflict);
-                         }));
+    auto stored =
+        settle(step, on_conflict,
+               written(step, [&] { return executor_.database().record_step(fence(), step, on_conflict); }));
     reached(Point::recorded, step.function_id, step.function_name);
     return stored;
 }
@@ -447,8 +447,7 @@ sysdb::StepRecord Run::settle(const sysdb::StepRecord& step, sysdb::OnConflict o
 
 sysdb::StepResult Run::write_effect(const sysdb::StepRecord& step, const sysdb::Effect& effect) {
     reached(Point::checkpoint, step.function_id, step.function_name);
-    auto result =
-        written(step, [&] { return executor_.database().record_effect(fence(), step, effect); });
+    auto result = written(step, [&] { return executor_.database().record_effect(fence(), step, effect); });
     if (result.kind == sysdb::StepResult::Kind::recorded)
         reached(Point::recorded, step.function_id, step.function_name);
     return result;

@@ -56,23 +56,27 @@ std::size_t Waiting::on_hub(T Told::* part, Add add) {
 }
 
 std::size_t Waiting::on_result(const std::string& workflow_id, const client::WaitOptions& options) {
-    return on_hub(&Told::row,
-                  [&](auto done) { return executor_.hub().add(workflow_id, inside(options), std::move(done)); });
+    return on_hub(&Told::row, [&](auto done) {
+        return executor_.hub().add(workflow_id, inside(options), std::move(done));
+    });
 }
 
 std::size_t Waiting::on_end(const std::string& workflow_id, const client::WaitOptions& options) {
-    return on_hub(&Told::row,
-                  [&](auto done) { return executor_.hub().add_end(workflow_id, inside(options), std::move(done)); });
+    return on_hub(&Told::row, [&](auto done) {
+        return executor_.hub().add_end(workflow_id, inside(options), std::move(done));
+    });
 }
 
 std::size_t Waiting::on_event(const sysdb::EventKey& key, const client::WaitOptions& options) {
-    return on_hub(&Told::event,
-                  [&](auto done) { return executor_.hub().add_event(key, inside(options), std::move(done)); });
+    return on_hub(&Told::event, [&](auto done) {
+        return executor_.hub().add_event(key, inside(options), std::move(done));
+    });
 }
 
 std::size_t Waiting::on_stream(const sysdb::StreamPosition& position, const client::WaitOptions& options) {
-    return on_hub(&Told::there,
-                  [&](auto done) { return executor_.hub().add_stream(position, inside(options), std::move(done)); });
+    return on_hub(&Told::there, [&](auto done) {
+        return executor_.hub().add_stream(position, inside(options), std::move(done));
+    });
 }
 
 std::size_t Waiting::on_message(const std::string& workflow_id, const std::string& topic) {

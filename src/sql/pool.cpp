@@ -21,9 +21,7 @@ std::shared_ptr<sqlite::MemoryDatabase> make_memory_database() {
     return std::make_shared<sqlite::MemoryDatabase>(options);
 }
 
-std::unique_ptr<Connection> memory_connection(sqlite::MemoryDatabase& database) {
-    return database.connect();
-}
+std::unique_ptr<Connection> memory_connection(sqlite::MemoryDatabase& database) { return database.connect(); }
 
 bool create_database_if_missing(const Url& url) {
     return url.backend == Backend::postgres && postgres::create_database_if_missing(url);

@@ -97,9 +97,7 @@ class Check {
     const seam::Duration timeout_;
 };
 
-std::string shown(const Outcome& outcome) {
-    return (outcome.success ? "result " : "error ") + outcome.text;
-}
+std::string shown(const Outcome& outcome) { return (outcome.success ? "result " : "error ") + outcome.text; }
 
 }  // namespace
 
@@ -150,9 +148,8 @@ std::vector<Deviation> left_out(int replay, const std::vector<TestApp::Impl::Ope
     std::string name_before;
     for (const auto& operation : recorded) {
         const bool follows = before == operation.number - 1;
-        const bool end_of_a_wait =
-            operation.name == "DBOS.sleep" && (!follows || name_before == "DBOS.recv" ||
-                                               name_before == "DBOS.getEvent");
+        const bool end_of_a_wait = operation.name == "DBOS.sleep" &&
+                                   (!follows || name_before == "DBOS.recv" || name_before == "DBOS.getEvent");
         before = operation.number;
         name_before = operation.name;
         const bool was_asked = std::ranges::any_of(
@@ -192,8 +189,9 @@ DeterminismReport check_determinism(TestApp& app, const CheckOptions& options, c
         }
         if (!report.deviations.empty()) break;
         if (end != Watch::End::died || !got) {
-            report.deviations.push_back(
-                {.replay = replay, .recorded = shown(report.expected), .attempted = "(" + check.too_long() + ")"});
+            report.deviations.push_back({.replay = replay,
+                                         .recorded = shown(report.expected),
+                                         .attempted = "(" + check.too_long() + ")"});
             break;
         }
         report.deviations = left_out(replay, history, asked);

@@ -60,7 +60,9 @@ std::optional<sysdb::Millis> TestClock::Impl::rest() {
         runtime::earliest(next, app.present->impl().executor.database().next_due(now()));
         return next;
     }
-    throw Timeout("the clock of a TestApp was to be moved, and the workflows did not come to rest within 30 s: does a step block?");
+    throw Timeout(
+        "the clock of a TestApp was to be moved, and the workflows did not come to rest within 30 s: does a "
+        "step block?");
 }
 
 void TestClock::Impl::set(sysdb::Millis instant) {

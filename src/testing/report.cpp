@@ -7,9 +7,7 @@ namespace dbos::testing {
 
 namespace {
 
-std::string shown(const Outcome& outcome) {
-    return (outcome.success ? "result " : "error ") + outcome.text;
-}
+std::string shown(const Outcome& outcome) { return (outcome.success ? "result " : "error ") + outcome.text; }
 
 void list(std::string& text, const char* title, const std::vector<std::string>& lines) {
     text += std::string("    ") + title + (lines.empty() ? " nothing\n" : "\n");
@@ -36,7 +34,8 @@ std::string Boundary::text() const {
 
 std::string CrashReport::text() const {
     std::string text = std::to_string(boundaries.size()) + " crashes";
-    if (!unreached.empty()) text += " (" + std::to_string(unreached.size()) + " boundaries not reached again)";
+    if (!unreached.empty())
+        text += " (" + std::to_string(unreached.size()) + " boundaries not reached again)";
     if (broken.empty()) return text + ", always the " + shown(expected) + "\n";
     text += ", " + std::to_string(broken.size()) + " of them change what comes of the workflow; expected " +
             shown(expected) + "\n";
@@ -54,8 +53,8 @@ std::string DeterminismReport::text() const {
     std::string text = "a replay does otherwise than the records say\n";
     for (const Deviation& one : deviations) {
         text += "  replay " + std::to_string(one.replay) +
-                (one.number > 0 ? ", operation " + std::to_string(one.number) : ", outcome") +
-                ": recorded " + one.recorded + ", attempted " + one.attempted + "\n";
+                (one.number > 0 ? ", operation " + std::to_string(one.number) : ", outcome") + ": recorded " +
+                one.recorded + ", attempted " + one.attempted + "\n";
     }
     list(text, "history:", recorded);
     return text;

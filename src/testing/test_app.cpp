@@ -25,8 +25,9 @@ sql::OpenOptions database_of(const TestAppOptions& options) {
         return open;
     }
     if (open.url.path != ":memory:") {
-        throw ConfigError("system_database_url of a TestApp: expected \"sqlite:///:memory:\" or a PostgreSQL URL, got \"" +
-                          options.system_database_url + "\"; nothing of a TestApp stays on disk");
+        throw ConfigError(
+            "system_database_url of a TestApp: expected \"sqlite:///:memory:\" or a PostgreSQL URL, got \"" +
+            options.system_database_url + "\"; nothing of a TestApp stays on disk");
     }
     open.memory = sql::make_memory_database();
     return open;
@@ -45,8 +46,7 @@ LogSink while_alive(LogSink sink, std::shared_ptr<const Life> life) {
 TestApp::Impl::Impl(TestAppOptions given)
     : options(std::move(given)),
       open(database_of(options)),
-      now(std::make_shared<seam::Atomic<std::int64_t>>(
-          millis(options.now.value_or(seam::wall_now())))) {
+      now(std::make_shared<seam::Atomic<std::int64_t>>(millis(options.now.value_or(seam::wall_now())))) {
     if (options.app.name.empty()) options.app.name = "test-app";
     options.app.system_database_url = options.system_database_url;
     options.app.dbos_system_schema = open.schema;
@@ -58,7 +58,8 @@ TestApp::Impl::~Impl() {
     end_life(false);
     if (open.url.backend != sql::Backend::postgres) return;
     try {
-        sql::open(open)->query("DROP SCHEMA IF EXISTS \"" + open.schema + "\" CASCADE", {}, sql::Access::write);
+        sql::open(open)->query("DROP SCHEMA IF EXISTS \"" + open.schema + "\" CASCADE", {},
+                               sql::Access::write);
     } catch (const std::exception& error) {
         const LogSink sink = options.app.log_sink ? options.app.log_sink : stderr_log_sink(LogLevel::warn);
         sink({LogLevel::warn,
@@ -78,16 +79,17 @@ void TestApp::Impl::launch_life() {
     AppOptions with = options.app;
     with.log_sink = while_alive(options.app.log_sink, life);
     auto fresh = std::make_unique<App>(std::move(with));
-    fresh->impl().executor.instrument({.probe = &watch, .database = [this, life](sysdb::DatabaseOptions& database) {
-                                           const auto mortal = [life](std::unique_ptr<sql::Connection> inner)
-                                               -> std::unique_ptr<sql::Connection> {
-                                               return std::make_unique<MortalConnection>(std::move(inner), life);
-                                           };
-                                           database.decorate = mortal;
-                                           database.open.decorate = mortal;
-                                           database.open.memory = open.memory;
-                                           database.virtual_now = now;
-                                       }});
+    fresh->impl().executor.instrument(
+        {.probe = &watch, .database = [this, life](sysdb::DatabaseOptions& database) {
+             const auto mortal =
+                 [life](std::unique_ptr<sql::Connection> inner) -> std::unique_ptr<sql::Connection> {
+                 return std::make_unique<MortalConnection>(std::move(inner), life);
+             };
+             database.decorate = mortal;
+             database.open.decorate = mortal;
+             database.open.memory = open.memory;
+             database.virtual_now = now;
+         }});
     for (const auto& setup : setups) setup(*fresh);
     watch.new_life(life);
     life_ = life;
@@ -165,7 +167,8 @@ void TestApp::register_queue(QueueOptions options) {
 void TestApp::configure(std::function<void(App&)> setup) {
     if (impl_->launched_once) {
         throw UsageError(
-            "a TestApp is changed after its launch: implement, register_queue and configure come before the first "
+            "a TestApp is changed after its launch: implement, register_queue and configure come before the "
+            "first "
             "call that needs it launched");
     }
     impl_->setups.push_back(std::move(setup));

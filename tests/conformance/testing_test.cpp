@@ -158,12 +158,11 @@ TEST_P(Testing, back_off_delay_and_timeouts_are_virtual) {
     std::atomic<int> attempts{0};
     app.implement(Job, [&](Context& ctx, const std::string& what) -> std::string {
         if (what == "retry") {
-            ctx.step(
-                "flaky",
-                [&] {
-                    if (++attempts < 5) throw std::runtime_error("again");
-                },
-                {.max_attempts = 5, .interval = 600s, .backoff_rate = 3});
+            ctx.step("flaky",
+                     [&] {
+                         if (++attempts < 5) throw std::runtime_error("again");
+                     },
+                     {.max_attempts = 5, .interval = 600s, .backoff_rate = 3});
         } else if (what == "recv") {
             if (!ctx.recv<int>("nothing", 7 * 24h)) return "nobody";
         } else if (what == "for ever") {
@@ -225,19 +224,20 @@ TEST_P(Testing, a_sound_workflow_survives_a_crash_everywhere) {
         return name + " " + word + " " + std::to_string(sum);
     });
     const auto report = dbos::testing::crash_everywhere(
-        app, Job, {.workflow_id = "w",
-                   .before_each =
-                       [&] {
-                           std::lock_guard lock(mutex);
-                           calls.clear();
-                       },
-                   .prepare = [](dbos::Client& client) { client.send("w", "hello", "word"); },
-                   .after_each =
-                       [&] {
-                           std::lock_guard lock(mutex);
-                           for (const auto& [n, times] : calls)
-                               if (times > 2) throw std::runtime_error("a step ran three times");
-                       }},
+        app, Job,
+        {.workflow_id = "w",
+         .before_each =
+             [&] {
+                 std::lock_guard lock(mutex);
+                 calls.clear();
+             },
+         .prepare = [](dbos::Client& client) { client.send("w", "hello", "word"); },
+         .after_each =
+             [&] {
+                 std::lock_guard lock(mutex);
+                 for (const auto& [n, times] : calls)
+                     if (times > 2) throw std::runtime_error("a step ran three times");
+             }},
         "job");
     EXPECT_TRUE(report.passed()) << report;
     EXPECT_EQ(report.expected.text, R"("job hello 30")");
@@ -261,12 +261,14 @@ TEST_P(Testing, an_effect_outside_of_a_step_is_found) {
         ctx.step("two", [] {});
         return 1;
     });
-    const auto report = dbos::testing::crash_everywhere(
-        app, Count, {.before_each = [&] { sent = 0; },
-                     .after_each =
-                         [&] {
-                             if (sent != 1) throw std::runtime_error("sent " + std::to_string(sent));
-                         }});
+    const auto report =
+        dbos::testing::crash_everywhere(app, Count,
+                                        {.before_each = [&] { sent = 0; },
+                                         .after_each =
+                                             [&] {
+                                                 if (sent != 1)
+                                                     throw std::runtime_error("sent " + std::to_string(sent));
+                                             }});
     EXPECT_FALSE(report.passed());
     std::vector<std::string> where;
     for (const auto& broken : report.broken) where.push_back(broken.boundary.text());
@@ -277,7 +279,8 @@ TEST_P(Testing, an_effect_outside_of_a_step_is_found) {
     EXPECT_THAT(report.broken.front().why, HasSubstr("sent 2"));
     EXPECT_THAT(report.broken.front().recorded, ElementsAre("1 one: null"));
     EXPECT_THAT(report.broken.front().at_the_end, ElementsAre("1 one: null", "2 two: null"));
-    EXPECT_THAT(report.text(), HasSubstr("crash before step 2 \"two\" of test-workflow: after_each says: sent 2"));
+    EXPECT_THAT(report.text(),
+                HasSubstr("crash before step 2 \"two\" of test-workflow: after_each says: sent 2"));
 }
 
 TEST_P(Testing, a_result_that_is_not_recorded_is_found) {
@@ -288,8 +291,7 @@ TEST_P(Testing, a_result_that_is_not_recorded_is_found) {
         ctx.step("one", [] {});
         return life;
     });
-    const auto report =
-        dbos::testing::crash_everywhere(app, Count, {.before_each = [&] { lives = 0; }});
+    const auto report = dbos::testing::crash_everywhere(app, Count, {.before_each = [&] { lives = 0; }});
     EXPECT_EQ(report.broken.size(), report.boundaries.size() - 2) << report;  // but for both ends
     EXPECT_THAT(report.broken.back().why, HasSubstr("result 2 instead of result 1"));
 }
@@ -330,17 +332,19 @@ TEST_P(Testing, a_transaction_happens_once) {
     sql("CREATE TABLE notes (text TEXT)");
     app.implement(Count, [file](Context& ctx) {
         ctx.transaction(file, "note", [](sqlite3* connection) {
-            if (sqlite3_exec(connection, "INSERT INTO notes VALUES ('x')", nullptr, nullptr, nullptr) != SQLITE_OK)
+            if (sqlite3_exec(connection, "INSERT INTO notes VALUES ('x')", nullptr, nullptr, nullptr) !=
+                SQLITE_OK)
                 throw std::runtime_error(sqlite3_errmsg(connection));
         });
         return 1;
     });
     const auto report = dbos::testing::crash_everywhere(
-        app, Count, {.before_each = [&] { sql("DELETE FROM notes"); },
-                     .after_each =
-                         [&] {
-                             if (rows() != 1) throw std::runtime_error(std::to_string(rows()) + " notes");
-                         }});
+        app, Count,
+        {.before_each = [&] { sql("DELETE FROM notes"); },
+         .after_each =
+             [&] {
+                 if (rows() != 1) throw std::runtime_error(std::to_string(rows()) + " notes");
+             }});
     EXPECT_TRUE(report.passed()) << report;
     std::vector<CrashPoint> points;
     for (const auto& boundary : report.boundaries) points.push_back(boundary.point);
@@ -373,12 +377,8 @@ TEST_P(Testing, a_run_that_does_not_end_is_found) {
         }
         return 1;
     });
-    const auto report = dbos::testing::crash_everywhere(app, Count,
-                                                        {.before_each =
-                                                             [&] {
-                                                                 replayed = false;
-                                                             },
-                                                         .timeout = 3s});
+    const auto report = dbos::testing::crash_everywhere(
+        app, Count, {.before_each = [&] { replayed = false; }, .timeout = 3s});
     ASSERT_EQ(report.broken.size(), 1U) << report;
     EXPECT_THAT(report.broken[0].why, HasSubstr("did not end within 3000 ms"));
 }

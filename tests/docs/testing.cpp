@@ -18,7 +18,8 @@ struct Subscription {
 };
 DBOS_FIELDS(Subscription, customer, cents)
 
-inline constexpr auto Trial = dbos::workflow<std::string(Subscription)>("trial");
+inline constexpr auto Trial =
+    dbos::workflow<std::string(Subscription)>("trial");
 
 class Shop {
    public:
@@ -84,7 +85,8 @@ TEST(TrialWorkflow, ends_the_same_wherever_it_is_killed) {
          .after_each =
              [&] {
                  if (shop.charged() != 900)
-                     throw std::runtime_error("charged " + std::to_string(shop.charged()));
+                     throw std::runtime_error("charged " +
+                                              std::to_string(shop.charged()));
              }},
         {"ann", 900});
     EXPECT_TRUE(report.passed()) << report;
@@ -102,7 +104,9 @@ TEST(TrialWorkflow, is_cancelled_once_wherever_it_is_killed) {
         {.workflow_id = "trial-of-ann",
          .before_each = [&] { shop.clear(); },
          .prepare =
-             [](dbos::Client& client) { client.send("trial-of-ann", "too dear", "cancel"); }},
+             [](dbos::Client& client) {
+                 client.send("trial-of-ann", "too dear", "cancel");
+             }},
         {"ann", 900});
     EXPECT_TRUE(report.passed()) << report;
     EXPECT_EQ(report.expected.text, R"("cancelled: too dear")");
@@ -115,7 +119,8 @@ TEST(TrialWorkflow, is_replayed_as_it_ran) {
     dbos::testing::TestApp app;
     app.implement(Trial, std::bind_front(&Shop::trial, &shop));
 
-    const auto report = dbos::testing::check_determinism(app, Trial, {}, {"ann", 900});
+    const auto report =
+        dbos::testing::check_determinism(app, Trial, {}, {"ann", 900});
     EXPECT_TRUE(report.passed()) << report;
 }
 // [determinism]

@@ -87,7 +87,7 @@ bool eventually(Condition condition, int seconds = 20) {
 
 }  // namespace dbos::test
 
-#define DBOS_FOR_EVERY_DATABASE(Suite)                                                                  \
-    INSTANTIATE_TEST_SUITE_P(Every, Suite,                                                              \
+#define DBOS_FOR_EVERY_DATABASE(Suite)                                                                    \
+    INSTANTIATE_TEST_SUITE_P(Every, Suite,                                                                \
                              ::testing::Values(dbos::sql::Backend::sqlite, dbos::sql::Backend::postgres), \
                              dbos::test::backend_name)
