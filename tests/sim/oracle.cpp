@@ -185,6 +185,10 @@ void Oracle::note_step(const Line& line) {
     const std::string id = line[0].value_or("");
     const int number = std::stoi(line[1].value_or("0"));
     const auto [at, added] = steps_[id].emplace(number, line[2].value_or(""));
+    if (!added && known_.rewound.contains(id)) {
+        at->second = line[2].value_or("");
+        return;
+    }
     if (!added) {
         if (at->second != line[2])
             fail("the record of step " + std::to_string(number) + " of " + id + " has changed from " +
