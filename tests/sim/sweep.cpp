@@ -57,11 +57,12 @@ class TourWorld {
     TourWorld(const CrashPoint& point, const std::string& database, std::vector<seam::DbOp>* seen)
         : oracle_(kPath, kLease, known_), sweeper_(point, seen) {
         vfs::put(kPath, database);
-        known_.accepted = {kTour, kHeld};
-        known_.managed = {kHeld};
-        known_.rewound = {kHeld};
-        known_.deleting = {kForked};
-        known_.deleted = {kForked};
+        const std::string held = test::held_by(kTour), forked = test::forked_by(kTour);
+        known_.accepted = {kTour, held};
+        known_.managed = {held};
+        known_.rewound = {held};
+        known_.deleting = {forked};
+        known_.deleted = {forked};
         on_commit = [this] { oracle_.committed(); };
         on_change = [this](const char* table, std::int64_t rowid) { oracle_.changed(table, rowid); };
         sim::director = &sweeper_;
@@ -89,7 +90,7 @@ class TourWorld {
             seam::sleep_for(100ms);
             if (world_ns() - ended > kPatience) fail("a shutdown does not end");
         }
-        known_.outcomes[kTour] = std::string("SUCCESS ") + kTourResult;
+        known_.outcomes[kTour] = "SUCCESS " + tour_result();
         oracle_.final_state();
     }
 
@@ -136,7 +137,7 @@ class TourWorld {
             app.launch();
             while (number == 0) {
                 try {
-                    app.start_workflow(Tour, {.workflow_id = kTour}, 0);
+                    app.start_workflow(test::Tour, {.workflow_id = kTour}, 0);
                     break;
                 } catch (const DatabaseError&) {  // a caller tries again under the same id
                     seam::sleep_for(100ms);

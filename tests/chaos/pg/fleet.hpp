@@ -40,6 +40,8 @@ class Fleet {
     void peace();
     /// SIGTERM to all; complains of those that do not end.
     void shut_down();
+    /// Of worker i; 0 = it does not run.
+    int pid(std::size_t i) const noexcept { return workers_[i].process ? workers_[i].pid : 0; }
     std::size_t failed_launches() const noexcept { return failed_launches_; }
 
    private:
