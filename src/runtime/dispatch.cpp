@@ -228,10 +228,12 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         ~Forgotten() { transactions.ended(run); }
     } const forgotten{transactions_, *run};
     if (auto sticky = run->sticky_error()) error = sticky;
-    if (error && !interrupted) payload = encode_error(*format, error, run->errors());
-    if (probe() && !interrupted && !run->interrupted()) {
-        probe()->outcome(*run, !error, payload);
-        run->passed(Point::outcome, 0, "");
+    if (!interrupted && !run->interrupted()) {
+        if (error) payload = encode_error(*format, error, run->errors());
+        if (probe()) {
+            probe()->outcome(*run, !error, payload);
+            run->passed(Point::outcome, 0, "");
+        }
     }
     if (run->interrupted() || interrupted) {
         // Over for us: the outcome is somebody else's to write. Handles read it from the database.
@@ -298,8 +300,8 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
             release(run->fence(), queue);
         }
         // After the release: who registers a wait from now on looks at the database.
-        if (recorded) run->passed(Point::ended, 0, "");
         if (recorded) {
+            run->passed(Point::ended, 0, "");
             hub().deliver(*row);
         } else {
             hub().notify_ended(run->id());
