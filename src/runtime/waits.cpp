@@ -154,7 +154,8 @@ class TimedWait : public Selectable {
     /// Of the whole wait, as the other SDKs record it.
     sysdb::StepRecord new_record() {
         sysdb::StepRecord record = runtime::new_record(*run_, id_, name_);
-        record.started_at_ms = deadline_.begun();
+        // Another host may have begun it, whose clock was ahead of this one's.
+        record.started_at_ms = std::min(deadline_.begun(), *record.started_at_ms);
         return record;
     }
 
