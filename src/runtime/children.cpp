@@ -13,6 +13,7 @@
 #include "runtime/executor.hpp"
 #include "runtime/manage.hpp"
 #include "runtime/operations.hpp"
+#include "runtime/probe.hpp"
 #include "runtime/record_values.hpp"
 #include "runtime/run.hpp"
 #include "runtime/waits.hpp"
@@ -285,10 +286,14 @@ class StartedChild final : public CompletedPending, public std::enable_shared_fr
 
     void start() {
         if (call_.recorded) return complete([] {});
+        run_->reached(Point::checkpoint, call_.record.function_id, call_.record.function_name);
         run_->executor().start_child_async(
             *run_, call_.record, call_.start, call_.implementation,
             [self = shared_from_this()](sysdb::ChildResult result, const std::exception_ptr& error) {
                 if (error) give_up(*self->run_, error);
+                const auto& record = self->call_.record;
+                if (!error && result.checkpoint == sysdb::StepResult::Kind::recorded)
+                    self->run_->passed(Point::recorded, record.function_id, record.function_name);
                 self->complete([&] { self->result_ = std::move(result); });
             });
     }

@@ -180,10 +180,9 @@ sysdb::Completion<sysdb::StepResult> SubmittedOperation::completion() {
     return [self = shared_from_this()](sysdb::StepResult result, std::exception_ptr error) {
         // The body must not go on past an operation without a record, whether it asks for the result or not.
         if (error) give_up(*self->run_, error);
-        const bool recorded = !error && result.kind == sysdb::StepResult::Kind::recorded;
-        self->complete([&] { self->result_ = std::move(result); });
-        if (recorded)
+        if (!error && result.kind == sysdb::StepResult::Kind::recorded)
             self->run_->passed(Point::recorded, self->record_.function_id, self->record_.function_name);
+        self->complete([&] { self->result_ = std::move(result); });
     };
 }
 

@@ -162,14 +162,15 @@ sysdb::StepRecord Executor::start_child(Run& run, const sysdb::StepRecord& check
         throw;
     }
     child_committed(child, &result, implementation, lapse);
-    return child_started(run, checkpoint, child, result);
+    auto record = child_started(run, checkpoint, child, result);
+    run.reached(Point::recorded, checkpoint.function_id, checkpoint.function_name);
+    return record;
 }
 
 void Executor::start_child_async(Run& run, const sysdb::StepRecord& checkpoint,
                                  std::shared_ptr<const client::PreparedStart> child,
                                  const detail::Implementation* implementation,
                                  sysdb::Completion<sysdb::ChildResult> done) {
-    run.reached(Point::checkpoint, checkpoint.function_id, checkpoint.function_name);
     const std::uint32_t lapse = lease_->lapse_number();
     reserve_child(run, *child);
     sysdb::ChildStart start{run.fence(), checkpoint, child->row,
@@ -211,7 +212,6 @@ sysdb::StepRecord Executor::child_started(Run& run, sysdb::StepRecord checkpoint
     // return_existing: the holder of the deduplication id is recorded as the child.
     if (result.start.kind == sysdb::StartResult::Kind::deduplicated)
         return run.record(checkpoint, sysdb::OnConflict::report);
-    run.reached(Point::recorded, checkpoint.function_id, checkpoint.function_name);
     return checkpoint;
 }
 

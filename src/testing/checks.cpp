@@ -34,7 +34,7 @@ class Check {
         app_.end_life(true);
         app_.wipe();
         if (options_.before_each) options_.before_each();
-        app_.watch.begin(options_.workflow_id, true, std::move(die_at), false);
+        app_.watch.begin(options_.workflow_id, std::move(die_at), false);
         App& app = app_.app();
         start_(app);
         if (options_.prepare) options_.prepare(app.client());
@@ -47,9 +47,10 @@ class Check {
         end_life();
         app_.connect()->query("UPDATE @workflow_status SET recovery_attempts = 1 WHERE workflow_uuid = $1",
                               {std::string_view(options_.workflow_id)}, sql::Access::write);
-        app_.watch.begin(options_.workflow_id, false, std::move(die_at), stop_deviations);
+        app_.watch.begin(options_.workflow_id, std::move(die_at), stop_deviations);
         app_.app();
         tell_end();
+        app_.watch.open();
         return app_.watch.wait(timeout_);
     }
     void end_life() { app_.end_life(true); }

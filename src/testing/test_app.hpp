@@ -24,9 +24,9 @@ class Watch final : public runtime::Probe {
         std::string name;
         std::string recorded;  // the name that its history holds; empty = none
     };
-    /// Forgets what was seen, and watches a run of this workflow; its body waits for open() if `closed`. `die_at`: the life dies
-    /// there; `stop_deviations`: also where the workflow asks for what its history does not hold.
-    void begin(std::string workflow_id, bool closed, std::optional<Boundary> die_at, bool stop_deviations);
+    /// Forgets what was seen, and watches a run of this workflow. Until open() its body waits, and nothing dies. `die_at`: the life
+    /// dies there; `stop_deviations`: also where the workflow asks for what its history does not hold.
+    void begin(std::string workflow_id, std::optional<Boundary> die_at, bool stop_deviations);
     /// Watches nothing any more.
     void end();
     void open();
@@ -36,7 +36,7 @@ class Watch final : public runtime::Probe {
 
     enum class End : std::uint8_t { none, ended, died };
     void ended();  // the workflow has an outcome
-    /// Waits until the workflow has ended or the life has died; none = the time is over.
+    /// Waits until the workflow has ended or the life has died; none = the time is over. Then it dies no more.
     End wait(seam::Duration timeout);
 
     std::vector<Boundary> boundaries();

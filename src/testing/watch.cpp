@@ -20,12 +20,11 @@ CrashPoint crash_point(runtime::Point point) {
 
 }  // namespace
 
-void Watch::begin(std::string workflow_id, bool closed, std::optional<Boundary> die_at,
-                  bool stop_deviations) {
+void Watch::begin(std::string workflow_id, std::optional<Boundary> die_at, bool stop_deviations) {
     std::lock_guard lock(mutex_);
     watching_ = true;
     workflow_id_ = std::move(workflow_id);
-    closed_ = closed;
+    closed_ = true;
     die_at_ = std::move(die_at);
     stop_deviations_ = stop_deviations;
     ended_ = false;
@@ -71,8 +70,10 @@ Watch::End Watch::wait(seam::Duration timeout) {
     const auto until = seam::steady_now() + timeout;
     std::unique_lock lock(mutex_);
     const bool over = changed_.wait_until(lock, until, [&] { return life_->dead.load() || ended_; });
-    if (!over) return End::none;
-    return life_->dead.load() ? End::died : End::ended;
+    if (life_->dead.load()) return End::died;
+    die_at_.reset();  // who looks at the life now finds it alive
+    stop_deviations_ = false;
+    return over ? End::ended : End::none;
 }
 
 std::vector<Boundary> Watch::boundaries() {

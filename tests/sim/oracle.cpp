@@ -185,16 +185,13 @@ void Oracle::note_step(const Line& line) {
     const std::string id = line[0].value_or("");
     const int number = std::stoi(line[1].value_or("0"));
     const auto [at, added] = steps_[id].emplace(number, line[2].value_or(""));
-    if (!added && known_.rewound.contains(id)) {
-        at->second = line[2].value_or("");
-        return;
-    }
     if (!added) {
         if (known_.rewound.contains(id)) {
             at->second = line[2].value_or("");  // it runs again, at another time
-        } else if (at->second != line[2])
+        } else if (at->second != line[2]) {
             fail("the record of step " + std::to_string(number) + " of " + id + " has changed from " +
                  at->second + " to " + line[2].value_or(""));
+        }
         return;
     }
     const auto ended = rows_.find(id);
