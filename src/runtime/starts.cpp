@@ -206,7 +206,6 @@ sysdb::StepRecord Executor::child_started(Run& run, sysdb::StepRecord checkpoint
     try {
         checkpoint.child_workflow_id = core_->settle(child, result.start);
     } catch (const Error&) {  // a refusal wrote nothing: it is the step's error
-        checkpoint.child_workflow_id.reset();
         return record_failure(run, std::move(checkpoint), std::current_exception());
     }
     // return_existing: the holder of the deduplication id is recorded as the child.
