@@ -120,12 +120,14 @@ class DBOS_EXPORT TestApp {
     template <class R, class... A, class... E>
     WorkflowHandle<R> start_workflow(const Workflow<R(A...), E...>& contract, EnqueueOptions options,
                                      detail::argument_t<A>... args) {
-        return app().start_workflow(contract, std::move(options), std::move(args)...);
+        return app().start_workflow(contract, std::move(options), detail::argument<A>::get(args)...);
     }
     /// The same, and waits for its result. Throws what the workflow failed with.
     template <class R, class... A, class... E>
     R run(const Workflow<R(A...), E...>& contract, EnqueueOptions options, detail::argument_t<A>... args) {
-        return app().start_workflow(contract, std::move(options), std::move(args)...).get_result();
+        return app()
+            .start_workflow(contract, std::move(options), detail::argument<A>::get(args)...)
+            .get_result();
     }
 
     TestClock& clock() noexcept { return *clock_; }
