@@ -127,17 +127,19 @@ TEST(Children, are_many_on_a_queue) {
 }
 
 TEST(Children, race) {
-    dbos::testing::TestApp app;
+    dbos::testing::TestApp app({.auto_advance = false});
     app.implement(Dealer, dealer);
     app.implement(Fastest, fastest);
-    EXPECT_EQ(app.run(Fastest, {.workflow_id = "f"}, 3), "dealer 1");
+    auto race = app.start_workflow(Fastest, {.workflow_id = "f"}, 3);
+    app.clock().advance(90min);
+    EXPECT_EQ(race.get_result(), "dealer 1");
     const auto lost = app.client().list_workflows(
         {.status = dbos::Status::cancelled, .parent_workflow_id = "f"});
     EXPECT_EQ(lost.size(), 2U);
 }
 
 TEST(Children, are_not_started_twice_at_a_time) {
-    dbos::testing::TestApp app;
+    dbos::testing::TestApp app({.auto_advance = false});
     app.implement(Sync, [](dbos::Context& ctx, const std::string&) {
         ctx.recv("end", 24h);
     });

@@ -75,7 +75,7 @@ std::vector<std::string> watch(dbos::Context& ctx, const std::string& id) {
 // [follow]
 
 TEST(Messages, are_received_once_and_time_out) {
-    dbos::testing::TestApp app;
+    dbos::testing::TestApp app({.auto_advance = false});
     app.implement(Checkout, checkout);
     auto handle =
         app.start_workflow(Checkout, {.workflow_id = "order-17"}, "lamp");
@@ -91,13 +91,15 @@ TEST(Messages, are_received_once_and_time_out) {
     EXPECT_EQ(handle.get_result(), "lamp for ann");
     EXPECT_EQ(client.get_event<std::string>("order-17", "state"), "paid");
     EXPECT_EQ(client.get_all_events("order-17").size(), 2U);
-    EXPECT_EQ(app.run(Checkout, {}, "lamp"), "nobody paid");
+    auto unpaid = app.start_workflow(Checkout, {}, "lamp");
+    app.clock().advance(25h);
+    EXPECT_EQ(unpaid.get_result(), "nobody paid");
     EXPECT_THROW(client.send("order-18", "ann", "paid"),
                  dbos::NonexistentWorkflow);
 }
 
 TEST(Messages, go_from_workflow_to_workflow) {
-    dbos::testing::TestApp app;
+    dbos::testing::TestApp app({.auto_advance = false});
     app.implement(Ask, ask);
     app.implement(Desk, desk);
     auto served = app.start_workflow(Desk, {.workflow_id = "desk-1"}, 2);

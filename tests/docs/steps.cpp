@@ -78,7 +78,7 @@ std::string quote(dbos::Context& ctx, const std::string& item) {
                         return ask_dealer(item, step.attempt(),
                                           step.stop_token());
                     },
-                    {.max_attempts = 2, .timeout = 200ms});
+                    {.max_attempts = 2, .timeout = 500ms});
 }
 // [timeout]
 
