@@ -27,7 +27,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kUnderWay = 60;  // tours at once
+constexpr std::size_t kUnderWay = 120;  // tours at once
 constexpr auto kAtMost = 600s;
 constexpr auto kDrain = 180s;
 constexpr const char* kLedgerSchema = "tours";  // of the second datasource
@@ -95,7 +95,7 @@ class ToursRun {
         const auto limit = Clock::now() + kAtMost;
         while (points_.size() < settings_.crash_points && Clock::now() < limit) {
             top_up(client);
-            std::this_thread::sleep_for(milliseconds(random_.between(200, 900)));
+            std::this_thread::sleep_for(milliseconds(random_.between(200, 700)));
             if (random_.one_in(4)) {
                 stops_ += fleet_.stop(random_.below(Fleet::kWorkers), milliseconds(2 * kLeaseMs)) ? 1 : 0;
             } else {
