@@ -95,7 +95,7 @@ class ToursRun {
         const auto limit = Clock::now() + kAtMost;
         while (points_.size() < settings_.crash_points && Clock::now() < limit) {
             top_up(client);
-            std::this_thread::sleep_for(milliseconds(random_.between(200, 700)));
+            std::this_thread::sleep_for(milliseconds(random_.between(700, 1'500)));
             if (random_.one_in(4)) {
                 stops_ += fleet_.stop(random_.below(Fleet::kWorkers), milliseconds(2 * kLeaseMs)) ? 1 : 0;
             } else {
@@ -179,6 +179,10 @@ class ToursRun {
             executor + "'");
         for (std::size_t i = 0; i < rows.size(); ++i)
             points_.emplace(rows.at(i, 0).string(), rows.at(i, 1).integer());
+        constexpr std::size_t kSaid = 20;
+        if (kills_ % kSaid == 0)
+            std::fprintf(stderr, "tours: %zu crash points by %zu kills, %zu tours\n", points_.size(), kills_,
+                         tours_);
     }
 
     // --- the end

@@ -11,7 +11,7 @@ namespace dbos::chaos {
 struct TourSettings {
     std::uint64_t seed = 1;
     /// A crash point is a tour and the number of its records when the process that ran it was killed.
-    std::size_t crash_points = 2'000;
+    std::size_t crash_points = 1'000;
 };
 
 /// Prints, last, `tours: N tours, P crash points, K kills, S stops, C cuts, 0 wrong`. Returns the exit code.
