@@ -391,7 +391,7 @@ TEST_P(Parking, now_and_random_ids_are_recorded) {
         const auto at = ctx.now().time_since_epoch().count();
         const auto id = ctx.random_uuid();
         seen.emplace_back(at, id);
-        ctx.sleep(20ms);
+        ctx.sleep(500ms);
         return n;
     });
     app.launch();
