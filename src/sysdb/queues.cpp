@@ -2,6 +2,7 @@
 // deadlines.
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "sysdb/announce.hpp"
 #include "sysdb/claim_sql.hpp"
@@ -153,20 +154,41 @@ std::string upsert_text(const Layout& layout, const std::vector<Column>& columns
            (update ? "UPDATE SET " + sets : "NOTHING");
 }
 
-/// Whether the row exists; throws if another application owns it.
-bool check_owner(sql::Connection& connection, const Layout& layout, const QueueRow& row) {
-    const std::string text = std::string("SELECT ") + (layout.ownership ? "application_name" : "NULL") +
-                             " FROM @queues WHERE name = CAST($1 AS TEXT)";
-    const sql::Result found = connection.query(text, {std::string_view(row.name)});
-    if (found.empty()) return false;
-    const Text owner = found.at(0, 0).optional_text();
+std::optional<QueueRow> find_row(sql::Connection& connection, const Layout& layout, const std::string& name) {
+    const sql::Result found =
+        connection.query("SELECT " + queue_columns(layout) + " FROM @queues WHERE name = CAST($1 AS TEXT)",
+                         {std::string_view(name)});
+    return found.empty() ? std::nullopt : std::optional(read_queue(found, 0));
+}
+
+/// The row as it is; throws if another application owns it.
+std::optional<QueueRow> check_owner(sql::Connection& connection, const Layout& layout, const QueueRow& row) {
+    std::optional<QueueRow> found = find_row(connection, layout, row.name);
+    if (!found) return found;
+    const Text& owner = found->application_name;
     if (owner && row.application_name && *owner != *row.application_name) {
         throw ConfigError("queue \"" + row.name + "\" cannot be registered by application \"" +
                           *row.application_name + "\": application \"" + *owner +
                           "\" owns that name. Queue names are unique in a system database: " +
                           "choose another one, or delete the other application's queue first");
     }
-    return true;
+    return found;
+}
+
+/// Whether an upsert of `row` would change nothing of what is there.
+bool is_there(const QueueRow& there, const QueueRow& row, const Layout& layout, bool update) {
+    if (!update) return true;
+    const bool adopts = layout.ownership && row.application_name && !there.application_name;
+    const auto values = [&layout](const QueueRow& of) {
+        const bool limits = layout.partition_limits;
+        return std::make_tuple(of.concurrency, of.worker_concurrency, of.rate_limit_max,
+                               of.rate_limit_period_sec, of.priority_enabled, of.partition_queue,
+                               of.polling_interval_sec, limits ? of.partition_concurrency : std::nullopt,
+                               limits ? of.partition_worker_concurrency : std::nullopt,
+                               limits ? of.partition_rate_limit_max : std::nullopt,
+                               limits ? of.partition_rate_limit_period_sec : std::nullopt);
+    };
+    return !adopts && values(there) == values(row);
 }
 
 std::vector<std::string> distinct(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
@@ -194,11 +216,7 @@ std::vector<QueueRow> SystemDatabase::list_queues(const Text& application_name) 
 std::optional<QueueRow> SystemDatabase::find_queue(const std::string& name) {
     return core_->with_connection([&](sql::Connection& connection) -> std::optional<QueueRow> {
         const Layout layout = core_->layout(connection);
-        if (!layout.queues) return std::nullopt;
-        const sql::Result result = connection.query(
-            "SELECT " + queue_columns(layout) + " FROM @queues WHERE name = CAST($1 AS TEXT)",
-            {std::string_view(name)});
-        return result.empty() ? std::nullopt : std::optional(read_queue(result, 0));
+        return layout.queues ? find_row(connection, layout, name) : std::nullopt;
     });
 }
 
@@ -211,9 +229,12 @@ bool SystemDatabase::upsert_queue(const QueueRow& row, bool update_existing) {
                               "\" cannot be registered: this system database is from before queues " +
                               "were kept in a table; migrate it with a current release first");
         }
+        // A start of an application mostly finds what it would write; who changes the row now comes after us.
+        const auto there = attempt.ambiguous ? std::nullopt : check_owner(connection, layout, row);
+        if (there && is_there(*there, row, layout, update_existing)) return false;
         const Millis now = core_->clock.now_ms();
         sql::Transaction transaction(connection);
-        bool existed = check_owner(connection, layout, row);
+        bool existed = check_owner(connection, layout, row).has_value();
         if (existed && attempt.ambiguous) {  // it may be our own row
             existed =
                 connection

@@ -62,6 +62,27 @@ TEST_P(Queues, An_update_overwrites_every_setting_and_without_it_nothing_changes
     EXPECT_EQ(mine.find_queue("q"), plain("q", "app"));
 }
 
+TEST_P(Queues, A_row_that_is_as_it_should_be_is_not_written) {
+    auto& mine = process();
+    const auto writes = [&](const QueueRow& row) {
+        run("UPDATE @queues SET updated_at = 1 WHERE name = 'q'");
+        EXPECT_FALSE(mine.upsert_queue(row, true));
+        return run("SELECT updated_at FROM @queues WHERE name = 'q'").at(0, 0).integer() != 1;
+    };
+    mine.upsert_queue(full(), true);
+    EXPECT_FALSE(writes(full()));
+    auto other = full();
+    other.partition_rate_limit_period_sec = 77;
+    EXPECT_TRUE(writes(other));
+    EXPECT_EQ(mine.find_queue("q"), other);
+    EXPECT_FALSE(writes(other));
+    mine.upsert_queue(plain("q", std::nullopt), true);
+    EXPECT_FALSE(writes(plain("q", std::nullopt)));
+    run("UPDATE @queues SET application_name = NULL WHERE name = 'q'");
+    EXPECT_TRUE(writes(plain("q", "app")));  // adopted
+    EXPECT_FALSE(writes(plain("q", "app")));
+}
+
 TEST_P(Queues, Names_have_one_owner) {
     auto& mine = process();
     mine.upsert_queue(plain("q", std::nullopt), true);
