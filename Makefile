@@ -47,8 +47,8 @@ sim-replay: ## one world with its trace: make sim-replay SEED=17 (ARGS=--points:
 	build/sim/dbos_sim --replay $(SEED) $(ARGS)
 
 SECONDS ?= 300
-POINTS ?= 1000
-chaos-pg: dev   ## PostgreSQL behind a hostile proxy, with kills: make chaos-pg SECONDS=300 POINTS=1000 SEED=1
+POINTS ?= 500
+chaos-pg: dev   ## PostgreSQL behind a hostile proxy, with kills: make chaos-pg SECONDS=300 POINTS=500 SEED=1
 	scripts/with-postgres build/dev/dbos_chaos_pg --tours --points $(POINTS) --seed $(or $(SEED),1)
 	DBOS_POSTGRES_OPTIONS="-c track_commit_timestamp=on" scripts/with-postgres \
 	  build/dev/dbos_chaos_pg --seed $(or $(SEED),1) --seconds $(SECONDS)
