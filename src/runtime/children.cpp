@@ -22,13 +22,6 @@ namespace dbos {
 
 namespace runtime {
 
-void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error) {
-    const std::int32_t id = record.function_id;
-    const auto stored = record_failure(run, std::move(record), error);
-    static_cast<void>(deliver(run, stored, stored.function_name));
-    throw StepNondeterminism(run.id(), id, "the refusal of a call was recorded as a value");
-}
-
 namespace {
 
 constexpr const char* kGetStatus = "DBOS.getStatus";
@@ -279,21 +272,19 @@ std::shared_ptr<detail::HandleState> child_of(Run& run, const sysdb::StepRecord&
     return body_handle(run, record.child_workflow_id.value_or(start.row.workflow_id));
 }
 
-class StartedChild final : public CompletedPending, public std::enable_shared_from_this<StartedChild> {
+class StartedChild final : public SubmittedPending, public std::enable_shared_from_this<StartedChild> {
    public:
     StartedChild(Run& run, ChildCall call, std::span<const ErrorType> errors)
-        : CompletedPending(run, "ctx.start_workflow_async"), call_(std::move(call)), errors_(errors) {}
+        : SubmittedPending(run, "ctx.start_workflow_async"), call_(std::move(call)), errors_(errors) {}
 
     void start() {
-        if (call_.recorded) return complete([] {});
+        if (call_.recorded) return resolve();
         run_->reached(Point::checkpoint, call_.record.function_id, call_.record.function_name);
         run_->executor().start_child_async(
             *run_, call_.record, call_.start, call_.implementation,
             [self = shared_from_this()](sysdb::ChildResult result, const std::exception_ptr& error) {
-                if (error) give_up(*self->run_, error);
-                const auto& record = self->call_.record;
-                if (!error && result.checkpoint == sysdb::StepResult::Kind::recorded)
-                    self->run_->passed(Point::recorded, record.function_id, record.function_name);
+                self->answered(self->call_.record, result.checkpoint == sysdb::StepResult::Kind::recorded,
+                               error);
                 self->complete([&] { self->result_ = std::move(result); });
             });
     }
@@ -306,21 +297,9 @@ class StartedChild final : public CompletedPending, public std::enable_shared_fr
         settle();
         return {};
     }
-    void finish() noexcept override {
-        if (call_.recorded) return;
-        const InEngine engine(*run_);
-        await_completion();
-        try {
-            settle();
-        } catch (...) {  // the body meets the interrupt or the sticky error at its next durable call
-        }
-    }
 
    private:
-    void settle() {
-        if (call_.recorded) return;
-        call_.recorded = true;
-        run_->throw_if_interrupted();
+    void make_record() override {
         call_.record = run_->executor().child_started(*run_, std::move(call_.record), *call_.start, result_);
     }
 

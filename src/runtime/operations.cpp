@@ -162,7 +162,16 @@ std::shared_ptr<detail::PendingState> start_operation(Run& run, const char* call
     return operation;
 }
 
-void give_up(Run& run, const std::exception_ptr& error) noexcept {
+void SubmittedPending::resolve() {
+    complete([&] { settled_ = true; });
+}
+
+void SubmittedPending::answered(const sysdb::StepRecord& record, bool recorded,
+                                const std::exception_ptr& error) noexcept {
+    if (!error) {
+        if (recorded) run_->passed(Point::recorded, record.function_id, record.function_name);
+        return;
+    }
     DatabaseErrorKind kind = DatabaseErrorKind::closed;
     try {
         std::rethrow_exception(error);
@@ -170,30 +179,37 @@ void give_up(Run& run, const std::exception_ptr& error) noexcept {
         kind = failure.kind();
     } catch (...) {
     }
-    run.give_up(kind);
+    run_->give_up(kind);
+}
+
+void SubmittedPending::settle() {
+    if (settled_) return;
+    settled_ = true;
+    run_->throw_if_interrupted();
+    make_record();
+}
+
+void SubmittedPending::finish() noexcept {
+    if (settled_) return;
+    const InEngine engine(*run_);
+    await_completion();
+    try {
+        settle();
+    } catch (...) {  // the body meets the interrupt or the sticky error at its next durable call
+    }
 }
 
 SubmittedOperation::SubmittedOperation(Run& run, const char* call, sysdb::StepRecord record, Refused refused)
-    : CompletedPending(run, call), refused_(std::move(refused)), record_(std::move(record)) {}
+    : SubmittedPending(run, call), refused_(std::move(refused)), record_(std::move(record)) {}
 
 sysdb::Completion<sysdb::StepResult> SubmittedOperation::completion() {
-    return [self = shared_from_this()](sysdb::StepResult result, std::exception_ptr error) {
-        // The body must not go on past an operation without a record, whether it asks for the result or not.
-        if (error) give_up(*self->run_, error);
-        if (!error && result.kind == sysdb::StepResult::Kind::recorded)
-            self->run_->passed(Point::recorded, self->record_.function_id, self->record_.function_name);
+    return [self = shared_from_this()](sysdb::StepResult result, const std::exception_ptr& error) {
+        self->answered(self->record_, result.kind == sysdb::StepResult::Kind::recorded, error);
         self->complete([&] { self->result_ = std::move(result); });
     };
 }
 
-void SubmittedOperation::resolve() {
-    complete([&] { settled_ = true; });
-}
-
-void SubmittedOperation::settle() {
-    if (settled_) return;
-    settled_ = true;
-    run_->throw_if_interrupted();
+void SubmittedOperation::make_record() {
     const auto kind = result_.kind;
     if (kind == sysdb::StepResult::Kind::recorded || kind == sysdb::StepResult::Kind::lost ||
         kind == sysdb::StepResult::Kind::other) {
@@ -206,16 +222,6 @@ void SubmittedOperation::settle() {
 Value SubmittedOperation::value() {
     settle();
     return deliver(*run_, record_, record_.function_name);
-}
-
-void SubmittedOperation::finish() noexcept {
-    if (settled_) return;
-    const InEngine engine(*run_);
-    await_completion();
-    try {
-        settle();
-    } catch (...) {  // the body meets the interrupt or the sticky error at its next durable call
-    }
 }
 
 }  // namespace dbos::runtime

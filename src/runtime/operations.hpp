@@ -110,12 +110,29 @@ class PooledPending : public CompletedPending, public std::enable_shared_from_th
     std::exception_ptr error_;
 };
 
-/// A submitted write failed for good: the body must not go on past it.
-void give_up(Run& run, const std::exception_ptr& error) noexcept;
+/// One whose checkpoint was submitted to the committer: its writes leave in the order of the calls, and no thread waits for it.
+/// What the committer answers is looked at on the body's thread.
+class SubmittedPending : public CompletedPending {
+   public:
+    using CompletedPending::CompletedPending;
+    /// It is recorded already.
+    void resolve();
+    void finish() noexcept override;
 
-/// An operation whose checkpoint was submitted to the committer: its writes leave in the order of the calls, and no thread
-/// waits for it.
-class SubmittedOperation final : public CompletedPending,
+   protected:
+    /// The committer has answered; complete() comes next. A failed write ends the run: its body must not go on past an operation
+    /// without a record, whether it asks for the result or not.
+    void answered(const sysdb::StepRecord& record, bool recorded, const std::exception_ptr& error) noexcept;
+    /// Before value() returns: makes the record that stands, once. Throws Interrupt or a sticky error.
+    void settle();
+    virtual void make_record() = 0;
+
+   private:
+    bool settled_ = false;
+};
+
+/// Such an operation whose result is a plain record.
+class SubmittedOperation final : public SubmittedPending,
                                  public std::enable_shared_from_this<SubmittedOperation> {
    public:
     /// What a result means that is no plain record: returns the record of the refusal.
@@ -123,21 +140,17 @@ class SubmittedOperation final : public CompletedPending,
     SubmittedOperation(Run& run, const char* call, sysdb::StepRecord record, Refused refused);
     /// To be called once, by the committer.
     sysdb::Completion<sysdb::StepResult> completion();
-    /// It is recorded already.
-    void resolve();
     /// What is to be committed, until it is submitted.
     const sysdb::StepRecord& record() const noexcept { return record_; }
 
     Value value() override;
-    void finish() noexcept override;
 
    private:
-    void settle();
+    void make_record() override;
 
     const Refused refused_;
     sysdb::StepRecord record_;
     sysdb::StepResult result_;
-    bool settled_ = false;
 };
 
 }  // namespace dbos::runtime

@@ -19,11 +19,7 @@ namespace dbos::runtime {
 using std::chrono::milliseconds;
 
 Run::Run(Executor& executor, Birth birth)
-    : executor_(executor), birth_(std::move(birth)), checked_lapse_(birth_.lapse) {
-    set_authentication({.user = birth_.authenticated_user.value_or(""),
-                        .roles = {},  // read when the body begins
-                        .assumed_role = birth_.assumed_role.value_or("")});
-}
+    : executor_(executor), birth_(std::move(birth)), checked_lapse_(birth_.lapse) {}
 
 std::shared_ptr<const Authentication> Run::authentication() const {
     std::lock_guard lock(mutex_);
@@ -37,8 +33,9 @@ void Run::set_authentication(Authentication authentication) {
 }
 
 void Run::authorize() {
-    Authentication known = *authentication();
-    known.roles = client::roles_of(birth_.authenticated_roles);
+    Authentication known{.user = birth_.authenticated_user.value_or(""),
+                         .roles = client::roles_of(birth_.authenticated_roles),
+                         .assumed_role = birth_.assumed_role.value_or("")};
     const auto& required = birth_.implementation->options.required_roles;
     const auto held = std::ranges::find_if(required, [&](const std::string& role) {
         return std::ranges::find(known.roles, role) != known.roles.end();

@@ -101,7 +101,7 @@ class Run : public std::enable_shared_from_this<Run> {
     const Birth& birth() const noexcept { return birth_; }
     const std::string& id() const noexcept { return birth_.fence.workflow_id; }
     const sysdb::Fence& fence() const noexcept { return birth_.fence; }
-    /// Never null. Any thread; only the body's sets it.
+    /// Not null once authorize() has returned. Any thread; only the body's sets it.
     std::shared_ptr<const Authentication> authentication() const;
     void set_authentication(Authentication authentication);
     /// Throws NotAuthorized if the workflow requires a role that its user has not; notes the assumed one.
@@ -315,8 +315,5 @@ class StepAttempts {
 
 /// The value of a record, or its error thrown as the contract says.
 Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step_name);
-
-/// Records an error as the result of an operation and throws what the record decodes to.
-[[noreturn]] void record_error(Run& run, sysdb::StepRecord record, const std::exception_ptr& error);
 
 }  // namespace dbos::runtime

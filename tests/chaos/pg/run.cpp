@@ -34,7 +34,7 @@ class Run {
           random_(settings.seed, 1),
           database_(sql::Backend::postgres),
           server_(database_),
-          directory_(make_directory()),
+          directory_(make_run_directory("dbos-chaos")),
           side_(directory_ + "/side.log"),
           proxy_({parameter(database_.url(), "host"), parameter(database_.url(), "port")}, directory_,
                  settings.seed),
@@ -82,16 +82,8 @@ class Run {
    private:
     using Fault = void (Run::*)();
 
-    static std::string make_directory() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "dbos-chaos-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed for " + pattern);
-        return pattern;
-    }
-    /// Through the proxy: by its Unix socket, or by TCP.
     std::string url(bool local) const {
-        return "postgresql://" + parameter(database_.url(), "user") + "@/" +
-               parameter(database_.url(), "dbname") + "?host=" + (local ? directory_ : "127.0.0.1") +
-               "&port=" + std::to_string(proxy_.port()) + "&sslmode=disable&gssencmode=disable";
+        return proxied_url(database_.url(), proxy_.port(), directory_, local);
     }
     std::vector<std::string> command(std::size_t i) const {
         return {"--worker",

@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -113,6 +114,18 @@ std::string parameter(const std::string& url, const char* keyword) {
     }
     PQconninfoFree(all);
     return value;
+}
+
+std::string make_run_directory(const std::string& name) {
+    std::string pattern = (std::filesystem::temp_directory_path() / (name + "-XXXXXX")).string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed for " + pattern);
+    return pattern;
+}
+
+std::string proxied_url(const std::string& url, int port, const std::string& directory, bool local) {
+    return "postgresql://" + parameter(url, "user") + "@/" + parameter(url, "dbname") +
+           "?host=" + (local ? directory : "127.0.0.1") + "&port=" + std::to_string(port) +
+           "&sslmode=disable&gssencmode=disable";
 }
 
 bool Server::commits_have_times() const {

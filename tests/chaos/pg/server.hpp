@@ -13,6 +13,11 @@ namespace dbos::chaos {
 /// Text of a parameter of a PostgreSQL connection string; empty if it is not there.
 std::string parameter(const std::string& url, const char* keyword);
 
+/// A new directory for the logs of a run and the proxy's socket; `name` begins its name.
+std::string make_run_directory(const std::string& name);
+/// The connection string of a database, but through a proxy: by its Unix socket in `directory`, or by TCP.
+std::string proxied_url(const std::string& url, int port, const std::string& directory, bool local);
+
 class Server {
    public:
     explicit Server(const test::TestDatabase& database) : options_(database.options()) {}

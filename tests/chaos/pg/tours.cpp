@@ -73,7 +73,7 @@ class ToursRun {
           random_(settings.seed, 7),
           database_(sql::Backend::postgres),
           server_(database_),
-          directory_(make_directory()),
+          directory_(make_run_directory("dbos-tours")),
           side_(directory_ + "/side.log"),
           proxy_({parameter(database_.url(), "host"), parameter(database_.url(), "port")}, directory_,
                  settings.seed),
@@ -118,16 +118,8 @@ class ToursRun {
     }
 
    private:
-    static std::string make_directory() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "dbos-tours-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed for " + pattern);
-        return pattern;
-    }
     std::vector<std::string> command(std::size_t i) const {
-        const std::string url =
-            "postgresql://" + parameter(database_.url(), "user") + "@/" +
-            parameter(database_.url(), "dbname") + "?host=" + (i % 2 == 0 ? directory_ : "127.0.0.1") +
-            "&port=" + std::to_string(proxy_.port()) + "&sslmode=disable&gssencmode=disable";
+        const std::string url = proxied_url(database_.url(), proxy_.port(), directory_, i % 2 == 0);
         return {"--tour-worker", url, database_.schema(), side_.path(),
                 directory_ + "/worker" + std::to_string(i) + ".log"};
     }
