@@ -47,8 +47,8 @@ sim-replay: ## one world with its trace: make sim-replay SEED=17 (ARGS=--points:
 	build/sim/dbos_sim --replay $(SEED) $(ARGS)
 
 SECONDS ?= 300
-POINTS ?= 500
-chaos-pg: dev   ## PostgreSQL behind a hostile proxy, with kills: make chaos-pg SECONDS=300 POINTS=500 SEED=1
+POINTS ?= 2000
+chaos-pg: dev   ## PostgreSQL behind a hostile proxy, with kills: make chaos-pg SECONDS=300 POINTS=2000 SEED=1
 	scripts/with-postgres build/dev/dbos_chaos_pg --tours --points $(POINTS) --seed $(or $(SEED),1)
 	DBOS_POSTGRES_OPTIONS="-c track_commit_timestamp=on" scripts/with-postgres \
 	  build/dev/dbos_chaos_pg --seed $(or $(SEED),1) --seconds $(SECONDS)
@@ -66,7 +66,7 @@ bench: release   ## benchmarks on this machine, with a private PostgreSQL
 	scripts/with-postgres build/release/bench/dbos_bench $(ARGS)
 
 bench-parked: release   ## a million workflows that sleep in one process (ARGS="--workflows 100000")
-	scripts/with-postgres sh -c 'exec build/release/bench/dbos_bench_parked "$$DBOS_TEST_POSTGRES_URL" --lead 100 $(ARGS)'
+	scripts/with-postgres sh -c 'exec build/release/bench/dbos_bench_parked "$$DBOS_TEST_POSTGRES_URL" $(ARGS)'
 
 check:      ## formatting, lint, sanitizers, architecture and installation
 	@scripts/bootstrap --check

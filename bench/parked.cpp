@@ -1,9 +1,10 @@
 // dbos_bench_parked: so many workflows that sleep in one process, and how late they wake.
 //
-//   dbos_bench_parked URL [--workflows 1000000] [--over 120] [--lead 0]
+//   dbos_bench_parked URL [--workflows 1000000] [--over 120] [--lead SECONDS]
 //
 // Every workflow sleeps until an instant of its own; these are spread evenly over `over` seconds that begin when all have been
-// started. How late a body goes on after its sleep is measured inside of it.
+// started: `lead` seconds after the first start, which is reckoned from the rate of some workflows that are started before.
+// How late a body goes on after its sleep is measured inside of it.
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,6 +29,8 @@ using std::chrono::milliseconds;
 
 constexpr auto Sleeper = dbos::workflow<void(std::int64_t)>("sleeper");
 constexpr std::size_t kInFlight = 4000;  // starts that wait for their commit
+constexpr std::int64_t kTried = 40'000;  // workflows that tell the rate of starts
+constexpr double kSlack = 1.4;           // the rate falls as the tables grow
 
 double resident_mib() {
     std::ifstream status("/proc/self/statm");
@@ -65,7 +69,35 @@ class Window {
     std::size_t failed_ = 0;
 };
 
-int run(const std::string& url, std::int64_t workflows, double over, double lead) {
+/// Starts `count` workflows that sleep until `until(n)`; returns how many could not be started.
+template <class F>
+std::size_t start_all(dbos::App& app, std::int64_t count, const F& until) {
+    Window window;
+    for (std::int64_t n = 0; n < count; ++n) {
+        window.enter();
+        app.start_workflow_async(Sleeper, {}, until(n))
+            .then([&](const auto&) { window.leave(false); },
+                  [&](const std::exception_ptr&) { window.leave(true); });
+    }
+    return window.wait_for_all();
+}
+
+/// Seconds that so many starts will take.
+double reckoned_lead(dbos::App& app, std::int64_t workflows, const std::atomic<std::int64_t>& begun) {
+    const std::int64_t tried = std::min(workflows, kTried);
+    const std::int64_t far = now_ms() + std::int64_t{1000} * 3600 * 24;
+    const auto begin = std::chrono::steady_clock::now();
+    start_all(app, tried, [&](std::int64_t) { return far; });
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    while (begun.load() < tried) std::this_thread::sleep_for(milliseconds(5));
+    const auto rows = app.client().list_workflows({.status = "PENDING", .load_input = false});
+    std::vector<std::string> ids;
+    for (const auto& row : rows) ids.push_back(row.workflow_id);
+    app.client().cancel_workflows(ids);
+    return kSlack * took.count() * static_cast<double>(workflows) / static_cast<double>(tried);
+}
+
+int run(const std::string& url, std::int64_t workflows, double over, std::optional<double> given_lead) {
     std::mutex mutex;
     std::vector<std::int32_t> late;
     late.reserve(static_cast<std::size_t>(workflows));
@@ -82,24 +114,19 @@ int run(const std::string& url, std::int64_t workflows, double over, double lead
     });
     app.launch();
     const double empty = resident_mib();
+    const double lead = given_lead ? *given_lead : reckoned_lead(app, workflows, begun);
+    begun = 0;
 
     const auto begin = std::chrono::steady_clock::now();
     const auto seconds = [&] {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     };
     const std::int64_t first = now_ms() + static_cast<std::int64_t>(lead * 1000);
-    Window window;
-    for (std::int64_t n = 0; n < workflows; ++n) {
-        // Not in the order of the starts.
-        const auto place = (n * 7919) % workflows;
-        const auto until = first + static_cast<std::int64_t>(static_cast<double>(place) * over * 1000 /
-                                                             static_cast<double>(workflows));
-        window.enter();
-        app.start_workflow_async(Sleeper, {}, until)
-            .then([&](const auto&) { window.leave(false); },
-                  [&](const std::exception_ptr&) { window.leave(true); });
-    }
-    const auto failed = window.wait_for_all();
+    const auto failed = start_all(app, workflows, [&](std::int64_t n) {
+        const auto place = (n * 7919) % workflows;  // not in the order of the starts
+        return first + static_cast<std::int64_t>(static_cast<double>(place) * over * 1000 /
+                                                 static_cast<double>(workflows));
+    });
     const double started = seconds();
     while (begun.load() < workflows - static_cast<std::int64_t>(failed))
         std::this_thread::sleep_for(milliseconds(20));
@@ -143,7 +170,8 @@ int main(int argc, char** argv) {
         return 2;
     }
     std::int64_t workflows = 1'000'000;
-    double over = 120, lead = 0;
+    double over = 120;
+    std::optional<double> lead;
     for (int n = 2; n + 1 < argc; n += 2) {
         const std::string option = argv[n];
         if (option == "--workflows") workflows = std::atoll(argv[n + 1]);

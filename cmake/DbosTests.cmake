@@ -26,7 +26,7 @@ function(dbos_add_suite name)
   if(NOT sources)
     return()
   endif()
-  add_executable(${name}_tests ${sources})
+  add_executable(${name}_tests ${sources} ${PROJECT_SOURCE_DIR}/tests/leaks.cpp)
   target_link_libraries(${name}_tests PRIVATE $<TARGET_NAME_IF_EXISTS:dbos_test_support_objects>
     dbos_test_support GTest::gtest_main ${arg_LIBRARIES})
   if(NOT arg_SHARDS)

@@ -254,29 +254,37 @@ void Ticker::judge(const sysdb::TickReport& report, seam::Duration sent, seam::D
         if (executor_.lease().last_renewal().count() > 0) judge_->renewed(executor_.lease().last_renewal());
         verdict = judge_->tick(observed, report.database_now_ms, sent, received);
     }
-    for (const auto& row : rows_of(report, verdict.dead)) {
+    auto dead = rows_of(report, verdict.dead);
+    for (const auto& row : dead) {
         // Each launch finds the executors of all earlier ones: news is only what is handed back.
         log_to(executor_.log(), LogLevel::debug, "an executor is dead; its workflows go back to their queues",
                {{"executor_id", row.executor_id}});
-        maintenance_.add("sweep " + row.executor_id, [this, row] { sweep(row); });
     }
-    if (!verdict.again.empty()) look_again_at(rows_of(report, verdict.again));
-}
-
-void Ticker::look_again_at(std::vector<sysdb::LeaseRow> rows) {
-    maintenance_.add("again", [this, rows = std::move(rows)] {
+    if (dead.size() == 1) {
+        maintenance_.add("sweep " + dead.front().executor_id, [this, row = dead.front()] { sweep(row); });
+    } else if (!dead.empty()) {
+        // A launch finds all that have died in a month: few of them left anything.
+        const std::string name = "sweep from " + dead.front().executor_id;
+        maintenance_.add(name, [this, rows = std::move(dead)] {
+            executor_.guarded("handing back the workflows of dead executors", [&] { sweep_named(rows); });
+        });
+    }
+    if (verdict.again.empty()) return;
+    maintenance_.add("again", [this, rows = rows_of(report, verdict.again)] {
         executor_.guarded("looking again at dead executors", [&] {
-            auto& database = executor_.database();
-            // One question for all: only those that rows still name are worth a sweep.
-            auto busy =
-                database.pending_executors(executor_.application_name(), executor_.application_version());
-            std::sort(busy.begin(), busy.end());
-            for (const auto& row : rows) {
-                if (std::binary_search(busy.begin(), busy.end(), row.executor_id)) sweep(row);
-            }
-            database.prune_leases(executor_.application_name());
+            sweep_named(rows);
+            executor_.database().prune_leases(executor_.application_name());
         });
     });
+}
+
+void Ticker::sweep_named(const std::vector<sysdb::LeaseRow>& dead) {
+    auto named =
+        executor_.database().pending_executors(executor_.application_name(), executor_.application_version());
+    std::sort(named.begin(), named.end());
+    for (const auto& row : dead) {
+        if (std::binary_search(named.begin(), named.end(), row.executor_id)) sweep(row);
+    }
 }
 
 void Ticker::sweep(const sysdb::LeaseRow& dead) {

@@ -52,7 +52,8 @@ class Ticker {
     void act(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received);
     void judge(const sysdb::TickReport& report, seam::Duration sent, seam::Duration received);
     void sweep(const sysdb::LeaseRow& dead);
-    void look_again_at(std::vector<sysdb::LeaseRow> rows);
+    /// Those of `dead` that PENDING rows still name, which one question finds.
+    void sweep_named(const std::vector<sysdb::LeaseRow>& dead);
     void warn_of_unknown_names();
     /// Once, after the launch, which does not wait for it: counting may take long.
     void warn_of_stranded_versions();

@@ -11,6 +11,9 @@
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "chaos/pg/fleet.hpp"
 #include "chaos/pg/proxy.hpp"
@@ -30,6 +33,8 @@ using std::chrono::milliseconds;
 constexpr std::size_t kUnderWay = 120;  // tours at once
 constexpr auto kAtMost = 600s;
 constexpr auto kDrain = 180s;
+constexpr auto kPatience = 3s;                  // for new crash points
+constexpr std::ptrdiff_t kRipe = 20;            // so many are worth a kill
 constexpr const char* kLedgerSchema = "tours";  // of the second datasource
 
 void execute(PGconn* connection, const std::string& sql) {
@@ -95,13 +100,12 @@ class ToursRun {
         const auto limit = Clock::now() + kAtMost;
         while (points_.size() < settings_.crash_points && Clock::now() < limit) {
             top_up(client);
-            std::this_thread::sleep_for(milliseconds(random_.between(700, 1'500)));
-            if (random_.one_in(4)) {
-                stops_ += fleet_.stop(random_.below(Fleet::kWorkers), milliseconds(2 * kLeaseMs)) ? 1 : 0;
+            const std::size_t worker = ripest();
+            if (random_.one_in(8)) {
+                stops_ += fleet_.stop(worker, milliseconds(2 * kLeaseMs)) ? 1 : 0;
             } else {
-                kill();
+                kill(worker);
             }
-            fleet_.revive();
         }
         if (points_.size() < settings_.crash_points)
             wrong("only " + std::to_string(points_.size()) + " crash points were reached");
@@ -151,26 +155,54 @@ class ToursRun {
         }
     }
 
-    /// Kills one worker, and notes where its tours stand: what is committed now is all that they will have.
-    void kill() {
-        const std::size_t one = random_.below(Fleet::kWorkers);
-        const int pid = fleet_.pid(one);
-        if (!fleet_.kill(one, milliseconds(random_.between(0, 500)))) return;
-        ++kills_;
+    std::string executor_of(std::size_t worker) const {
         std::string executor;
         for (const std::string& line : side_.lines()) {
             std::istringstream words(line);
             std::string up, who;
             int number = 0;
-            if (words >> up >> number >> who && up == "up" && number == pid) executor = who;
+            if (words >> up >> number >> who && up == "up" && number == fleet_.pid(worker)) executor = who;
         }
+        return executor;
+    }
+
+    using Point = std::pair<std::string, std::int64_t>;  // tour, number of its records
+    /// Where the tours of an executor stand.
+    std::vector<Point> places(const std::string& executor) const {
         const auto rows = server_.open()->query(
             "SELECT w.workflow_uuid, (SELECT count(*) FROM @operation_outputs o WHERE o.workflow_uuid ="
             " w.workflow_uuid) FROM @workflow_status w WHERE w.name = 'tour' AND w.status = 'PENDING' AND"
             " w.executor_id = '" +
             executor + "'");
+        std::vector<Point> places;
         for (std::size_t i = 0; i < rows.size(); ++i)
-            points_.emplace(rows.at(i, 0).string(), rows.at(i, 1).integer());
+            places.emplace_back(rows.at(i, 0).string(), rows.at(i, 1).integer());
+        return places;
+    }
+
+    /// Waits until some worker's tours stand at many places that no kill has met, so that kills follow the work and not the
+    /// clock; then, or when that takes too long, the worker that has most of them.
+    std::size_t ripest() {
+        for (const auto until = Clock::now() + kPatience;; std::this_thread::sleep_for(50ms)) {
+            fleet_.revive();
+            std::size_t best = random_.below(Fleet::kWorkers);
+            std::ptrdiff_t most = 0;
+            for (std::size_t i = 0; i < Fleet::kWorkers; ++i) {
+                if (fleet_.pid(i) == 0) continue;
+                const auto fresh = std::ranges::count_if(
+                    places(executor_of(i)), [&](const Point& point) { return !points_.contains(point); });
+                if (fresh > most) std::tie(best, most) = std::pair(i, fresh);
+            }
+            if (most >= kRipe || Clock::now() >= until) return best;
+        }
+    }
+
+    /// Kills a worker, and notes where its tours stand: what is committed now is all that they will have.
+    void kill(std::size_t worker) {
+        const std::string executor = executor_of(worker);
+        if (!fleet_.kill(worker, milliseconds(random_.between(0, 500)))) return;
+        ++kills_;
+        for (Point& point : places(executor)) points_.insert(std::move(point));
         constexpr std::size_t kSaid = 20;
         if (kills_ % kSaid == 0)
             std::fprintf(stderr, "tours: %zu crash points by %zu kills, %zu tours\n", points_.size(), kills_,
@@ -243,7 +275,7 @@ class ToursRun {
     Timeline timeline_;
     Proxy proxy_;
     Fleet fleet_;
-    std::set<std::pair<std::string, std::int64_t>> points_;
+    std::set<Point> points_;
     std::size_t tours_ = 0, kills_ = 0, stops_ = 0, wrong_ = 0;
 };
 
