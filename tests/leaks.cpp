@@ -49,8 +49,8 @@ class Leaks final : public ::testing::Environment {
         }
     }
     void TearDown() override {
-        for (int look = 0; look < 100 && !(left(descriptors_, descriptors()).empty() &&
-                                           left(threads_, threads()).empty());
+        for (int look = 0;
+             look < 100 && !(left(descriptors_, descriptors()).empty() && left(threads_, threads()).empty());
              ++look) {
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
         }

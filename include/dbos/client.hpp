@@ -299,6 +299,14 @@ class DBOS_EXPORT Client {
     /// All current events of a workflow; empty for an unknown id. Throws DecodeError.
     std::map<std::string, Value> get_all_events(const std::string& workflow_id);
     Future<std::map<std::string, Value>> get_all_events_async(std::string workflow_id);
+    /// All messages to a workflow, whether or not it has received them, in the order in which they were sent; empty for an unknown
+    /// id. Throws DecodeError.
+    std::vector<Notification> get_all_notifications(const std::string& workflow_id);
+    Future<std::vector<Notification>> get_all_notifications_async(std::string workflow_id);
+    /// The values that all streams of a workflow have by now, by key; a stream that was closed before its first value has none.
+    /// Empty for an unknown id. Throws DecodeError.
+    std::map<std::string, std::vector<Value>> get_all_stream_entries(const std::string& workflow_id);
+    Future<std::map<std::string, std::vector<Value>>> get_all_stream_entries_async(std::string workflow_id);
 
     /// The values of a stream, one after another, as they are written, until it is closed or its workflow has ended:
     ///
@@ -577,6 +585,22 @@ class DBOS_EXPORT Client {
         return std::move(future);
     }
 
+    /// A fork of each workflow at the step where it failed, or as the options say, in the order of the ids; all or none.
+    /// Throws NonexistentWorkflow; NotFound if a workflow has no step of the name that was asked for; UsageError. (py:
+    /// dbos/_workflow_commands.py fork_from_failure, up to 2.30.)
+    template <class R = Value>
+    std::vector<WorkflowHandle<R>> fork_from_failure(const std::vector<std::string>& workflow_ids,
+                                                     const ForkFromFailureOptions& options = {}) {
+        return detail::typed_handles<R>(fork_failed(workflow_ids, options));
+    }
+    template <class R = Value>
+    Future<std::vector<WorkflowHandle<R>>> fork_from_failure_async(std::vector<std::string> workflow_ids,
+                                                                   ForkFromFailureOptions options = {}) {
+        auto [future, done] = detail::handles_future<R>(callbacks());
+        fork_failed_async(std::move(workflow_ids), std::move(options), std::move(done));
+        return std::move(future);
+    }
+
     /// Runs an ended workflow again from a step on, under its own id: steps, events and messages from there on are removed,
     /// with the result. Stream values stay, and new ones follow them; only an end of the stream is removed.
     /// Throws NonexistentWorkflow; UsageError if it has not ended; ConfigError on databases older than version 123; by
@@ -641,6 +665,19 @@ class DBOS_EXPORT Client {
                                    const RenameApplicationOptions& options = {});
     Future<RenamedRows> rename_application_async(std::optional<std::string> old_name, std::string new_name,
                                                  RenameApplicationOptions options = {});
+
+    // --- upkeep. The SDKs have had these in their own processes, and have given them up.
+
+    /// Removes workflows of the whole database, whosever they are, that ended long ago, with all that belongs to them. Active
+    /// workflows stay, however old. One transaction a batch: an interrupted call has done a part, and the next one goes on there.
+    /// Passes by whoever else collects, of any SDK (the same lock). Returns what it removed, as far as it was acknowledged.
+    /// Throws UsageError, ConfigError on databases from before ends were recorded.
+    CollectedRows garbage_collect(const GarbageCollectOptions& options);
+    Future<CollectedRows> garbage_collect_async(GarbageCollectOptions options);
+    /// Cancels the active workflows of the client's application, and those without an owner (all, for a client without an
+    /// application_name), that were created at or before `cutoff`; 1000 a transaction. Returns how many.
+    std::int64_t global_timeout(Instant cutoff);
+    Future<std::int64_t> global_timeout_async(Instant cutoff);
 
     /// Groups of workflows, or of recorded steps, with what was asked for of each; ordered by their columns. Only names of
     /// the client's application, as in list_workflows(). Throws QueryTimeout.
@@ -722,6 +759,10 @@ class DBOS_EXPORT Client {
                     const ForkOptions& options, detail::HandleDone done);
     detail::HandleStates fork_many(const std::vector<ForkRequest>& requests);
     void fork_many_async(const std::vector<ForkRequest>& requests, detail::HandlesDone done);
+    detail::HandleStates fork_failed(const std::vector<std::string>& workflow_ids,
+                                     const ForkFromFailureOptions& options);
+    void fork_failed_async(std::vector<std::string> workflow_ids, ForkFromFailureOptions options,
+                           detail::HandlesDone done);
     std::shared_ptr<detail::HandleState> rewind(const detail::CallTarget& target,
                                                 const std::string& workflow_id, std::int64_t start_step,
                                                 const RewindOptions& options);

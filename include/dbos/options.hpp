@@ -58,7 +58,8 @@ struct EnqueueOptions {
     std::optional<std::string> workflow_id = {};
     /// Default: whichever version is the latest when it is dequeued.
     std::string app_version = {};
-    /// From the start of its execution; then it is cancelled. Must be positive. Default: none.
+    /// From the start of its execution; then it is cancelled. Must be positive. Default: none; of a child, what is left to its
+    /// parent. Infinite: none, of a child either.
     std::optional<Duration> workflow_timeout = {};
     /// One workflow of the queue at a time may be waiting or running under it.
     std::string deduplication_id = {};
@@ -327,6 +328,32 @@ struct ForkRequest {
     /// As in fork_workflow.
     std::int64_t start_step = 0;
     ForkOptions options = {};
+};
+
+/// Options of fork_from_failure. Without from_last_step and from_step_name a workflow goes on at the last step that has an error,
+/// or, if none has, at its last one.
+struct ForkFromFailureOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// At its last recorded step, failed or not.
+    bool from_last_step = false;
+    /// At the last recorded step of this name. Not beside from_last_step.
+    std::string from_step_name = {};
+    /// Of every fork; new_workflow_id must not be given.
+    ForkOptions fork = {};
+};
+
+/// Options of garbage_collect: which ended workflows go. At least one of `cutoff` and `rows_threshold` is needed; of two, the one
+/// that removes more decides.
+struct GarbageCollectOptions {
+    detail::named_members_only only_named_members = detail::named_members_only();
+    /// Those that ended before it.
+    std::optional<Instant> cutoff = {};
+    /// All but about so many that ended last. At least 1.
+    std::optional<std::int64_t> rows_threshold = {};
+    /// Workflows that one transaction removes. 1 to 100 000.
+    std::int64_t batch_size = 10000;
+    /// Between two transactions, for the sake of everybody else.
+    Duration pause = Duration(0);
 };
 
 /// Options of rewind_workflow.

@@ -146,6 +146,26 @@ struct DBOS_EXPORT RenamedRows {
     std::int64_t steps = 0;
 };
 
+/// What garbage_collect() has removed.
+struct DBOS_EXPORT CollectedRows {
+    std::int64_t workflows = 0;
+    /// Rows of inputs and outputs.
+    std::int64_t payloads = 0;
+    std::int64_t steps = 0;
+    /// Somebody else was collecting (any SDK), so this call stopped.
+    bool busy = false;
+};
+
+/// A message to a workflow, as get_all_notifications() shows it.
+struct DBOS_EXPORT Notification {
+    /// Absent: it was sent without one.
+    std::optional<std::string> topic = {};
+    Value message = {};
+    std::int64_t created_at_epoch_ms = 0;
+    /// A receive has taken it.
+    bool consumed = false;
+};
+
 /// One group of get_workflow_aggregates(). What was not asked for is absent; so is the value of a group of rows whose
 /// column is NULL.
 struct DBOS_EXPORT WorkflowAggregate {

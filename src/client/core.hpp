@@ -192,6 +192,14 @@ class Core : public std::enable_shared_from_this<Core> {
     void set_latest_version(const std::string& version_name, const std::string& application_name);
     RenamedRows rename_application(const std::optional<std::string>& old_name, const std::string& new_name,
                                    const RenameApplicationOptions& options);
+    // --- upkeep.cpp
+    std::vector<Notification> notifications(const std::string& workflow_id);
+    std::map<std::string, std::vector<Value>> stream_entries(const std::string& workflow_id);
+    std::vector<ForkRequest> failed_forks(std::span<const std::string> workflow_ids,
+                                          const ForkFromFailureOptions& options);
+    CollectedRows garbage_collect(const GarbageCollectOptions& options);
+    std::int64_t global_timeout(Instant cutoff);
+
     std::vector<WorkflowAggregate> aggregates(const WorkflowAggregatesOptions& options);
     std::vector<StepAggregate> aggregates(const StepAggregatesOptions& options);
     std::vector<sysdb::WorkflowAggregateRow> aggregate_rows(const WorkflowAggregatesOptions& options);

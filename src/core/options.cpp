@@ -250,6 +250,26 @@ void check_rename(const std::optional<std::string>& old_name, const std::string&
         usage("batch_size", "1 or more, or none", std::to_string(*options.batch_size));
 }
 
+void check_garbage_collect(const GarbageCollectOptions& options) {
+    constexpr std::int64_t kLargestBatch = 100'000;
+    if (!options.cutoff && !options.rows_threshold)
+        usage("cutoff", "a cutoff or a rows_threshold", "neither");
+    if (options.rows_threshold && *options.rows_threshold < 1)
+        usage("rows_threshold", "1 or more", std::to_string(*options.rows_threshold));
+    if (options.batch_size < 1 || options.batch_size > kLargestBatch)
+        usage("batch_size", "1 to 100000", std::to_string(options.batch_size));
+    if (!(options.pause >= Duration(0)) || std::isinf(options.pause.count()))
+        usage("pause", "0 s or more", std::to_string(options.pause.count()) + " s");
+}
+
+void check_fork_from_failure(const ForkFromFailureOptions& options) {
+    if (options.from_last_step && !options.from_step_name.empty())
+        usage("from_step_name", "one of from_last_step and from_step_name", "both");
+    if (options.fork.new_workflow_id)
+        usage("new_workflow_id", "none: several workflows may be forked",
+              quoted(*options.fork.new_workflow_id));
+}
+
 void check_aggregates(const WorkflowAggregatesOptions& options) {
     check_bucket(options.time_bucket);
     check_list(options.filter);

@@ -38,6 +38,8 @@ void check_fork(const ForkRequest& request);
 void check_rewind(const std::string& workflow_id, std::int64_t start_step, const RewindOptions& options);
 void check_rename(const std::optional<std::string>& old_name, const std::string& new_name,
                   const RenameApplicationOptions& options);
+void check_garbage_collect(const GarbageCollectOptions& options);
+void check_fork_from_failure(const ForkFromFailureOptions& options);
 void check_aggregates(const WorkflowAggregatesOptions& options);
 void check_aggregates(const StepAggregatesOptions& options);
 void check_step(const StepOptions& options, std::string_view step_name);

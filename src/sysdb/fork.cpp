@@ -266,6 +266,23 @@ void settle_existing(ManagedWrite& write, std::span<const std::string> inserted,
 
 }  // namespace
 
+LastSteps SystemDatabase::last_steps(const std::string& workflow_id, const std::string& name) {
+    // Go writes '' where there is no error.
+    constexpr sql::Statement kLast{
+        "last_steps",
+        "SELECT max(function_id), max(CASE WHEN COALESCE(error, '') <> '' THEN function_id END),"
+        " max(CASE WHEN function_name = $2 THEN function_id END)"
+        " FROM @operation_outputs WHERE workflow_uuid = $1",
+        sql::Access::read};
+    return core_->with_connection([&](sql::Connection& connection) {
+        const sql::Result row =
+            connection.execute(kLast, {std::string_view(workflow_id), std::string_view(name)});
+        return LastSteps{.any = row.at(0, 0).optional_integer(),
+                         .failed = row.at(0, 1).optional_integer(),
+                         .named = row.at(0, 2).optional_integer()};
+    });
+}
+
 void SystemDatabase::fork(std::span<const Fork> forks, const Text& application_name, Gate* gate) {
     if (forks.empty() && !gate) return;
     std::vector<std::string> originals;

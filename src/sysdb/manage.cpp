@@ -102,23 +102,22 @@ void cancel_rows(ManagedWrite& write, std::vector<LockedRow> locked) {
     }
 }
 
-/// Of all these ids, whether or not they still have a row.
-void delete_rows(ManagedWrite& write, std::span<const LockedRow> rows, std::span<const std::string> ids) {
+}  // namespace
+
+Removed delete_rows(ManagedWrite& write, std::span<const LockedRow> rows, std::span<const std::string> ids) {
     write.release(rows);
     for (const LockedRow& row : rows) add_queue(write.queues, row);
     const sql::Params params{text_array(ids)};
     const auto remove = [&](const std::string& table) {
-        write.write("DELETE FROM @" + table + " WHERE " + write.among("workflow_uuid", 1), params);
+        return write.write("DELETE FROM @" + table + " WHERE " + write.among("workflow_uuid", 1), params)
+            .affected();
     };
-    if (write.layout.payload_tables) {
-        remove("workflow_input");
-        remove("workflow_output");
-    }
-    remove("operation_outputs");  // they cascade in layout A alone
-    remove("workflow_status");
+    Removed removed;
+    if (write.layout.payload_tables) removed.payloads = remove("workflow_input") + remove("workflow_output");
+    removed.steps = remove("operation_outputs");  // they cascade in layout A alone
+    removed.workflows = remove("workflow_status");
+    return removed;
 }
-
-}  // namespace
 
 std::vector<std::string> SystemDatabase::cancel(std::span<const std::string> ids, bool children, Gate* gate) {
     std::vector<std::string> cancelled;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "platform/seam.hpp"
 #include "sysdb/listing.hpp"
 #include "sysdb/records.hpp"
 
@@ -35,6 +36,13 @@ struct Fork {
         {};  // child of the original → child of the fork
 };
 
+/// The highest numbers among the recorded steps of a workflow.
+struct LastSteps {
+    std::optional<std::int64_t> any = {};
+    std::optional<std::int64_t> failed = {};  // with an error
+    std::optional<std::int64_t> named = {};
+};
+
 struct Rewind {
     std::string workflow_id = {};
     std::int64_t start_step = 0;
@@ -49,6 +57,28 @@ struct Rename {
     std::string new_name = {};
     std::optional<std::int64_t> batch_size = 10000;  // nullopt: one transaction
     bool adopt_unclaimed = false;
+};
+
+/// Which ended workflows go: those that ended before the later of the two.
+struct Retention {
+    std::optional<Millis> cutoff = {};
+    std::optional<std::int64_t> keep = {};  // about so many that ended last
+    std::int64_t batch_size = 10000;
+    seam::Duration pause = {};  // between two batches
+};
+
+/// How many rows of each kind are gone.
+struct Removed {
+    std::int64_t workflows = 0;
+    std::int64_t payloads = 0;  // of inputs and outputs
+    std::int64_t steps = 0;
+    bool busy = false;  // somebody else removes
+    Removed& operator+=(const Removed& more) {
+        workflows += more.workflows;
+        payloads += more.payloads;
+        steps += more.steps;
+        return *this;
+    }
 };
 
 /// How many rows of each kind have changed their owner.

@@ -13,6 +13,7 @@
 #include "sysdb/announce.hpp"
 #include "sysdb/claim_state.hpp"
 #include "sysdb/database.hpp"
+#include "sysdb/manage.hpp"
 
 namespace dbos::sysdb {
 
@@ -91,6 +92,9 @@ void managed_write(SystemDatabase::Core& core, const ManagingCall& call,
 
 /// Views of the ids of rows, as an array parameter; the rows must outlive the call.
 sql::TextArray ids_of(std::span<const LockedRow> rows);
+
+/// Removes what belongs to these ids, whether or not they still have a row; `rows` are those that have, locked.
+Removed delete_rows(ManagedWrite& write, std::span<const LockedRow> rows, std::span<const std::string> ids);
 
 /// Throws ConflictingWorkflow if `expected` is another name.
 void check_name(const LockedRow& row, const Text& expected);

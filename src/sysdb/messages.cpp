@@ -39,6 +39,12 @@ constexpr Dialects kMissing{
      " WHERE NOT EXISTS (SELECT 1 FROM workflow_status w WHERE w.workflow_uuid = a.value)",
      sql::Access::read}};
 
+constexpr sql::Statement kMessagesOf{
+    "messages",
+    "SELECT n.topic, n.message, n.serialization, n.created_at_epoch_ms, n.consumed FROM @notifications n"
+    " WHERE n.destination_uuid = $1 ORDER BY n.created_at_epoch_ms, n.message_uuid",
+    sql::Access::read};
+
 sql::TextArray views(const std::set<std::string>& texts) { return {texts.begin(), texts.end()}; }
 
 /// All descendants by fork, in the order of their ids.
@@ -146,6 +152,21 @@ void send_in(sql::Connection& connection, std::span<const NewMessage> messages, 
     if (const std::string unknown = missing(connection, messages); !unknown.empty())
         throw NonexistentWorkflow(unknown);
     insert_with_copies(connection, messages, to_forks);
+}
+
+std::vector<MessageRow> SystemDatabase::messages(const std::string& workflow_id) {
+    return core_->with_connection([&](sql::Connection& connection) {
+        const sql::Result rows = connection.execute(kMessagesOf, {std::string_view(workflow_id)});
+        std::vector<MessageRow> messages;
+        for (std::size_t row = 0; row < rows.size(); ++row) {
+            messages.push_back({.topic = rows.at(row, 0).optional_text(),
+                                .message = rows.at(row, 1).string(),
+                                .serialization = rows.at(row, 2).optional_text(),
+                                .created_at = rows.at(row, 3).integer(),
+                                .consumed = rows.at(row, 4).boolean()});
+        }
+        return messages;
+    });
 }
 
 }  // namespace dbos::sysdb

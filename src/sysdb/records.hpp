@@ -372,6 +372,21 @@ struct StreamValue {
     Text serialization;
 };
 
+/// One of all values of a workflow's streams.
+struct KeyedStreamValue {
+    std::string key;
+    StreamValue value;
+};
+
+/// A message to a workflow, consumed or not.
+struct MessageRow {
+    Text topic;
+    std::string message;
+    Text serialization;
+    Millis created_at = 0;
+    bool consumed = false;
+};
+
 /// Consecutive values of a stream from an offset on.
 struct StreamPage {
     Text status;  // of the workflow; NULL = there is none

@@ -22,6 +22,12 @@ constexpr Dialects kPage{
     {"stream_page", DBOS_STREAM_PAGE("workflow_status", "streams", "length"), sql::Access::read}};
 #undef DBOS_STREAM_PAGE
 
+constexpr sql::Statement kAllValues{
+    "stream_values",
+    "SELECT s.key, s.value, s.serialization FROM @streams s WHERE s.workflow_uuid = $1 ORDER BY s.key, "
+    "s.\"offset\"",
+    sql::Access::read};
+
 constexpr sql::Statement kStates{
     "stream_states",
     "SELECT a.n, w.status, w.there FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS "
@@ -85,6 +91,18 @@ StreamPage SystemDatabase::read_stream(const StreamPosition& from) {
             page.values.push_back({rows.at(row, 2).string(), rows.at(row, 3).optional_text()});
         }
         return page;
+    });
+}
+
+std::vector<KeyedStreamValue> SystemDatabase::stream_values(const std::string& workflow_id) {
+    return core_->with_connection([&](sql::Connection& connection) {
+        const sql::Result rows = connection.execute(kAllValues, {std::string_view(workflow_id)});
+        std::vector<KeyedStreamValue> values;
+        for (std::size_t row = 0; row < rows.size(); ++row) {
+            values.push_back(
+                {rows.at(row, 0).string(), {rows.at(row, 1).string(), rows.at(row, 2).optional_text()}});
+        }
+        return values;
     });
 }
 

@@ -25,10 +25,13 @@
 
 namespace dbos::sysdb {
 
+struct LastSteps;
 struct ListQuery;
 struct ListedWorkflow;
 struct StepQuery;
+struct Removed;
 struct Resume;
+struct Retention;
 struct Fork;
 struct Rewind;
 struct Rename;
@@ -192,6 +195,10 @@ class SystemDatabase {
     // --- events and streams (events.cpp, streams.cpp)
     /// All current events of a workflow by key.
     std::vector<EventRow> events(const std::string& workflow_id);
+    /// All messages to a workflow, consumed or not, in the order in which they were sent.
+    std::vector<MessageRow> messages(const std::string& workflow_id);
+    /// All values of all streams of a workflow, ordered by key and place, without the marks of their ends.
+    std::vector<KeyedStreamValue> stream_values(const std::string& workflow_id);
     /// The current value of one; nullopt = it was never set.
     std::optional<EventRow> event(const EventKey& key);
     /// Up to 100 values and, but for the first one, 1 MiB, and the status of the workflow in the same snapshot.
@@ -214,6 +221,10 @@ class SystemDatabase {
     void resume(std::span<const std::string> ids, const Resume& how, Gate* gate = nullptr);
     /// Removes rows of any status with all that belongs to them; unknown ids are ignored. `children` as in cancel().
     void delete_workflows(std::span<const std::string> ids, bool children = false, Gate* gate = nullptr);
+    /// Removes ended workflows of all applications with all that belongs to them, one transaction a batch, and payloads and
+    /// steps of that age whose workflow has gone (retention.cpp). Repeating it goes on where it was. Throws ConfigError (a
+    /// database from before ends were recorded).
+    Removed remove_ended(const Retention& which);
     /// Of a DELAYED row; others are left alone.
     void set_delay(const std::string& workflow_id, Millis until_ms, Gate* gate = nullptr);
     /// Of an ENQUEUED or DELAYED row; others are left alone.
@@ -222,6 +233,7 @@ class SystemDatabase {
     /// on what is stored; else OutcomeUnknown after a lost acknowledgement.
     void update_attributes(const std::string& workflow_id, bool repeatable,
                            const std::function<Text(const Text&)>& change, Gate* gate = nullptr);
+    LastSteps last_steps(const std::string& workflow_id, const std::string& name);
     /// All or none. Throws NonexistentWorkflow, ConflictingWorkflow, WorkflowIdInUse. `application_name` owns forks of
     /// originals that nobody owns.
     void fork(std::span<const Fork> forks, const Text& application_name, Gate* gate = nullptr);

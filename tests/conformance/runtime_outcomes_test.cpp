@@ -270,6 +270,8 @@ TEST_P(Outcomes, deadlines_are_inherited_kept_and_replaced) {
         ctx.start_workflow(Child, {.workflow_id = "plain"}, n);
         ctx.start_workflow(Child, {.queue_name = "q", .workflow_id = "queued"}, n);
         ctx.start_workflow(Child, {.workflow_id = "own", .workflow_timeout = 2h}, n);
+        constexpr dbos::Duration kNever(std::numeric_limits<double>::infinity());
+        ctx.start_workflow(Child, {.workflow_id = "detached", .workflow_timeout = kNever}, n);
         gate.pass();
         return n;
     });
@@ -283,6 +285,7 @@ TEST_P(Outcomes, deadlines_are_inherited_kept_and_replaced) {
     EXPECT_EQ(deadline("plain"), parents);
     EXPECT_EQ(deadline("queued"), parents);
     EXPECT_GT(std::stoll(deadline("own")), std::stoll(parents));
+    EXPECT_EQ(deadline("detached"), "");
     gate.open();
     EXPECT_EQ(app.retrieve_workflow(Job, "p").get_result({.timeout = 20s}), 1);
     run_again("p");

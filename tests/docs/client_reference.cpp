@@ -468,6 +468,39 @@ TEST_P(ClientReference, rename_application) {
     EXPECT_EQ(renamed.workflows, 1);
 }
 
+TEST_P(ClientReference, upkeep) {
+    auto& client = this->client();
+    insert_workflow("o-16", "ERROR", {{"completed_at", 1000}});
+    insert_workflow("o-17", "PENDING", {{"created_at", 1000}});
+    client.send("o-17", std::string("hurry"));
+    // [get_all_notifications]
+    std::size_t unread = 0;
+    for (const dbos::Notification& message :
+         client.get_all_notifications("o-17"))
+        unread += message.consumed ? 0 : 1;
+    std::map<std::string, std::vector<dbos::Value>> streams =
+        client.get_all_stream_entries("o-17");
+    // [get_all_notifications]
+    EXPECT_EQ(unread, 1U);
+    EXPECT_TRUE(streams.empty());
+    // [fork_from_failure]
+    auto forks = client.fork_from_failure<Receipt>(
+        {"o-16"}, {.fork = {.latest_version = true}});
+    // [fork_from_failure]
+    EXPECT_EQ(forks.size(), 1U);
+    // [global_timeout]
+    auto long_ago =
+        std::chrono::system_clock::now() - std::chrono::hours(24 * 30);
+    std::int64_t cancelled = client.global_timeout(long_ago);
+    // [global_timeout]
+    EXPECT_EQ(cancelled, 1);
+    // [garbage_collect]
+    dbos::CollectedRows gone = client.garbage_collect(
+        {.cutoff = long_ago, .rows_threshold = 1'000'000});
+    // [garbage_collect]
+    EXPECT_EQ(gone.workflows, 1);
+}
+
 TEST_P(ClientReference, enqueue_bulk) {
     open_shop();
     auto& client = this->client();

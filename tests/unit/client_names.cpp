@@ -124,6 +124,16 @@ struct ClientNames : dbos::Client {
     using dbos::Client::set_latest_application_version_async;
     using dbos::Client::rename_application;
     using dbos::Client::rename_application_async;
+    using dbos::Client::get_all_notifications;
+    using dbos::Client::get_all_notifications_async;
+    using dbos::Client::get_all_stream_entries;
+    using dbos::Client::get_all_stream_entries_async;
+    using dbos::Client::fork_from_failure;
+    using dbos::Client::fork_from_failure_async;
+    using dbos::Client::garbage_collect;
+    using dbos::Client::garbage_collect_async;
+    using dbos::Client::global_timeout;
+    using dbos::Client::global_timeout_async;
 };
 struct DebouncerClientNames : dbos::DebouncerClient {
     using dbos::DebouncerClient::debounce;
@@ -373,5 +383,14 @@ using ScheduleUpdateHas = decltype(dbos::ScheduleUpdate{
 using RenameApplicationOptionsHas = decltype(dbos::RenameApplicationOptions{
     .batch_size = {},
     .adopt_unclaimed_rows = {}});
+using ForkFromFailureOptionsHas = decltype(dbos::ForkFromFailureOptions{
+    .from_last_step = {},
+    .from_step_name = {},
+    .fork = {}});
+using GarbageCollectOptionsHas = decltype(dbos::GarbageCollectOptions{
+    .cutoff = {},
+    .rows_threshold = {},
+    .batch_size = {},
+    .pause = {}});
 
 }  // namespace
