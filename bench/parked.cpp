@@ -5,22 +5,33 @@
 // Every workflow sleeps until an instant of its own; these are spread evenly over `over` seconds that begin when all have been
 // started: `lead` seconds after the first start, which is reckoned from the rate of some workflows that are started before.
 // How late a body goes on after its sleep is measured inside of it.
+//
+//   dbos_bench_parked URL --takeover [--workflows 100000]
+//
+// A process that holds so many parked workflows is killed with SIGKILL; a peer takes them all over. How long that takes from the
+// kill on, and how much was left of the peer's own lease when it was least.
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "dbos/dbos.hpp"
+#include "runtime/app_impl.hpp"
 
 namespace {
 
@@ -31,6 +42,8 @@ constexpr auto Sleeper = dbos::workflow<void(std::int64_t)>("sleeper");
 constexpr std::size_t kInFlight = 4000;  // starts that wait for their commit
 constexpr std::int64_t kTried = 40'000;  // workflows that tell the rate of starts
 constexpr double kSlack = 1.4;           // the rate falls as the tables grow
+
+constexpr std::int64_t kDay = std::int64_t{24} * 3600 * 1000;
 
 double resident_mib() {
     std::ifstream status("/proc/self/statm");
@@ -85,7 +98,7 @@ std::size_t start_all(dbos::App& app, std::int64_t count, const F& until) {
 /// Seconds that so many starts will take.
 double reckoned_lead(dbos::App& app, std::int64_t workflows, const std::atomic<std::int64_t>& begun) {
     const std::int64_t tried = std::min(workflows, kTried);
-    const std::int64_t far = now_ms() + std::int64_t{1000} * 3600 * 24;
+    const std::int64_t far = now_ms() + kDay;
     const auto begin = std::chrono::steady_clock::now();
     start_all(app, tried, [&](std::int64_t) { return far; });
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
@@ -161,25 +174,120 @@ int run(const std::string& url, std::int64_t workflows, double over, std::option
     return late.size() == static_cast<std::size_t>(workflows) ? 0 : 1;
 }
 
+void sleep_until(dbos::Context& ctx, std::int64_t until) {
+    ctx.sleep(milliseconds(std::max<std::int64_t>(0, until - now_ms())));
+}
+
+/// The process that will be killed: says "held" when all its workflows sleep.
+int hold(const std::string& url, std::int64_t workflows) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    std::atomic<std::int64_t> begun{0};
+    dbos::App app({.name = "parked", .system_database_url = url});
+    app.implement(Sleeper, [&](dbos::Context& ctx, std::int64_t until) {
+        ++begun;
+        sleep_until(ctx, until);
+    });
+    app.launch();
+    start_all(app, workflows, [](std::int64_t) { return now_ms() + kDay; });
+    while (begun.load() < workflows) std::this_thread::sleep_for(milliseconds(20));
+    std::this_thread::sleep_for(milliseconds(500));  // the last ones park
+    std::printf("held\n");
+    std::fflush(stdout);
+    ::pause();
+    return 0;
+}
+
+struct Child {
+    explicit Child(std::vector<std::string> arguments) {
+        if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+        std::vector<char*> argv;
+        for (std::string& argument : arguments) argv.push_back(argument.data());
+        argv.push_back(nullptr);
+        pid = ::fork();
+        if (pid == 0) {
+            ::dup2(ends[1], STDOUT_FILENO);
+            ::execv("/proc/self/exe", argv.data());
+            ::_exit(127);
+        }
+        ::close(ends[1]);
+    }
+    ~Child() {
+        ::kill(pid, SIGKILL);
+        ::waitpid(pid, nullptr, 0);
+        ::close(ends[0]);
+    }
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+    void wait_for_a_line() const {
+        for (char c = 0; c != '\n';) {
+            if (::read(ends[0], &c, 1) != 1) throw std::runtime_error("the holding process has ended");
+        }
+    }
+    pid_t pid = -1;
+    int ends[2] = {-1, -1};
+};
+
+int take_over(const std::string& url, std::int64_t workflows) {
+    std::atomic<std::int64_t> begun{0};
+    dbos::App app({.name = "parked", .system_database_url = url});
+    app.implement(Sleeper, [&](dbos::Context& ctx, std::int64_t until) {
+        ++begun;
+        sleep_until(ctx, until);
+    });
+    double took = 0, lapses = 0;
+    std::int64_t mine = 0;
+    {
+        const Child holder({"dbos_bench_parked", url, "--hold", "--workflows", std::to_string(workflows)});
+        holder.wait_for_a_line();
+        app.launch();
+        ::kill(holder.pid, SIGKILL);
+        const auto killed = std::chrono::steady_clock::now();
+        const auto lapse = app.impl().executor.lease().lapse_number();
+        while (mine < workflows) {
+            std::this_thread::sleep_for(milliseconds(200));
+            mine = 0;
+            for (const auto& group : app.client().get_workflow_aggregates(
+                     {.group_by_executor_id = true, .filter = {.status = "PENDING"}})) {
+                if (group.executor_id == app.executor_id()) mine = group.count.value_or(0);
+            }
+            took = std::chrono::duration<double>(std::chrono::steady_clock::now() - killed).count();
+            if (took > 600) break;
+        }
+        while (begun.load() < mine) std::this_thread::sleep_for(milliseconds(20));
+        lapses = app.impl().executor.lease().lapse_number() - lapse;
+    }
+    std::printf(
+        "takeover: %lld of %lld workflows in %.1f s, %.0f lapses of the peer's lease, %.0f MiB resident\n",
+        static_cast<long long>(mine), static_cast<long long>(workflows), took, lapses, resident_mib());
+    return mine == workflows && lapses == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     if (argc < 2) {
         std::fprintf(stderr,
-                     "usage: dbos_bench_parked URL [--workflows N] [--over SECONDS] [--lead SECONDS]\n");
+                     "usage: dbos_bench_parked URL [--workflows N] [--over SECONDS] [--lead SECONDS]\n"
+                     "       dbos_bench_parked URL --takeover [--workflows N]\n");
         return 2;
     }
-    std::int64_t workflows = 1'000'000;
+    std::optional<std::int64_t> workflows;
+    bool holds = false, takes_over = false;
     double over = 120;
     std::optional<double> lead;
-    for (int n = 2; n + 1 < argc; n += 2) {
+    for (int n = 2; n < argc; ++n) {
         const std::string option = argv[n];
+        holds = holds || option == "--hold";
+        takes_over = takes_over || option == "--takeover";
+        if (n + 1 == argc) break;
         if (option == "--workflows") workflows = std::atoll(argv[n + 1]);
         if (option == "--over") over = std::atof(argv[n + 1]);
         if (option == "--lead") lead = std::atof(argv[n + 1]);
     }
     try {
-        return run(argv[1], workflows, over, lead);
+        if (holds) return hold(argv[1], workflows.value_or(100'000));
+        if (takes_over) return take_over(argv[1], workflows.value_or(100'000));
+        return run(argv[1], workflows.value_or(1'000'000), over, lead);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "dbos_bench_parked: %s\n", error.what());
         return 1;

@@ -58,8 +58,8 @@ std::vector<ForkRequest> Core::failed_forks(std::span<const std::string> workflo
         auto step = options.from_last_step ? last.any : last.failed ? last.failed : last.any;
         if (!options.from_step_name.empty()) {
             if (!last.named && last.any) {
-                throw NotFound("fork_from_failure: workflow \"" + id + "\" has no recorded step of the name \"" +
-                               options.from_step_name + '"');
+                throw NotFound("fork_from_failure: workflow \"" + id +
+                               "\" has no recorded step of the name \"" + options.from_step_name + '"');
             }
             step = last.named;
         }

@@ -46,7 +46,8 @@ class Collection {
         for (const char* table : {"workflow_input", "workflow_output", "operation_outputs"}) {
             const bool steps = std::string_view(table) == "operation_outputs";
             while (!total.busy && batch([&](ManagedWrite& write, Removed& removed) {
-                if (!write.layout.payload_tables) return std::int64_t{0};  // there, they go with their workflow
+                if (!write.layout.payload_tables)
+                    return std::int64_t{0};  // there, they go with their workflow
                 const std::int64_t gone = orphans(write, table, *cutoff);
                 (steps ? removed.steps : removed.payloads) = gone;
                 return gone;
@@ -61,9 +62,10 @@ class Collection {
     bool mine(ManagedWrite& write) const {
         if (!write.postgres()) return true;
         return write.connection
-            .query("SELECT pg_try_advisory_xact_lock(('x' || encode(substring(sha256(convert_to("
-                   "'dbos.retention.' || $1, 'UTF8')) FOR 8), 'hex'))::bit(64)::bigint)",
-                   {std::string_view(core_.options.open.schema)}, sql::Access::write)
+            .query(
+                "SELECT pg_try_advisory_xact_lock(('x' || encode(substring(sha256(convert_to("
+                "'dbos.retention.' || $1, 'UTF8')) FOR 8), 'hex'))::bit(64)::bigint)",
+                {std::string_view(core_.options.open.schema)}, sql::Access::write)
             .at(0, 0)
             .boolean();
     }
@@ -76,10 +78,10 @@ class Collection {
         }
         Millis cutoff = which_.cutoff.value_or(0);
         if (which_.keep) {
-            const sql::Result last =
-                write.connection.query("SELECT completed_at FROM @workflow_status WHERE completed_at IS NOT NULL"
-                                       " ORDER BY completed_at DESC LIMIT 1 OFFSET $1",
-                                       {*which_.keep - 1});
+            const sql::Result last = write.connection.query(
+                "SELECT completed_at FROM @workflow_status WHERE completed_at IS NOT NULL"
+                " ORDER BY completed_at DESC LIMIT 1 OFFSET $1",
+                {*which_.keep - 1});
             if (!last.empty()) cutoff = std::max(cutoff, last.at(0, 0).integer());
         }
         return cutoff;
@@ -109,9 +111,12 @@ class Collection {
     /// itself: who starts an id anew meanwhile renews it.
     std::int64_t orphans(ManagedWrite& write, const std::string& table, Millis cutoff) const {
         return write
-            .write("DELETE FROM @" + table + " WHERE retention_timestamp < $1 AND workflow_uuid IN ("
-                   "SELECT x.workflow_uuid FROM @" + table + " x WHERE x.retention_timestamp < $1 AND NOT EXISTS ("
-                   "SELECT 1 FROM @workflow_status w WHERE w.workflow_uuid = x.workflow_uuid) LIMIT $2)",
+            .write("DELETE FROM @" + table +
+                       " WHERE retention_timestamp < $1 AND workflow_uuid IN ("
+                       "SELECT x.workflow_uuid FROM @" +
+                       table +
+                       " x WHERE x.retention_timestamp < $1 AND NOT EXISTS ("
+                       "SELECT 1 FROM @workflow_status w WHERE w.workflow_uuid = x.workflow_uuid) LIMIT $2)",
                    {cutoff, which_.batch_size})
             .affected();
     }

@@ -70,12 +70,8 @@ TEST_P(ClientUpkeep, about_so_many_that_ended_last_are_kept) {
     EXPECT_EQ(client().garbage_collect({.rows_threshold = 4}).workflows, 2);
     EXPECT_EQ(left(), "w3 w4 w5 w6 ");
     // Of both, the one that removes more.
-    EXPECT_EQ(client().garbage_collect({.cutoff = at(5000), .rows_threshold = 3}).workflows,
-              2);
-    EXPECT_EQ(client().garbage_collect_async({.cutoff = at(1), .rows_threshold = 1})
-                  .get()
-                  .workflows,
-              1);
+    EXPECT_EQ(client().garbage_collect({.cutoff = at(5000), .rows_threshold = 3}).workflows, 2);
+    EXPECT_EQ(client().garbage_collect_async({.cutoff = at(1), .rows_threshold = 1}).get().workflows, 1);
     EXPECT_EQ(left(), "w6 ");
 }
 
@@ -84,9 +80,8 @@ TEST_P(ClientUpkeep, batches_are_transactions_of_their_own_and_an_interrupted_ca
     auto faults = std::make_shared<dbos::test::Faults>();
     faults->next({dbos::test::Fault::none, dbos::test::Fault::none, dbos::test::Fault::drop});
     auto interrupted = faulty_client(faults, false);
-    EXPECT_THAT(error_of<dbos::DatabaseError>([&] {
-                    interrupted->garbage_collect({.cutoff = at(5000), .batch_size = 2});
-                }),
+    EXPECT_THAT(error_of<dbos::DatabaseError>(
+                    [&] { interrupted->garbage_collect({.cutoff = at(5000), .batch_size = 2}); }),
                 HasSubstr("lost"));
     EXPECT_EQ(left(), "w5 w6 w7 ");
     EXPECT_EQ(client().garbage_collect({.cutoff = at(5000), .batch_size = 2}).workflows, 3);
@@ -162,7 +157,8 @@ TEST_P(ClientUpkeep, the_global_timeout_cancels_what_was_created_before) {
     EXPECT_EQ(shop->global_timeout(at(2000)), 3);
     EXPECT_EQ(shop->global_timeout_async(at(2000)).get(), 0);
     std::string text;
-    for (const auto& status : client().list_workflows()) text += status.workflow_id + "=" + status.status + " ";
+    for (const auto& status : client().list_workflows())
+        text += status.workflow_id + "=" + status.status + " ";
     EXPECT_THAT(text, HasSubstr("running=CANCELLED"));
     EXPECT_THAT(text, HasSubstr("waiting=CANCELLED"));
     EXPECT_THAT(text, HasSubstr("later=CANCELLED"));
