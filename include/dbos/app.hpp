@@ -13,6 +13,7 @@
 // workflows over when it dies. Several Apps may live in one process. Thread-safe after launch(); before it, one thread.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <functional>
 #include <memory>
@@ -29,6 +30,7 @@
 #include "dbos/detail/owned.hpp"
 #include "dbos/export.hpp"
 #include "dbos/options.hpp"
+#include "dbos/schedule.hpp"
 #include "dbos/workflow.hpp"
 
 namespace dbos {
@@ -78,6 +80,13 @@ constexpr bool require_body() {
     return callable;
 }
 
+template <class Time>
+constexpr void require_schedule_time() {
+    static_assert(std::is_same_v<Time, std::chrono::system_clock::time_point> || std::is_same_v<Time, Value>,
+                  "dbos: the first parameter of a scheduled workflow is the instant of the tick: a "
+                  "std::chrono::system_clock::time_point");
+}
+
 }  // namespace detail
 
 /// See the head of this file.
@@ -120,6 +129,30 @@ class DBOS_EXPORT App {
     /// inserted, or updated as `on_conflict` says. Throws UsageError for limits that do not fit, ConfigError if another
     /// application owns the name.
     void register_queue(const QueueOptions& options);
+
+    /// Declares a schedule of a workflow of this App, before launch(): the workflow gets the instant of the tick and the context.
+    /// launch() inserts its row, or gives it this definition if it differs and this version of the application is the latest one
+    /// (`apply_schedules`: whether it is paused and when it was fired last stay). A row whose declaration has gone from the program
+    /// goes on: delete it with client().delete_schedule().
+    ///
+    ///     app.schedule(DailyReport, {.schedule_name = "daily", .schedule = "0 5 * * *", .cron_timezone = "Europe/Berlin"}, "sales");
+    ///
+    /// Throws UsageError: a name that is declared already, a cron expression or zone that cannot be used, a time that is not that
+    /// of a schedule of this App. launch() throws it for a workflow that is not implemented and a queue that nobody has registered.
+    template <class R, class Time, class C, class... E>
+    void schedule(const Workflow<R(Time, C), E...>& workflow, ScheduleOptions options,
+                  detail::argument_t<C> context) {
+        detail::require_schedule_time<Time>();
+        declare_schedule(workflow.name(), std::move(options), to_value(detail::argument<C>::get(context)));
+    }
+    /// The same for a workflow that can do without a context.
+    template <class R, class Time, class C, class... E>
+    void schedule(const Workflow<R(Time, C), E...>& workflow, ScheduleOptions options) {
+        detail::require_schedule_time<Time>();
+        static_assert(std::is_same_v<C, Value> || !std::is_void_v<typename detail::optional_of<C>::type>,
+                      "dbos: this workflow needs a context: schedule(workflow, options, context)");
+        declare_schedule(workflow.name(), std::move(options), Value());
+    }
 
     /// The system database as a datasource of ctx.transaction: there the step's own record is part of the transaction, which is
     /// the cheapest form. `D` is PostgresDatasource, SqliteDatasource or PqxxDatasource. Usable from launch() to shutdown(), and
@@ -222,6 +255,7 @@ class DBOS_EXPORT App {
 
    private:
     void add(detail::Implementation implementation);
+    void declare_schedule(std::string_view workflow_name, ScheduleOptions&& options, Value&& context);
     std::shared_ptr<runtime::Datasource> system_datasource(bool sqlite);
     std::shared_ptr<detail::HandleState> start(const detail::CallTarget& target, EnqueueOptions&& options,
                                                Arguments&& arguments);

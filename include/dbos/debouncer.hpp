@@ -2,17 +2,23 @@
 //
 //   dbos::Debouncer debouncer(client, ProcessInput, {.queue = "inputs"});
 //   auto handle = debouncer.debounce(user_id, 60s, input);   // 60 s after the last call, with its input
+//
+// In a workflow's body: dbos::Debouncer debouncer(ctx, ProcessInput, …).
 #pragma once
 
 #include <concepts>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "dbos/client.hpp"
+#include "dbos/detail/context_base.hpp"
 
 namespace dbos {
+
+class Context;
 
 namespace detail {
 
@@ -24,6 +30,7 @@ class DBOS_EXPORT DebouncerBase {
    protected:
     /// Throws UsageError for options that a debounced workflow cannot have.
     DebouncerBase(Client& client, const CallTarget& target, DebouncerOptions options);
+    DebouncerBase(ContextBase& context, const CallTarget& target, DebouncerOptions options);
     std::shared_ptr<HandleState> call(const std::string& key, Duration period, Arguments&& arguments);
     void call_async(const std::string& key, Duration period, Arguments&& arguments, HandleDone done);
     const std::shared_ptr<CallbackQueue>& callbacks() const noexcept;
@@ -32,6 +39,10 @@ class DBOS_EXPORT DebouncerBase {
     std::shared_ptr<client::Core> core_;
     CallTarget target_;
     DebouncerOptions options_;
+    /// Set in a body: what call() does there.
+    std::function<std::shared_ptr<HandleState>(const DebouncerBase& of, const std::string& key,
+                                               Duration period, Arguments&& arguments)>
+        in_body_ = {};
 };
 
 /// A Client, or what has one (an App).
@@ -48,6 +59,10 @@ concept has_client = requires(Owner& owner) {
 /// Works with every runtime that starts DELAYED workflows (DBOS SDKs from about March 2026). Thread-safe; usable for as long as
 /// its client. Errors: those of enqueue; QueueDeduplicated if a workflow that is not debounced holds the key; OutcomeUnknown
 /// if the connection was lost while a workflow was put off.
+///
+/// One that is made with a Context belongs to that run. Each call is one recorded operation, `DBOS.debounce_delayed_workflow` (py),
+/// in one transaction with what it does: a replay neither puts off nor starts anything. A workflow that it starts is a child, with
+/// an id made of the number as of ctx.start_workflow, but without the deadline of its parent. debounce_async throws UsageError.
 template <class Signature = detail::ByName>
 class Debouncer;
 
@@ -60,6 +75,9 @@ class Debouncer<detail::ByName> : detail::DebouncerBase {
     template <detail::has_client Owner>
     Debouncer(Owner& owner, EnqueueOptions workflow_options, DebouncerOptions options = {})
         : Debouncer(owner.client(), std::move(workflow_options), std::move(options)) {}
+    template <std::derived_from<detail::ContextBase> Body>
+    Debouncer(Body& context, EnqueueOptions workflow_options, DebouncerOptions options = {})
+        : DebouncerBase(context, {}, with(std::move(options), std::move(workflow_options))) {}
 
     /// The workflow that will run, or has just been put off. `period` from now, 0 = as soon as it is looked at.
     template <class R = Value, class... U>
@@ -87,12 +105,10 @@ class Debouncer<R(A...)> : detail::DebouncerBase {
    public:
     template <class... E>
     Debouncer(Client& client, const Workflow<R(A...), E...>& contract, DebouncerOptions options = {})
-        : DebouncerBase(client, detail::call_target(contract), std::move(options)),
-          errors_(contract.error_types()),
-          encode_([](const void* of, detail::argument_t<A>&... args) {
-              return detail::encode_arguments(*static_cast<const Workflow<R(A...), E...>*>(of), args...);
-          }),
-          contract_(&contract) {}
+        : Debouncer(client, contract, std::move(options), 0) {}
+    template <std::derived_from<detail::ContextBase> Body, class... E>
+    Debouncer(Body& context, const Workflow<R(A...), E...>& contract, DebouncerOptions options = {})
+        : Debouncer(static_cast<detail::ContextBase&>(context), contract, std::move(options), 0) {}
     template <detail::has_client Owner, class... E>
     Debouncer(Owner& owner, const Workflow<R(A...), E...>& contract, DebouncerOptions options = {})
         : Debouncer(owner.client(), contract, std::move(options)) {}
@@ -110,6 +126,15 @@ class Debouncer<R(A...)> : detail::DebouncerBase {
     }
 
    private:
+    template <class Place, class... E>
+    Debouncer(Place& place, const Workflow<R(A...), E...>& contract, DebouncerOptions&& options, int)
+        : DebouncerBase(place, detail::call_target(contract), std::move(options)),
+          errors_(contract.error_types()),
+          encode_([](const void* of, detail::argument_t<A>&... args) {
+              return detail::encode_arguments(*static_cast<const Workflow<R(A...), E...>*>(of), args...);
+          }),
+          contract_(&contract) {}
+
     std::span<const ErrorType> errors_;
     Arguments (*encode_)(const void* contract, detail::argument_t<A>&... args);
     const void* contract_;
@@ -119,7 +144,11 @@ template <class R, class... A, class... E>
 Debouncer(Client&, const Workflow<R(A...), E...>&, DebouncerOptions = {}) -> Debouncer<R(A...)>;
 template <detail::has_client Owner, class R, class... A, class... E>
 Debouncer(Owner&, const Workflow<R(A...), E...>&, DebouncerOptions = {}) -> Debouncer<R(A...)>;
+template <std::derived_from<detail::ContextBase> Body, class R, class... A, class... E>
+Debouncer(Body&, const Workflow<R(A...), E...>&, DebouncerOptions = {}) -> Debouncer<R(A...)>;
 Debouncer(Client&, EnqueueOptions, DebouncerOptions = {}) -> Debouncer<detail::ByName>;
+template <std::derived_from<detail::ContextBase> Body>
+Debouncer(Body&, EnqueueOptions, DebouncerOptions = {}) -> Debouncer<detail::ByName>;
 
 /// The name of the Python SDK, for a debouncer by name.
 using DebouncerClient = Debouncer<detail::ByName>;

@@ -52,8 +52,8 @@ class TestApp;
 /// The virtual clock of a TestApp. It stands still until it is moved, and never goes back. Thread-safe.
 ///
 /// Virtual: durable sleeps, ctx.now(), the time-outs of recv, get_event and the like in bodies, the back-off between attempts of
-/// a step and of a transaction, delays of workflows (`delay`, debouncers), workflow time-outs, and the instants that the engine
-/// records.
+/// a step and of a transaction, delays of workflows (`delay`, debouncers), workflow time-outs, the ticks of schedules (exactly on
+/// time here), and the instants that the engine records.
 ///
 /// Not virtual: std::chrono clocks and sleeps in your code, StepOptions::timeout, time-outs of a Client or a handle
 /// (GetResultOptions::timeout, Client::get_event …), leases, ids, and everything that PostgreSQL takes from its own clock (the

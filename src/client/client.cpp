@@ -366,12 +366,18 @@ detail::DebouncerBase::DebouncerBase(Client& client, const CallTarget& target, D
 
 std::shared_ptr<detail::HandleState> detail::DebouncerBase::call(const std::string& key, Duration period,
                                                                  Arguments&& arguments) {
+    if (in_body_) return in_body_(*this, key, period, std::move(arguments));
     core_->check_thread("debounce", true, true);
     return core_->debounce(core_->prepare_debounce(target_, options_, key, period, std::move(arguments)));
 }
 
 void detail::DebouncerBase::call_async(const std::string& key, Duration period, Arguments&& arguments,
                                        HandleDone done) {
+    if (in_body_) {
+        throw UsageError(
+            "debounce_async was called on a Debouncer that was made with a Context: a body calls debounce(), "
+            "which is recorded");
+    }
     core_->check_thread("debounce_async", true, false);
     core_->check_open();
     core_->debounce_async(std::make_shared<const sysdb::DebounceCall>(

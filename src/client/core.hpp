@@ -95,6 +95,9 @@ class Core : public std::enable_shared_from_this<Core> {
                                                                         Instant start, Instant end,
                                                                         ScheduleStyle style);
     std::shared_ptr<detail::HandleState> trigger_schedule(const std::string& name, ScheduleStyle style);
+    /// The row of one run of a schedule; an empty version is none. Throws DecodeError: the context.
+    sysdb::NewWorkflow run_of(const sysdb::ScheduleRow& schedule, std::string id,
+                              std::chrono::system_clock::time_point time, const std::string& version = {});
     QueueDefinition register_queue(const QueueDefinition& queue, bool update);
     std::optional<QueueDefinition> retrieve_queue(const std::string& name);
     std::vector<QueueDefinition> list_queues(const std::string& application_name);
@@ -104,7 +107,14 @@ class Core : public std::enable_shared_from_this<Core> {
     sysdb::DebounceCall prepare_debounce(const detail::CallTarget& target, const DebouncerOptions& options,
                                          const std::string& key, Duration period, Arguments&& arguments);
     std::shared_ptr<detail::HandleState> debounce(const sysdb::DebounceCall& call);
-    void debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detail::HandleDone done);
+    /// What became of one attempt: the id of the workflow that will run; none = again. Throws QueueDeduplicated and as settle().
+    sysdb::Text debounced(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result);
+    /// Waits a moment for a workflow that has left its delay to let go of the key. Throws QueueDeduplicated if it has not done so
+    /// by `until`, which is set at the first call: an executor of another SDK keeps the key for as long as the workflow runs.
+    void await_release(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result,
+                       std::optional<seam::SteadyTime>& until);
+    void debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detail::HandleDone done,
+                        std::optional<seam::SteadyTime> until = {});
 
     // --- in a transaction of the caller's (in_transaction.cpp)
     std::shared_ptr<detail::HandleState> enqueue_in(const CallerTransaction& transaction,
@@ -261,13 +271,7 @@ class Core : public std::enable_shared_from_this<Core> {
     sysdb::ListQuery list_query(const ListWorkflowsOptions& options) const;
     void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
 
-    /// The row of one run of a schedule.
-    sysdb::NewWorkflow run_of(const sysdb::ScheduleRow& schedule, std::string id, const Value& time,
-                              const std::string& version);
     std::string version_for(const sysdb::ScheduleRow& schedule);
-    /// The workflow that a debounce has led to; null = the key is let go soon.
-    std::shared_ptr<detail::HandleState> debounced(const sysdb::DebounceCall& call,
-                                                   const sysdb::DebounceResult& result);
     /// The borrowed connection, and the layout of its database.
     std::unique_ptr<sql::Connection> borrow(const CallerTransaction& transaction);
     sysdb::Layout layout_of(const CallerTransaction& transaction, sql::Connection& connection);
@@ -311,6 +315,9 @@ auto guarded(const Core& core, F&& call) {
         throw;
     }
 }
+
+/// What is wrong with a schedule by itself: names, cron expression, zone. Throws UsageError, ConfigError (zone file).
+void check_schedule(const ScheduleOptions& options);
 
 /// The error of a call as a user sees it: kind `closed` becomes ClientClosed. Rethrows.
 [[noreturn]] void rethrow_for_user(std::exception_ptr error);

@@ -11,6 +11,8 @@ namespace {
 
 /// How long to wait for a workflow that has left its delay to let go of the key, before looking again.
 constexpr auto kPause = std::chrono::milliseconds(100);
+/// And how long in all: only executors that do not clear the key when the delay ends (Java's) keep it longer.
+constexpr auto kPatience = std::chrono::seconds(5);
 
 void refuse(const char* option) {
     throw UsageError(std::string("Cannot debounce a workflow with ") + option +
@@ -69,55 +71,76 @@ sysdb::DebounceCall Core::prepare_debounce(const detail::CallTarget& target, con
     return call;
 }
 
-std::shared_ptr<detail::HandleState> Core::debounced(const sysdb::DebounceCall& call,
-                                                     const sysdb::DebounceResult& result) {
+sysdb::Text Core::debounced(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result) {
     using Kind = sysdb::DebounceResult::Kind;
     switch (result.kind) {
-        case Kind::bounced: return handle(result.workflow_id, true);
+        case Kind::bounced: return result.workflow_id;
         case Kind::started:
             if (result.start.kind == sysdb::StartResult::Kind::deduplicated)
-                return nullptr;  // lost a race: again
-            return handle(settle({call.row, {}}, result.start), true);
+                return std::nullopt;  // lost a race: again
+            return settle({call.row, {}}, result.start);
         case Kind::held:
             throw QueueDeduplicated(result.workflow_id, call.row.queue_name.value_or(""),
                                     call.row.deduplication_id.value_or(""));
         case Kind::starting: break;
     }
-    return nullptr;
+    return std::nullopt;
+}
+
+namespace {
+
+/// Whether to go on; sets `until` at first.
+void check_patience(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result,
+                    std::optional<seam::SteadyTime>& until) {
+    if (!until) until = seam::steady_now() + kPatience;
+    if (seam::steady_now() < *until) return;
+    throw QueueDeduplicated(result.workflow_id, call.row.queue_name.value_or(""),
+                            call.row.deduplication_id.value_or(""));
+}
+
+}  // namespace
+
+void Core::await_release(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result,
+                         std::optional<seam::SteadyTime>& until) {
+    if (result.kind != sysdb::DebounceResult::Kind::starting) return;
+    check_patience(call, result, until);
+    try {
+        const BlockingWait waiting;
+        hub_.wait(result.workflow_id, {.timeout = kPause});
+    } catch (const Timeout&) {              // the usual case: it runs, and has let go of the key
+    } catch (const NonexistentWorkflow&) {  // deleted
+    }
 }
 
 std::shared_ptr<detail::HandleState> Core::debounce(const sysdb::DebounceCall& call) {
     return guarded(*this, [&] {
-        for (;;) {
+        for (std::optional<seam::SteadyTime> until;;) {
             const sysdb::DebounceResult result = database_->debounce(call);
-            if (auto state = debounced(call, result)) return state;
-            if (result.kind != sysdb::DebounceResult::Kind::starting) continue;
-            try {
-                const BlockingWait waiting;
-                hub_.wait(result.workflow_id, {.timeout = kPause});
-            } catch (const Timeout&) {              // the usual case: it runs, and has let go of the key
-            } catch (const NonexistentWorkflow&) {  // deleted
-            }
+            if (auto id = debounced(call, result)) return handle(*id, true);
+            await_release(call, result, until);
         }
     });
 }
 
-void Core::debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detail::HandleDone done) {
+void Core::debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detail::HandleDone done,
+                          std::optional<seam::SteadyTime> until) {
     using Handle = std::shared_ptr<detail::HandleState>;
     auto shared = std::make_shared<detail::HandleDone>(std::move(done));
-    workers_.post([self = shared_from_this(), call = std::move(call), shared]() mutable {
+    workers_.post([self = shared_from_this(), call = std::move(call), shared, until]() mutable {
         try {
             sysdb::DebounceResult result;
             do {
                 result = guarded(*self, [&] { return self->database_->debounce(*call); });
-                if (auto state = self->debounced(*call, result)) {
+                if (auto id = self->debounced(*call, result)) {
+                    auto state = self->handle(*id, true);
                     return (*shared)([state = std::move(state)]() -> Handle { return state; }, false);
                 }
             } while (result.kind != sysdb::DebounceResult::Kind::starting);
+            check_patience(*call, result, until);
             // Waiting costs no thread.
             self->hub_.add_end(result.workflow_id, {.timeout = kPause},
-                               [self, call, shared](const sysdb::ResultRow&, const std::exception_ptr&) {
-                                   self->debounce_async(call, std::move(*shared));
+                               [self, call, shared, until](const sysdb::ResultRow&, const std::exception_ptr&) {
+                                   self->debounce_async(call, std::move(*shared), until);
                                });
         } catch (...) {
             (*shared)([error = std::current_exception()]() -> Handle { rethrow_for_user(error); }, true);

@@ -65,8 +65,6 @@ NotFound no_schedule(const std::string& name) {
     return NotFound("schedule \"" + name + "\" does not exist; list_schedules shows those that do");
 }
 
-Value timestamp(std::chrono::system_clock::time_point time) { return to_value(time); }
-
 std::optional<std::int32_t> small(const std::optional<std::int64_t>& number) {
     return number ? std::optional(static_cast<std::int32_t>(*number)) : std::nullopt;
 }
@@ -134,7 +132,7 @@ std::string Core::context_text(const Value& context, ScheduleStyle style, const 
     return given != nullptr ? given->encode(context) : write_schedule_context(context, style, formats_.own());
 }
 
-sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
+void check_schedule(const ScheduleOptions& options) {
     const std::string where = "schedule \"" + options.schedule_name + "\", ";
     check_name("", "schedule_name", options.schedule_name, true);
     check_name(where, "workflow_name", options.workflow_name, true);
@@ -144,6 +142,10 @@ sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
     check_cron(where, options.schedule, options.style);
     zone_of(options.cron_timezone);
     if (options.context && options.raw_context) usage(where + "context", "context or raw_context", "both");
+}
+
+sysdb::ScheduleRow Core::prepare_schedule(const ScheduleOptions& options) {
+    check_schedule(options);
     const Value context = options.context ? options.context->value() : Value();
     const std::string& owner =
         options.application_name.empty() ? options_.application_name : options.application_name;
@@ -283,10 +285,10 @@ std::string Core::version_for(const sysdb::ScheduleRow& schedule) {
     return *version;
 }
 
-sysdb::NewWorkflow Core::run_of(const sysdb::ScheduleRow& schedule, std::string id, const Value& time,
-                                const std::string& version) {
+sysdb::NewWorkflow Core::run_of(const sysdb::ScheduleRow& schedule, std::string id,
+                                std::chrono::system_clock::time_point time, const std::string& version) {
     Arguments arguments;
-    arguments.positional.push_back(time);
+    arguments.positional.push_back(to_value(time));
     try {
         arguments.positional.push_back(read_schedule_context(schedule.context, formats_.own()));
     } catch (const Error& error) {
@@ -338,7 +340,7 @@ std::vector<std::shared_ptr<detail::HandleState>> Core::backfill_schedule(const 
         rows.push_back(run_of(*schedule,
                               core::backfill_id(dialect(style), name, *tick,
                                                 style == ScheduleStyle::go ? core::TimeZone() : zone),
-                              timestamp(std::chrono::system_clock::time_point(*tick)), version));
+                              *tick, version));
         if (rows.size() == kRunsAtOnce) flush();
     }
     if (!rows.empty()) flush();
@@ -351,7 +353,7 @@ std::shared_ptr<detail::HandleState> Core::trigger_schedule(const std::string& n
     // Once, before anything is repeated: the id is made of it.
     const auto now = seam::wall_now();
     const sysdb::NewWorkflow row =
-        run_of(*schedule, core::trigger_id(dialect(style), name, core::Moment(now)), timestamp(now),
+        run_of(*schedule, core::trigger_id(dialect(style), name, core::Moment(now)), now,
                version_for(*schedule));
     const sysdb::StartResult result = guarded(*this, [&] { return database_->start_workflow(row); });
     return handle(settle({row, {}}, result), true);

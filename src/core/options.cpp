@@ -413,6 +413,10 @@ void check_app(const AppOptions& options) {
         throw ConfigError("park_after: expected 0 or a positive duration, got " +
                           seconds(options.park_after));
     }
+    if (!(options.scheduler_polling_interval.count() > 0)) {
+        throw ConfigError("scheduler_polling_interval: expected a positive duration, got " +
+                          seconds(options.scheduler_polling_interval));
+    }
     if (options.max_threads < 0 || options.max_running < 0) {
         throw ConfigError("max_threads and max_running: expected 0 (the default) or more, got " +
                           std::to_string(options.max_threads) + " and " +

@@ -42,6 +42,17 @@ std::string offset_or_z(seconds offset, bool odd_seconds) {
     return offset.count() == 0 ? "Z" : offset_text(offset, odd_seconds);
 }
 
+std::string id_of(std::string_view schedule_name, const std::string& rest) {
+    return "sched-" + std::string(schedule_name) + '-' + rest;
+}
+
+/// The fraction of a second cut to `digits`, with its dot.
+std::string fraction(std::int64_t nanos, std::size_t digits) {
+    return digits == 0 ? std::string() : '.' + padded(nanos, 9).substr(0, digits);
+}
+
+}  // namespace
+
 std::string tick_text(ScheduleDialect dialect, Instant tick, const TimeZone& zone) {
     const seconds offset = zone.offset_at(tick);
     switch (dialect) {
@@ -53,16 +64,7 @@ std::string tick_text(ScheduleDialect dialect, Instant tick, const TimeZone& zon
     return local_text(tick, offset, false) + offset_text(offset, true);
 }
 
-std::string id_of(std::string_view schedule_name, const std::string& rest) {
-    return "sched-" + std::string(schedule_name) + '-' + rest;
-}
-
-/// The fraction of a second cut to `digits`, with its dot.
-std::string fraction(std::int64_t nanos, std::size_t digits) {
-    return digits == 0 ? std::string() : '.' + padded(nanos, 9).substr(0, digits);
-}
-
-}  // namespace
+std::string instant_text(Instant instant) { return local_text(instant, seconds(0), false) + 'Z'; }
 
 std::string tick_id(ScheduleDialect dialect, std::string_view schedule_name, Instant tick,
                     const TimeZone& zone) {

@@ -31,6 +31,12 @@ using Moment = std::chrono::sys_time<std::chrono::nanoseconds>;
 std::string tick_id(ScheduleDialect dialect, std::string_view schedule_name, Instant tick,
                     const TimeZone& zone);
 
+/// What follows the schedule's name in tick_id; as the Python SDK stores it in last_fired_at.
+std::string tick_text(ScheduleDialect dialect, Instant tick, const TimeZone& zone);
+
+/// In UTC, for people: `2026-03-08T16:00:00Z`.
+std::string instant_text(Instant instant);
+
 /// The id of a tick of a backfill: as tick_id, but java adds the zone (`2026-03-08T12:00-04:00[America/New_York]`), so that its
 /// live ids and its backfill do not match. For go `zone` is that of the start argument.
 std::string backfill_id(ScheduleDialect dialect, std::string_view schedule_name, Instant tick,

@@ -32,7 +32,9 @@ namespace dbos::seam {
     X(check_before_register, "between the check and the wait for a commit the lock is let go")            \
     X(slot_on_the_stack, "what the committer notifies dies when its waiter goes on")                      \
     X(no_poll_floor, "only wake-ups tell of queued work")                                                 \
-    X(cancel_unseen_by_wait, "a wait of a body is not ended by its interrupt")
+    X(cancel_unseen_by_wait, "a wait of a body is not ended by its interrupt")                            \
+    X(tick_of_a_paused_schedule, "a tick is fired without a look whether its schedule is still active")   \
+    X(next_tick_after_now, "after a tick the next one is looked for from now on, not from that tick on")
 
 enum class Bug : std::uint8_t {
 #define DBOS_BUG_ENUM(name, text) name,

@@ -61,7 +61,11 @@ namespace dbos::seam {
     X(unseen_id_waited_for, "33: a wait for an id that does not exist yet")                           \
     X(seen_id_missing, "33: an id that a wait has seen is missing in two checks")                     \
     X(check_repeated, "34: a check of waits failed and is repeated")                                  \
-    X(timed_wait_unread, "34: a timed wait ends, and its last read failed")
+    X(timed_wait_unread, "34: a timed wait ends, and its last read failed")                           \
+    X(tick_fired_by_peer, "56: a tick that a peer has fired")                                         \
+    X(schedule_changed_before_tick, "56: a schedule changes between its reading and its tick")        \
+    X(ticks_passed_over, "57: a process comes so late that ticks are behind it")                      \
+    X(ticks_backfilled, "57: ticks that were missed are made up for")
 
 enum class Situation : std::uint8_t {
 #define DBOS_SITUATION_ENUM(name, rule) name,

@@ -18,6 +18,10 @@ void App::add(detail::Implementation implementation) {
     impl_->checked("implement()").implement(std::move(implementation));
 }
 
+void App::declare_schedule(std::string_view workflow_name, ScheduleOptions&& options, Value&& context) {
+    impl_->checked("schedule()").declare_schedule(workflow_name, std::move(options), std::move(context));
+}
+
 void App::register_queue(const QueueOptions& options) {
     impl_->checked("register_queue()").register_queue(options);
 }

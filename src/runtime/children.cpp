@@ -212,6 +212,14 @@ std::shared_ptr<detail::HandleState> body_handle(Run& run, std::string workflow_
     return std::make_shared<ChildHandle>(run, std::move(workflow_id));
 }
 
+void inherit_authentication(Run& run, sysdb::NewWorkflow& child) {
+    if (child.authenticated_user) return;
+    const auto own = run.authentication();
+    if (!own->user.empty()) child.authenticated_user = own->user;
+    if (!child.authenticated_roles && !own->roles.empty())
+        child.authenticated_roles = client::roles_text(own->roles);
+}
+
 std::shared_ptr<Selectable> await_result(Run& run, const char* call, const std::string& workflow_id,
                                          const GetResultOptions& options, std::span<const ErrorType> errors) {
     run.enter(call);
@@ -248,12 +256,7 @@ ChildCall begin_child(Run& run, const detail::CallTarget& target, EnqueueOptions
         return call;
     }
     child.parent_workflow_id = run.id();
-    if (!child.authenticated_user) {
-        const auto own = run.authentication();
-        if (!own->user.empty()) child.authenticated_user = own->user;
-        if (!child.authenticated_roles && !own->roles.empty())
-            child.authenticated_roles = client::roles_text(own->roles);
-    }
+    inherit_authentication(run, child);
     if (!own_timeout) child.deadline_ms = run.birth().deadline_ms;
     const auto now = executor.durable_now();
     call.record = {.function_id = id,

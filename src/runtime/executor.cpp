@@ -61,6 +61,7 @@ Executor::Executor(AppOptions options)
           static_cast<std::size_t>(options_.max_running > 0 ? options_.max_running : options_.max_threads)),
       claimer_(*this),
       ticker_(*this),
+      scheduler_(*this),
       parking_(*this) {
     static_cast<void>(
         sql::Url::parse(options_.system_database_url));  // a malformed one is refused here, not at launch
@@ -165,6 +166,7 @@ void Executor::open_database() {
     database.local_wake.published = [this](const std::string& id, const sysdb::Effect& effect) {
         published(id, effect);
     };
+    database.local_wake.schedules_changed = [this] { scheduler_.look_again(); };
     database.rewinding = [this](const std::string& id, std::int64_t start_step) {
         transactions_.forget_from(id, start_step);
     };
@@ -264,11 +266,16 @@ void Executor::launch() {
                     if (event.all) mailboxes_->look_at_all();
                 });
         }
+        check_schedules();
         phase_.store(Phase::serving);
         claimer_.start();
         // A version is registered by a process that can claim: else the latest version might have nobody to run it.
         database().register_version(version_, options_.name);
-        const auto latest = database().latest_version(options_.name);
+        auto latest = database().latest_version(options_.name);
+        if (options_.make_latest_version && latest != version_) {
+            database().promote_version(version_, options_.name);
+            latest = version_;
+        }
         claimer_.set_latest(!latest || *latest == version_);
         if (latest && *latest != version_) {
             log_to(log(), LogLevel::warn,
@@ -277,6 +284,8 @@ void Executor::launch() {
                    {{"version", version_}, {"latest", *latest}});
         }
         ticker_.start();
+        apply_schedules(!latest || *latest == version_);
+        scheduler_.start();
     } catch (...) {
         const auto why = std::current_exception();
         if (phase_.load() == Phase::serving) {
@@ -320,6 +329,7 @@ std::vector<std::string> Executor::shutdown(Duration completion_timeout, Duratio
         phase_.store(Phase::stopped);
         return {};
     }
+    scheduler_.request_stop();
     database().stop_claims();
     {
         const auto grace = after_grace([this] { database_->interrupt_claims(); });
@@ -391,6 +401,7 @@ void Executor::stop_services() noexcept {
     claimer_.stop();
     {
         const auto grace = after_grace([this] { database_->interrupt_upkeep(); });
+        scheduler_.stop();
         ticker_.stop();
         wakeups_.reset();
         parking_.stop();

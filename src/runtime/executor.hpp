@@ -23,6 +23,7 @@
 #include "runtime/permits.hpp"
 #include "runtime/probe.hpp"
 #include "runtime/run.hpp"
+#include "runtime/scheduler.hpp"
 #include "runtime/thread_pool.hpp"
 #include "runtime/ticker.hpp"
 #include "runtime/timers.hpp"
@@ -45,6 +46,7 @@ class Executor {
     void instrument(Instruments instruments) { instruments_ = std::move(instruments); }
     void implement(detail::Implementation implementation);
     void register_queue(const QueueOptions& options);
+    void declare_schedule(std::string_view workflow_name, ScheduleOptions&& options, Value&& context);
     void launch();
     std::vector<std::string> shutdown(Duration completion_timeout, Duration step_timeout);
     /// Blocks until shutdown() was called or a termination signal came.
@@ -165,6 +167,10 @@ class Executor {
     void published(const std::string& workflow_id, const sysdb::Effect& effect) noexcept;
     void take_lease();
     void register_queue_row(const QueueOptions& queue);
+    /// Before anything is written: whether what is declared can be fired.
+    void check_schedules();
+    /// Brings the rows of declared schedules up to date, if this version is the latest.
+    void apply_schedules(bool latest);
     void check_serving(const char* operation) const;
     [[noreturn]] void refuse_start() const;
     void execute(const std::shared_ptr<Run>& run);
@@ -199,6 +205,7 @@ class Executor {
     std::map<std::string, detail::Implementation, std::less<>> implementations_;
     std::vector<std::string> names_;
     std::vector<QueueOptions> queue_options_;
+    std::vector<ScheduleOptions> schedule_options_;
     seam::Atomic<Phase> phase_{Phase::configuring};
 
     // In the order in which they are made; destroyed the other way round.
@@ -214,6 +221,7 @@ class Executor {
     std::unique_ptr<ThreadPool> posts_;
     Claimer claimer_;
     Ticker ticker_;
+    Scheduler scheduler_;
     std::unique_ptr<Mailboxes> mailboxes_;
     Parking parking_;
     std::unique_ptr<sysdb::Wakeups> wakeups_;

@@ -15,6 +15,9 @@ namespace dbos::runtime {
 /// The handle of a workflow whose waits are recorded operations of this run.
 std::shared_ptr<detail::HandleState> body_handle(Run& run, std::string workflow_id);
 
+/// A workflow that a body starts is for whom the body runs, unless the call says otherwise.
+void inherit_authentication(Run& run, sysdb::NewWorkflow& child);
+
 /// Commits the record, with this output, in one transaction with what the call of the engine's does. What that throws is recorded
 /// as its error, as record_failure() does.
 sysdb::StepRecord record_gated(Run& run, sysdb::StepRecord record, const Value& output,

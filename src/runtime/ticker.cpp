@@ -229,9 +229,9 @@ void Ticker::warn_of_lost_latest(const sysdb::TickReport& report) {
     if (seam::steady_now() < next_latest_) return;
     next_latest_ = seam::steady_now() + kLatest;
     log_to(executor_.log(), LogLevel::warn,
-           "the latest version of the application has no living executor: workflows without a version wait "
-           "for one; "
-           "start one, or make this version the latest",
+           "the latest version of the application has no living executor: workflows without a version, and "
+           "the runs of schedules, wait for one; start one, or make this version the latest: "
+           "client.set_latest_application_version(version), or AppOptions::make_latest_version",
            {{"version", executor_.application_version()}, {"latest", *report.latest_version}});
 }
 

@@ -104,15 +104,20 @@ bool insert_start(const CommitterStatements& statements, sql::Connection& connec
     statements.bind_row(workflow, params);
     params.emplace_back(at);
     if (connection.execute(statements.start_row, params).affected() == 0) return false;
-    if (!statements.layout.payload_tables) return true;
+    insert_input(statements, connection, workflow, at);
+    return true;
+}
+
+void insert_input(const CommitterStatements& statements, sql::Connection& connection,
+                  const NewWorkflow& workflow, Millis at) {
+    if (!statements.layout.payload_tables) return;
     const sql::Params payload{std::string_view(workflow.workflow_id), std::string_view(workflow.inputs), at};
-    if (connection.execute(statements.input_row, payload).affected() > 0) return true;
+    if (connection.execute(statements.input_row, payload).affected() > 0) return;
     // A workflow of this id was deleted by an older SDK, which leaves steps and payloads behind.
     const sql::Params id{std::string_view(workflow.workflow_id)};
     connection.execute(statements.input_update, payload);
     connection.execute(statements.delete_steps, id);
     connection.execute(statements.delete_output, id);
-    return true;
 }
 
 void created(const CommitterStatements& statements, Write& write) {

@@ -39,6 +39,8 @@ class CommitterStatements {
     sql::Statement start_row{}, step_row{}, outcome_row{};
     // SQLite.
     sql::Statement input_row{}, input_update{}, delete_steps{}, delete_output{}, output_row{};
+    // Ticks of schedules (firing.cpp).
+    sql::Statement fire_look{}, fire_row{};
     // Effects: with a checkpoint, and without one from inside a step. SQLite writes the checkpoint by step_row.
     struct EffectTexts {
         sql::Statement event{}, stream{}, send{}, send_to_forks{};
@@ -72,6 +74,7 @@ class CommitterStatements {
     void make_postgres_effects();
     void make_postgres_outcomes();
     void make_sqlite();
+    void make_firing(sql::Backend backend);
     void make_sqlite_effects();
     std::string column_names() const;
 
@@ -115,6 +118,9 @@ StepRecord received(const StepRecord& checkpoint, Text message, Text serializati
 /// `params` is room that callers use again.
 bool insert_start(const CommitterStatements& statements, sql::Connection& connection,
                   const NewWorkflow& workflow, Millis at, sql::Params& params);
+/// The payload of a row that this transaction of SQLite has inserted.
+void insert_input(const CommitterStatements& statements, sql::Connection& connection,
+                  const NewWorkflow& workflow, Millis at);
 /// The result of a start or child that this transaction inserted.
 void created(const CommitterStatements& statements, Write& write);
 /// Columns of kStepColumns from `first` on.

@@ -20,4 +20,15 @@ inline constexpr const char* kStepInsert =
     "child_workflow_id, "
     "started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name, retention_timestamp) ";
 
+/// The payloads of rows that this statement has created, as further parts of its WITH. One that meets a payload had an id of a
+/// workflow that an older SDK deleted, which leaves steps and payloads behind: they go.
+inline constexpr const char* kInputInto =
+    "i AS (INSERT INTO @workflow_input AS i (workflow_uuid, inputs, retention_timestamp) ";
+inline constexpr const char* kInputUpsert =
+    " ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs, retention_timestamp = "
+    "EXCLUDED.retention_timestamp RETURNING i.workflow_uuid, i.xmax <> 0 AS met), d AS (DELETE FROM "
+    "@operation_outputs o WHERE o.workflow_uuid = ANY(ARRAY(SELECT workflow_uuid FROM i WHERE met))), "
+    "e AS (DELETE FROM @workflow_output o WHERE o.workflow_uuid = ANY(ARRAY(SELECT workflow_uuid FROM i "
+    "WHERE met))) ";
+
 }  // namespace dbos::sysdb::texts

@@ -105,16 +105,8 @@ void CommitterStatements::make_postgres_starts() {
         start_row = make("start_row", "WITH " + clock + " " + insert);
         return;
     }
-    // The payload only for a row that was created here. If it meets one, a workflow of this id was deleted by an older SDK,
-    // which leaves steps and payloads behind: they go.
-    const std::string upsert =
-        " ON CONFLICT (workflow_uuid) DO UPDATE SET inputs = EXCLUDED.inputs, retention_timestamp = "
-        "EXCLUDED.retention_timestamp RETURNING i.workflow_uuid, i.xmax <> 0 AS met), d AS (DELETE FROM "
-        "@operation_outputs o WHERE o.workflow_uuid = ANY(ARRAY(SELECT workflow_uuid FROM i WHERE met))), "
-        "e AS (DELETE FROM @workflow_output o WHERE o.workflow_uuid = ANY(ARRAY(SELECT workflow_uuid FROM i "
-        "WHERE met))) ";
-    const std::string input_into =
-        "i AS (INSERT INTO @workflow_input AS i (workflow_uuid, inputs, retention_timestamp) ";
+    const std::string upsert = texts::kInputUpsert;
+    const std::string input_into = texts::kInputInto;
     start_row = make("start_row", "WITH " + clock + ", s AS (" + insert + "), " + input_into +
                                       "SELECT s.workflow_uuid, $" + std::to_string(columns_.size() + 3) +
                                       "::text, s.created_at FROM s" + upsert +

@@ -2,6 +2,7 @@
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
 #include "sysdb/in_transaction.hpp"
+#include "sysdb/managed_write.hpp"
 
 namespace dbos::sysdb {
 namespace {
@@ -30,11 +31,13 @@ class Debounce {
     /// In the open transaction. Nothing was written unless it says `bounced` or `started` with a row created.
     DebounceResult run() {
         if (auto id = bounce())
-            return {.kind = DebounceResult::Kind::bounced, .workflow_id = std::move(*id), .start = {}};
+            return {.kind = DebounceResult::Kind::bounced, .workflow_id = std::move(*id), .start = {}, .wrote = true};
         if (auto other = holder()) return std::move(*other);
-        DebounceResult result{.kind = DebounceResult::Kind::started, .workflow_id = {}, .start = {}};
+        DebounceResult result;
+        result.kind = DebounceResult::Kind::started;
         result.start = start_in(core_, connection_, layout_, std::span(&call_.row, 1), true).front();
-        if (result.start.kind == StartResult::Kind::created) {
+        result.wrote = result.start.kind == StartResult::Kind::created;
+        if (result.wrote) {
             connection_.query(
                 "UPDATE @workflow_status SET is_debounced = TRUE, debounce_deadline_epoch_ms = CAST($2 AS "
                 "BIGINT) "
@@ -94,9 +97,10 @@ class Debounce {
         const bool ours = found.at(0, 1).boolean() && found.at(0, 2).text() == row.name &&
                           (!call_.compare_class || found.at(0, 3).text() == class_name_) &&
                           (!owner || !row.application_name || *owner == *row.application_name);
-        return DebounceResult{.kind = ours ? DebounceResult::Kind::starting : DebounceResult::Kind::held,
-                              .workflow_id = found.at(0, 0).string(),
-                              .start = {}};
+        DebounceResult result;
+        result.kind = ours ? DebounceResult::Kind::starting : DebounceResult::Kind::held;
+        result.workflow_id = found.at(0, 0).string();
+        return result;
     }
 
     SystemDatabase::Core& core_;
@@ -106,6 +110,15 @@ class Debounce {
     const std::string class_name_;
     const bool postgres_;
 };
+
+void check_layout(const Layout& layout) {
+    if (layout.debounce && layout.delay) return;
+    throw ConfigError("debounce: this system database (version " + std::to_string(layout.version) +
+                      ") is from before debouncing by delay; migrate it to version 42 or newer");
+}
+
+/// Ends an attempt that is not to leave anything.
+struct NotNow {};
 
 }  // namespace
 
@@ -121,22 +134,42 @@ DebounceResult SystemDatabase::debounce(const DebounceCall& call) {
                 call.row.workflow_id);
         }
         const Layout layout = core_->layout(connection);
-        if (!layout.debounce || !layout.delay) {
-            throw ConfigError("debounce: this system database (version " + std::to_string(layout.version) +
-                              ") is from before debouncing by delay; migrate it to version 42 or newer");
-        }
+        check_layout(layout);
         sql::Transaction transaction(connection);
         DebounceResult result = Debounce(*core_, connection, layout, call).run();
         put_off = result.kind == DebounceResult::Kind::bounced;
-        const bool wrote = put_off || (result.kind == DebounceResult::Kind::started &&
-                                       result.start.kind == StartResult::Kind::created);
-        if (wrote) {
+        if (result.wrote) {
             transaction.commit();
         } else {
             transaction.rollback();
         }
         return result;
     });
+}
+
+DebounceResult SystemDatabase::debounce(const DebounceCall& call, Gate& gate, const DebounceOutput& output) {
+    DebounceResult result;
+    try {
+        managed_write(*core_, {.name = "debounce", .gate = &gate}, [&](ManagedWrite& write) {
+            check_layout(write.layout);
+            write.lock({});
+            result = Debounce(*core_, write.connection, write.layout, call).run();
+            const Text told = output(result);
+            if (!told) throw NotNow();
+            result.wrote = true;
+            // It was inserted before it was known what it is to hold: the gate stands before every write.
+            const bool child = result.kind == DebounceResult::Kind::started &&
+                               result.start.kind == StartResult::Kind::created;
+            write.write(
+                "UPDATE @operation_outputs SET output = CAST($3 AS TEXT), child_workflow_id = CAST($4 AS TEXT) "
+                "WHERE workflow_uuid = CAST($1 AS TEXT) AND function_id = CAST($2 AS INTEGER)",
+                {std::string_view(gate.fence.workflow_id), std::int64_t{gate.checkpoint.function_id},
+                 sql::opt(told), child ? sql::Param(std::string_view(call.row.workflow_id)) : sql::Param()});
+        });
+    } catch (const NotNow&) {
+        result.wrote = false;
+    }
+    return result;
 }
 
 }  // namespace dbos::sysdb

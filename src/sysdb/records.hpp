@@ -233,6 +233,29 @@ struct ScheduleRow {
     Text application_name = {};
 };
 
+/// Ticks of one schedule that are to run, oldest first.
+struct Firing {
+    ScheduleRow schedule = {};  // as it was read: nothing is fired if it has changed since
+    Text application_name = {};  // whose latest version runs them if nobody owns the schedule
+    struct Tick {
+        NewWorkflow row = {};  // ENQUEUED; its version is decided when it is written
+        std::vector<std::string> ids = {};  // under which some SDK may have run it already
+    };
+    std::vector<Tick> ticks = {};
+    Millis newest_ms = 0;
+    std::string newest = {};  // the newest tick as last_fired_at holds it
+};
+
+struct Fired {
+    enum class Kind : std::uint8_t {
+        done,        // every tick has run, or will: `started` of them were inserted by this call
+        changed,     // the schedule is not ACTIVE any more, has gone, or has another definition: nothing was written
+        no_version,  // no version of its application is registered: nothing was written
+    };
+    Kind kind = Kind::done;
+    std::size_t started = 0;
+};
+
 /// A row of dbos_cpp_executors.
 struct LeaseRow {
     std::string application_name = {};
@@ -413,6 +436,7 @@ struct DebounceResult {
     Kind kind = Kind::bounced;
     std::string workflow_id;
     StartResult start;
+    bool wrote = false;
 };
 
 }  // namespace dbos::sysdb

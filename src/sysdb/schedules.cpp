@@ -97,6 +97,11 @@ constexpr const char* kUpdate =
     "COALESCE(s.application_name, "
     "excluded.application_name)";
 
+/// Tells the scheduler of this process.
+void changed(const SystemDatabase::Core& core) {
+    if (core.options.local_wake.schedules_changed) core.options.local_wake.schedules_changed();
+}
+
 }  // namespace
 
 std::vector<ScheduleRow> SystemDatabase::list_schedules() {
@@ -132,6 +137,7 @@ void SystemDatabase::create_schedule(const ScheduleRow& row, Gate* gate) {
                 "first");
         }
     });
+    changed(*core_);
 }
 
 void SystemDatabase::apply_schedules(std::span<const ScheduleRow> rows) {
@@ -145,6 +151,7 @@ void SystemDatabase::apply_schedules(std::span<const ScheduleRow> rows) {
         }
         transaction.commit();
     });
+    changed(*core_);
 }
 
 void SystemDatabase::update_schedule(const std::string& name, const ScheduleChange& change, Gate* gate) {
@@ -166,6 +173,7 @@ void SystemDatabase::update_schedule(const std::string& name, const ScheduleChan
              std::string_view(row->context), row->automatic_backfill, sql::opt(row->cron_timezone),
              sql::opt(row->queue_name)});
     });
+    changed(*core_);
 }
 
 void SystemDatabase::set_schedule_status(const std::string& name, const std::string& status, Gate* gate) {
@@ -176,6 +184,7 @@ void SystemDatabase::set_schedule_status(const std::string& name, const std::str
             "UPDATE @workflow_schedules SET status = CAST($2 AS TEXT) WHERE schedule_name = CAST($1 AS TEXT)",
             {std::string_view(name), std::string_view(status)});
     });
+    changed(*core_);
 }
 
 void SystemDatabase::delete_schedule(const std::string& name, Gate* gate) {
@@ -185,6 +194,7 @@ void SystemDatabase::delete_schedule(const std::string& name, Gate* gate) {
         write.write("DELETE FROM @workflow_schedules WHERE schedule_name = CAST($1 AS TEXT)",
                     {std::string_view(name)});
     });
+    changed(*core_);
 }
 
 void SystemDatabase::delete_queue(const std::string& name) {

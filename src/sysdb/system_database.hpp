@@ -6,7 +6,7 @@
 // caller, before.
 //
 // Thread-safe. Implemented in one file per noun: database.cpp, workflows.cpp, steps.cpp, committer*.cpp, effects.cpp, queues.cpp,
-// claims.cpp, shared_claims.cpp, claim_state.cpp, leases.cpp, recovery.cpp, tick.cpp, versions.cpp, listing.cpp, messages.cpp,
+// schedules.cpp, firing.cpp, claims.cpp, shared_claims.cpp, claim_state.cpp, leases.cpp, recovery.cpp, tick.cpp, versions.cpp, listing.cpp, messages.cpp,
 // events.cpp, streams.cpp, manage.cpp, fork.cpp, rewind.cpp, rename.cpp, aggregates.cpp.
 #pragma once
 
@@ -53,6 +53,8 @@ struct LocalWake {
     std::function<void(const std::string& workflow_id)> ended = {};
     /// A message was sent or consumed, an event set, a value of a stream appended by this workflow.
     std::function<void(const std::string& workflow_id, const Effect& effect)> published = {};
+    /// A schedule was made, changed or deleted.
+    std::function<void()> schedules_changed = {};
 };
 
 struct DatabaseOptions {
@@ -208,6 +210,10 @@ class SystemDatabase {
     /// Puts off the workflow that waits under this key and gives it the new arguments, or creates one. Throws OutcomeUnknown if a
     /// put-off may have been committed, ConfigError if the database is from before debouncing.
     DebounceResult debounce(const DebounceCall& call);
+    /// The same as an operation of a body. `output` is asked for what its checkpoint is to hold: none = nothing is written, not even
+    /// that, and the call is to be made again; what it throws undoes it. `wrote` of the result: the checkpoint is there.
+    using DebounceOutput = std::function<Text(const DebounceResult&)>;
+    DebounceResult debounce(const DebounceCall& call, Gate& gate, const DebounceOutput& output);
 
     // --- managing (manage.cpp, fork.cpp, rewind.cpp, rename.cpp, aggregates.cpp; manage.hpp). One transaction a call, on a
     // pool connection. With a gate: an operation of a body, in one transaction with its checkpoint; the gate says what became of
@@ -300,6 +306,9 @@ class SystemDatabase {
     /// No schedule of the name: nothing.
     void set_schedule_status(const std::string& name, const std::string& status, Gate* gate = nullptr);
     void delete_schedule(const std::string& name, Gate* gate = nullptr);
+    /// Inserts these ticks in one transaction, each tied to the row of its schedule as it stands then (safety 56), and moves
+    /// last_fired_at forward.
+    Fired fire(const Firing& firing);
 
     // --- executors (leases.cpp, recovery.cpp). Renewals use a connection of their own on PostgreSQL.
     /// Takes the lease if nobody has it, if we have it already (a repeat), or if the row still is as `seen`: same incarnation,

@@ -49,6 +49,12 @@ class ContextManageGate : public dbos::test::ManageTest {
         insert_workflow("w", "PENDING", {{"owner_xid", "o"}, {"queue_name", "q"}});
         insert_workflow("child", "ENQUEUED", {{"parent_workflow_id", "w"}});
         insert_workflow("grandchild", "DELAYED", {{"parent_workflow_id", "child"}});
+        insert_workflow("waiting", "DELAYED",
+                        {{"name", "job"},
+                         {"queue_name", "q"},
+                         {"deduplication_id", "waiting"},
+                         {"delay_until_epoch_ms", 1},
+                         {"is_debounced", true}});
         insert_history("ended");
         insert("workflow_schedules", {{"schedule_id", "i"},
                                       {"schedule_name", "s"},
@@ -141,6 +147,23 @@ class ContextManageGate : public dbos::test::ManageTest {
                         "SELECT schedule FROM @workflow_schedules WHERE schedule_id = 'i'"});
         list.push_back({"delete_schedule", [](SystemDatabase& db, Gate* g) { db.delete_schedule("s", g); },
                         "SELECT count(*) FROM @workflow_schedules"});
+        list.push_back({"debounce",
+                        [](SystemDatabase& db, Gate* g) {
+                            dbos::sysdb::DebounceCall call;
+                            call.row = {.workflow_id = "new",
+                                        .token = "debounce",
+                                        .status = "DELAYED",
+                                        .name = "job",
+                                        .inputs = "[]",
+                                        .serialization = "portable_json",
+                                        .application_name = "app",
+                                        .queue_name = "q",
+                                        .deduplication_id = "waiting",
+                                        .delay_until_ms = 5'000};
+                            call.bounce_until_ms = 5'000;
+                            db.debounce(call, *g, [](const auto&) { return "null"; });
+                        },
+                        "SELECT delay_until_epoch_ms FROM @workflow_status WHERE workflow_uuid = 'waiting'"});
         return list;
     }
 

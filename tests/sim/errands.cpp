@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "core/schedule_ids.hpp"
 #include "duet.hpp"
 
 namespace dbos::sim {
@@ -53,6 +54,7 @@ class Doer {
             case ErrandKind::transaction: return transaction(errand);
             case ErrandKind::talk: return talk(errand);
             case ErrandKind::duet: return duet(errand);
+            case ErrandKind::schedule: return schedule(errand);
             case ErrandKind::count: break;
         }
     }
@@ -261,6 +263,49 @@ class Doer {
         const auto handle = client_.enqueue(Duet, options, errand.bits);
         accepted(errand.id);
         ended([&] { return handle.get_result(); });
+    }
+
+    /// The oracle looks at each of its ticks.
+    void schedule(const Errand& errand) {
+        bool ended = false;
+        note([&] { ended = known_.unscheduled.contains(errand.id); });
+        if (!ended) {
+            const bool backfill = errand.bits % 4 != 0;
+            note([&] { known_.schedules.emplace(errand.id, backfill); });
+            try {
+                client_.create_schedule({.schedule_name = errand.id,
+                                         .workflow_name = std::string(Ticked.name()),
+                                         .schedule = "* * * * * *",
+                                         .context = 0,
+                                         .automatic_backfill = backfill,
+                                         .queue_name = errand.bits % 2 == 0 ? kWide : ""});
+            } catch (const AlreadyExists&) {  // by an earlier life of this client
+            }
+            begin_now(errand.id);
+            for (std::int64_t change = 1; change <= 2; ++change) {
+                seam::sleep_for(seam::Duration(static_cast<Nanos>(500 + draw() % 3000) * kMillisecond));
+                client_.update_schedule(errand.id, {.context = change});
+                pause(2 * kSecond);
+                client_.pause_schedule(errand.id);
+                pause(4 * kSecond);
+                client_.resume_schedule(errand.id);
+            }
+            pause(4 * kSecond);
+            note([&] { known_.unscheduled.insert(errand.id); });
+        }
+        client_.delete_schedule(errand.id);
+        if (client_.get_schedule(errand.id)) fail(errand.id + " was deleted, and is listed");
+    }
+
+    /// Whoever finds the schedule makes up for its ticks from now on, though none has been fired.
+    void begin_now(const std::string& name) {
+        OwnConnection own(path_);
+        const auto now = std::chrono::floor<std::chrono::seconds>(seam::wall_now());
+        const std::string text = core::tick_text(core::ScheduleDialect::python, now, core::TimeZone());
+        const std::string sql = "UPDATE workflow_schedules SET last_fired_at = '" + text +
+                                "' WHERE last_fired_at IS NULL AND schedule_name = '" + name + "'";
+        while (!own.run(sql.c_str())) {
+        }
     }
 
     /// A reader sees a prefix, in order, and then the end: of the stream if it was closed, else of its writer.

@@ -24,6 +24,7 @@ enum class ErrandKind : std::uint8_t {
     count,         // of those that are drawn alike
     talk,          // a workflow that sends, sets events and writes streams, which are read
     duet,          // two that wait for each other
+    schedule,      // one that ticks every second is made, changed, paused, resumed and deleted
 };
 
 inline constexpr auto kErrandKinds = static_cast<std::uint64_t>(ErrandKind::count);

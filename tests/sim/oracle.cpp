@@ -161,6 +161,7 @@ void Oracle::note_row(const Line& line, std::map<std::string, Row>& before) {
     const auto [at, added] = rows_.try_emplace(text(0));
     Row& row = at->second;
     if (!added) before.try_emplace(at->first, row);
+    if (added) judge_tick(at->first);
     ids_[std::stoll(text(6))] = at->first;
     const Nanos ended_at = row.ended_at;
     row = {text(1), text(2), text(3), text(4), text(5), 0};
@@ -372,6 +373,7 @@ void Oracle::final_state() {
     judge_effects();
     judge_streams();
     judge_rows();
+    judge_ticks();
     for (const auto& [id, row] : rows_) {
         if (!terminal(row.status)) fail("workflow " + id + " is stranded: " + row.status);
         note(static_cast<std::uint64_t>(row.status[0]));
@@ -429,7 +431,7 @@ void Oracle::judge_steps() {
                  (failed.contains(id) ? "a step" : "no step") + " of it has failed");
         // Those of parents are made of more than steps.
         if (row.status != "SUCCESS" || name[1] == "parent" || name[1] == "duet" || name[1] == "listener" ||
-            name[1] == "tour" || name[1] == "guest")
+            name[1] == "tour" || name[1] == "guest" || name[1] == "ticked")
             continue;
         const std::string outcome = unquoted(row.outcome.substr(0, row.outcome.find('|')));
         if (outcome != expected[id])

@@ -83,6 +83,8 @@ class Oracle final : public StepWatch {
     void judge_effects();
     void judge_streams();
     void judge_rows();
+    void judge_tick(const std::string& id);
+    void judge_ticks();
 
     const std::string path_;
     const Nanos lease_;

@@ -52,7 +52,7 @@ void Oracle::judge_rows() {
          "NOT EXISTS "
          "(SELECT 1 FROM operation_outputs o WHERE o.workflow_uuid = w.parent_workflow_id AND "
          "o.child_workflow_id = "
-         "w.workflow_uuid AND o.function_name = w.name)");
+         "w.workflow_uuid AND o.function_name IN (w.name, 'DBOS.debounce_delayed_workflow'))");
     none("a recorded result is not the child's",
          "SELECT o.workflow_uuid, o.function_id, o.output, r.output FROM operation_outputs o JOIN "
          "workflow_status w ON "

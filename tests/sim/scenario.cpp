@@ -90,6 +90,8 @@ Scenario scenario_of(std::uint64_t seed) {
         scenario.errands.push_back(ErrandKind::talk);
         if (talking.one_in(2)) scenario.errands.push_back(ErrandKind::talk);
     }
+    Dice ticking(seed ^ 0x71c5);
+    if (ticking.one_in(6)) scenario.errands.push_back(ErrandKind::schedule);
     Dice waiting(seed ^ 0xd0e7);
     if (waiting.one_in(6)) {
         scenario.errands.push_back(ErrandKind::duet);

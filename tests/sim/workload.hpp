@@ -27,6 +27,9 @@ inline constexpr const char* kTalk =
 inline constexpr const char* kNoise = "noise";  // stream and event of its steps
 inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");  // children, queued and direct
 
+/// What schedules start: does nothing. The context of its schedules is the number of their change.
+inline constexpr auto Ticked = workflow<std::string(std::chrono::system_clock::time_point, std::int64_t)>("ticked");
+
 inline constexpr const char* kWide = "wide";      // without limits
 inline constexpr const char* kNarrow = "narrow";  // worker_concurrency 1
 inline constexpr const char* kShared = "shared";  // concurrency 2
@@ -44,6 +47,8 @@ struct Known {
     std::map<std::string, std::string> sent;     // idempotency key → destination: a send has returned
     std::map<std::string, std::int64_t> rounds;  // the attribute that was last set
     std::map<std::string, std::vector<std::string>> heard;  // what a reader of a talker's stream has seen
+    std::map<std::string, bool> schedules;  // that were made; whether their ticks are made up for
+    std::set<std::string> unscheduled;      // their delete has begun
 };
 
 /// Told when bodies and the callables of steps begin. `attempt` from 1.

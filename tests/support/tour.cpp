@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 
 const char* const kTourResult =
     "steps:abcde149;mail:m1,m2,m3,m4,-,;event:v2,2;stream:s0,s1,s2,s1;"
-    "children:guest,guest,guest,guest,denied;select:0,now;"
+    "children:guest,guest,guest,guest,denied;debounced:one,guest;select:0,now;"
     "managed:DELAYED,1,1,CANCELLED,guest,guest,guest,gone;others:36,new,kept,1,1;ledger:30";
 
 namespace {
@@ -104,6 +104,13 @@ Texts children(Context& ctx) {
     }
 }
 
+Texts debounced(Context& ctx) {
+    Debouncer debouncer(ctx, Guest, {.queue = kTourQueue});
+    const auto put_off = debouncer.debounce(ctx.workflow_id(), Duration(3600), 0);
+    const auto runs = debouncer.debounce(ctx.workflow_id(), 100ms, 0);
+    return (put_off.workflow_id() == runs.workflow_id() ? "one," : "two,") + runs.get_result();
+}
+
 Texts select(Context& ctx) {
     ctx.set_event("soon", "now");
     auto soon = ctx.get_event_async<std::string>(ctx.workflow_id(), "soon", 60s);
@@ -160,6 +167,7 @@ std::string tour(Context& ctx, const TourStep& callable, const TourLedger& ledge
     result += ";event:" + event(ctx);
     result += ";stream:" + stream(ctx);
     result += ";children:" + children(ctx);
+    result += ";debounced:" + debounced(ctx);
     result += ";select:" + select(ctx);
     result += ";managed:" + managed(ctx);
     result += ";others:" + others(ctx);

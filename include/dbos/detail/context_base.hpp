@@ -9,12 +9,15 @@ class Run;
 
 namespace detail {
 
+class DebouncerBase;
+
 class ContextBase {
    public:
     ContextBase(const ContextBase&) = delete;
     ContextBase& operator=(const ContextBase&) = delete;
 
    protected:
+    friend class DebouncerBase;
     explicit ContextBase(runtime::Run& run) noexcept : run_(run) {}
     runtime::Run& run_;
 };
