@@ -138,10 +138,11 @@ void Core::debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detai
             } while (result.kind != sysdb::DebounceResult::Kind::starting);
             check_patience(*call, result, until);
             // Waiting costs no thread.
-            self->hub_.add_end(result.workflow_id, {.timeout = kPause},
-                               [self, call, shared, until](const sysdb::ResultRow&, const std::exception_ptr&) {
-                                   self->debounce_async(call, std::move(*shared), until);
-                               });
+            self->hub_.add_end(
+                result.workflow_id, {.timeout = kPause},
+                [self, call, shared, until](const sysdb::ResultRow&, const std::exception_ptr&) {
+                    self->debounce_async(call, std::move(*shared), until);
+                });
         } catch (...) {
             (*shared)([error = std::current_exception()]() -> Handle { rethrow_for_user(error); }, true);
         }

@@ -352,9 +352,8 @@ std::shared_ptr<detail::HandleState> Core::trigger_schedule(const std::string& n
     if (!schedule) throw no_schedule(name);
     // Once, before anything is repeated: the id is made of it.
     const auto now = seam::wall_now();
-    const sysdb::NewWorkflow row =
-        run_of(*schedule, core::trigger_id(dialect(style), name, core::Moment(now)), now,
-               version_for(*schedule));
+    const sysdb::NewWorkflow row = run_of(
+        *schedule, core::trigger_id(dialect(style), name, core::Moment(now)), now, version_for(*schedule));
     const sysdb::StartResult result = guarded(*this, [&] { return database_->start_workflow(row); });
     return handle(settle({row, {}}, result), true);
 }

@@ -15,8 +15,8 @@ bool Executor::at_rest(std::optional<sysdb::Millis>& next) {
     }
     std::size_t outside = 0;
     return std::ranges::all_of(runs, [&](const auto& run) { return run->at_rest(next); }) &&
-           parking_.at_rest(next) && scheduler_.at_rest(next) && claimer_.at_rest() && hub().at_rest(outside) &&
-           database().pending_writes() == 0;
+           parking_.at_rest(next) && scheduler_.at_rest(next) && claimer_.at_rest() &&
+           hub().at_rest(outside) && database().pending_writes() == 0;
 }
 
 void Executor::time_has_passed() {

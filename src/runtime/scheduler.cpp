@@ -103,7 +103,7 @@ bool Scheduler::stopping() const {
     return stopping_;
 }
 
-core::Instant Scheduler::now() const { return instant_of(executor_.durable_now()); }
+core::Instant Scheduler::instant() const { return instant_of(executor_.durable_now()); }
 
 void Scheduler::run() {
     while (wait()) {
@@ -135,8 +135,8 @@ bool Scheduler::wait() {
         const auto now = seam::steady_now();
         const auto rest = next_due_ ? *next_due_ - executor_.durable_now() : core::to_millis(Duration(kLook));
         if (reload_ || now >= next_poll_ || rest <= 0) break;
-        changed_.wait_until(
-            lock, std::min({next_poll_, now + kLook, now + seam::Duration(milliseconds(rest))}));
+        changed_.wait_until(lock,
+                            std::min({next_poll_, now + kLook, now + seam::Duration(milliseconds(rest))}));
     }
     busy_ = true;
     return true;
@@ -175,7 +175,7 @@ void Scheduler::reload() {
 void Scheduler::adopt(const sysdb::ScheduleRow& row) {
     const auto known = timers_.find(row.schedule_id);
     if (known == timers_.end()) {
-        Timer timer = make(row, now());
+        Timer timer = make(row, instant());
         const auto last = sysdb::fired_instant(row.last_fired_at);
         if (row.automatic_backfill && last && timer.cron && !backfill(timer, *last)) {
             next_poll_ = seam::steady_now() + kFirstPolls;
@@ -189,7 +189,7 @@ void Scheduler::adopt(const sysdb::ScheduleRow& row) {
     timer.row = row;
     if (same) return;
     // A tick of the old definition that has not been fired yet is one of the new definition, if it has it.
-    core::Instant base = now();
+    core::Instant base = instant();
     if (timer.tick && *timer.tick <= base) base = *timer.tick - seconds(1);
     timer = make(row, base);
 }
@@ -272,9 +272,8 @@ void Scheduler::advance(Timer& timer) {
 bool Scheduler::backfill(const Timer& timer, sysdb::Millis after) {
     const sysdb::Millis until = executor_.durable_now() + 1;
     if (after >= until) return true;
-    const auto found =
-        core::newest_ticks(*timer.cron, timer.zone, core::Cron::Millis(milliseconds(after)),
-                           core::Cron::Millis(milliseconds(until)), kMostBackfilled);
+    const auto found = core::newest_ticks(*timer.cron, timer.zone, core::Cron::Millis(milliseconds(after)),
+                                          core::Cron::Millis(milliseconds(until)), kMostBackfilled);
     if (found.more) {
         log_to(executor_.log(), LogLevel::warn,
                "a backfill makes up for the newest ticks only; older ones are lost",
@@ -287,7 +286,8 @@ bool Scheduler::backfill(const Timer& timer, sysdb::Millis after) {
         const auto end = begin + static_cast<std::ptrdiff_t>(std::min(kTicksAtOnce, found.ticks.size() - n));
         seam::reach(seam::Situation::ticks_backfilled);
         const Fire result = fire(timer, {begin, end});
-        if (result != Fire::done) return result == Fire::changed;  // that is found out again, at its next tick
+        if (result != Fire::done)
+            return result == Fire::changed;  // that is found out again, at its next tick
     }
     return true;
 }
@@ -303,8 +303,7 @@ Scheduler::Fire Scheduler::fire(const Timer& timer, const std::vector<core::Inst
             firing.ticks.push_back({.row = executor_.core().run_of(row, ids.front(), tick), .ids = ids});
         }
         firing.newest_ms = millis_of(ticks.back());
-        firing.newest =
-            core::tick_text(core::ScheduleDialect::python, ticks.back(), timer.zone);
+        firing.newest = core::tick_text(core::ScheduleDialect::python, ticks.back(), timer.zone);
         const sysdb::Fired fired = executor_.database().fire(firing);
         if (fired.kind == sysdb::Fired::Kind::changed) return Fire::changed;
         if (fired.kind == sysdb::Fired::Kind::no_version) {

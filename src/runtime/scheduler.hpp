@@ -69,7 +69,7 @@ class Scheduler {
     bool backfill(const Timer& timer, sysdb::Millis after);
     Fire fire(const Timer& timer, const std::vector<core::Instant>& ticks);
     bool stopping() const;
-    core::Instant now() const;
+    core::Instant instant() const;
     /// Tells the others what the thread knows.
     void publish();
 

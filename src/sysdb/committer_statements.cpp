@@ -74,7 +74,8 @@ CommitterStatements::CommitterStatements(sql::Backend backend, const Layout& of,
     } else {
         make_sqlite();
     }
-    if (layout.creator_token && layout.payload_tables) make_firing(backend);  // else no application runs there
+    if (layout.creator_token && layout.payload_tables)
+        make_firing(backend);  // else no application runs there
 }
 
 const CommitterStatements& StatementSets::of(const Layout& layout) {

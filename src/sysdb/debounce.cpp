@@ -31,7 +31,10 @@ class Debounce {
     /// In the open transaction. Nothing was written unless it says `bounced` or `started` with a row created.
     DebounceResult run() {
         if (auto id = bounce())
-            return {.kind = DebounceResult::Kind::bounced, .workflow_id = std::move(*id), .start = {}, .wrote = true};
+            return {.kind = DebounceResult::Kind::bounced,
+                    .workflow_id = std::move(*id),
+                    .start = {},
+                    .wrote = true};
         if (auto other = holder()) return std::move(*other);
         DebounceResult result;
         result.kind = DebounceResult::Kind::started;
@@ -161,7 +164,8 @@ DebounceResult SystemDatabase::debounce(const DebounceCall& call, Gate& gate, co
             const bool child = result.kind == DebounceResult::Kind::started &&
                                result.start.kind == StartResult::Kind::created;
             write.write(
-                "UPDATE @operation_outputs SET output = CAST($3 AS TEXT), child_workflow_id = CAST($4 AS TEXT) "
+                "UPDATE @operation_outputs SET output = CAST($3 AS TEXT), child_workflow_id = CAST($4 AS "
+                "TEXT) "
                 "WHERE workflow_uuid = CAST($1 AS TEXT) AND function_id = CAST($2 AS INTEGER)",
                 {std::string_view(gate.fence.workflow_id), std::int64_t{gate.checkpoint.function_id},
                  sql::opt(told), child ? sql::Param(std::string_view(call.row.workflow_id)) : sql::Param()});

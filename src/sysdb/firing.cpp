@@ -202,7 +202,8 @@ void CommitterStatements::make_firing(sql::Backend backend) {
     for (std::size_t n = 0; n < columns_.size(); ++n) {
         const StartColumn& column = *columns_[n];
         if (std::string_view(column.name) == "application_version") {
-            values += postgres ? "COALESCE(f.version, $" + std::to_string(n + 1) + "::text), " : latest(own) + ", ";
+            values +=
+                postgres ? "COALESCE(f.version, $" + std::to_string(n + 1) + "::text), " : latest(own) + ", ";
         } else {
             values += "$" + std::to_string(n + 1) + (postgres ? std::string("::") + column.type : "") + ", ";
         }
@@ -219,9 +220,8 @@ void CommitterStatements::make_firing(sql::Backend backend) {
     fire_row = make(
         "fire_row",
         "WITH f AS MATERIALIZED (SELECT x.last_fired_at, " + latest(own) + " AS version, " +
-            ran(backend, own + 1) + " AS ran, " + texts::kNow +
-            " AS now FROM @workflow_schedules x WHERE " + tied(extra + 1) +
-            " FOR NO KEY UPDATE OF x), s AS (" + into +
+            ran(backend, own + 1) + " AS ran, " + texts::kNow + " AS now FROM @workflow_schedules x WHERE " +
+            tied(extra + 1) + " FOR NO KEY UPDATE OF x), s AS (" + into +
             "f.now, f.now FROM f WHERE f.version IS NOT NULL AND NOT f.ran ON CONFLICT DO NOTHING RETURNING "
             "workflow_uuid, created_at), " +
             texts::kInputInto + "SELECT s.workflow_uuid, $" + std::to_string(extra) +

@@ -235,10 +235,10 @@ struct ScheduleRow {
 
 /// Ticks of one schedule that are to run, oldest first.
 struct Firing {
-    ScheduleRow schedule = {};  // as it was read: nothing is fired if it has changed since
+    ScheduleRow schedule = {};   // as it was read: nothing is fired if it has changed since
     Text application_name = {};  // whose latest version runs them if nobody owns the schedule
     struct Tick {
-        NewWorkflow row = {};  // ENQUEUED; its version is decided when it is written
+        NewWorkflow row = {};               // ENQUEUED; its version is decided when it is written
         std::vector<std::string> ids = {};  // under which some SDK may have run it already
     };
     std::vector<Tick> ticks = {};
@@ -248,8 +248,8 @@ struct Firing {
 
 struct Fired {
     enum class Kind : std::uint8_t {
-        done,        // every tick has run, or will: `started` of them were inserted by this call
-        changed,     // the schedule is not ACTIVE any more, has gone, or has another definition: nothing was written
+        done,  // every tick has run, or will: `started` of them were inserted by this call
+        changed,  // the schedule is not ACTIVE any more, has gone, or has another definition: nothing was written
         no_version,  // no version of its application is registered: nothing was written
     };
     Kind kind = Kind::done;

@@ -53,8 +53,8 @@ class ContextDebounce : public ::testing::TestWithParam<dbos::sql::Backend> {
         return processed_;
     }
     static std::string column(TestApp& app, const std::string& id, const std::string& name) {
-        const auto found = app.impl().connect()->query("SELECT " + name +
-                                                       " FROM @workflow_status WHERE workflow_uuid = '" + id + "'");
+        const auto found = app.impl().connect()->query(
+            "SELECT " + name + " FROM @workflow_status WHERE workflow_uuid = '" + id + "'");
         return found.empty() ? "(no row)" : found.at(0, 0).null() ? "NULL" : found.at(0, 0).string();
     }
     static std::string rows(TestApp& app) {
@@ -95,8 +95,7 @@ TEST_P(ContextDebounce, ends_the_same_wherever_the_process_dies) {
         const std::string first = handle.get_result();
         return first + debouncer.debounce("k", 1s, "c").get_result();
     });
-    const auto report = dbos::testing::crash_everywhere(
-        *app, Calls, {});
+    const auto report = dbos::testing::crash_everywhere(*app, Calls, {});
     EXPECT_TRUE(report.passed()) << report;
     EXPECT_EQ(report.expected.text, "\"b!c!\"");
     const auto replays = dbos::testing::check_determinism(*app, Calls, {});
@@ -109,7 +108,8 @@ TEST_P(ContextDebounce, the_key_is_free_as_soon_as_the_delay_is_over) {
         const auto first = debouncer.debounce("k", 1s, "a");
         ctx.sleep(2s);
         const auto second = debouncer.debounce("k", 1s, "b");
-        return first.workflow_id() + " " + second.workflow_id() + " " + first.get_result() + second.get_result();
+        return first.workflow_id() + " " + second.workflow_id() + " " + first.get_result() +
+               second.get_result();
     });
     EXPECT_EQ(app->run(Calls, {.workflow_id = "c"}), "c-1 c-3 a!b!");
     EXPECT_EQ(column(*app, "c-1", "queue_name"), "_dbos_internal_queue");
@@ -141,11 +141,13 @@ TEST_P(ContextDebounce, a_key_that_something_else_holds_is_a_recorded_error) {
             return "held by " + error.workflow_id();
         }
     });
-    app->client().enqueue(Other, {.queue_name = "q", .workflow_id = "victim", .deduplication_id = "process-k", .delay = 3600s},
-                          "x");
+    app->client().enqueue(
+        Other, {.queue_name = "q", .workflow_id = "victim", .deduplication_id = "process-k", .delay = 3600s},
+        "x");
     EXPECT_EQ(app->run(Calls, {.workflow_id = "c"}), "held by victim");
     EXPECT_EQ(column(*app, "victim", "status"), "DELAYED");
-    EXPECT_THAT(app->operations("c"), ElementsAre(HasSubstr("DBOS.debounce_delayed_workflow"), HasSubstr("DBOS.sleep")));
+    EXPECT_THAT(app->operations("c"),
+                ElementsAre(HasSubstr("DBOS.debounce_delayed_workflow"), HasSubstr("DBOS.sleep")));
 }
 
 TEST_P(ContextDebounce, keys_of_two_workflows_that_make_one_id_do_not_mix) {
@@ -169,11 +171,10 @@ TEST_P(ContextDebounce, keys_of_two_workflows_that_make_one_id_do_not_mix) {
 
 TEST_P(ContextDebounce, options_and_a_pinned_id_apply) {
     const auto app = make([](Context& ctx) {
-        dbos::Debouncer debouncer(ctx, Process,
-                                  {.queue = "q",
-                                   .workflow_options = {.workflow_id = "pinned",
-                                                        .app_version = "v9",
-                                                        .workflow_timeout = 5s}});
+        dbos::Debouncer debouncer(
+            ctx, Process,
+            {.queue = "q",
+             .workflow_options = {.workflow_id = "pinned", .app_version = "v9", .workflow_timeout = 5s}});
         const auto first = debouncer.debounce("k", 600s, "a").workflow_id();
         return first + " " + debouncer.debounce("k", 600s, "b").workflow_id();
     });
@@ -196,7 +197,8 @@ TEST_P(ContextDebounce, a_target_of_another_application_has_no_version) {
 TEST_P(ContextDebounce, in_a_step_it_is_a_plain_call_and_asynchronously_it_is_refused) {
     const auto app = make([](Context& ctx) {
         dbos::Debouncer debouncer(ctx, Process, {.queue = "q"});
-        const std::string id = ctx.step("call", [&] { return debouncer.debounce("k", 600s, "a").workflow_id(); });
+        const std::string id =
+            ctx.step("call", [&] { return debouncer.debounce("k", 600s, "a").workflow_id(); });
         try {
             debouncer.debounce_async("k", 1s, "b");
             return std::string("not refused");

@@ -62,7 +62,8 @@ class Firings : public QueueTest {
         return firing;
     }
     std::string last_fired() {
-        const auto found = run("SELECT last_fired_at FROM @workflow_schedules WHERE schedule_id = 'schedule-1'");
+        const auto found =
+            run("SELECT last_fired_at FROM @workflow_schedules WHERE schedule_id = 'schedule-1'");
         return found.empty() ? "(gone)" : found.at(0, 0).string();
     }
     void change(const std::string& sets) { run("UPDATE @workflow_schedules SET " + sets); }
@@ -109,13 +110,13 @@ TEST_P(Firings, Nothing_is_fired_after_a_pause_a_delete_or_a_change) {
     mine.set_schedule_status("s", "PAUSED");
     EXPECT_EQ(mine.fire(read).kind, Kind::changed);
     mine.set_schedule_status("s", "ACTIVE");
-    for (const char* sets :
-         {"workflow_name = 'other'", "workflow_class_name = 'C'", "schedule = '1 * * * *'", "context = '1'",
-          "cron_timezone = 'Europe/Berlin'", "queue_name = 'q'"}) {
+    for (const char* sets : {"workflow_name = 'other'", "workflow_class_name = 'C'", "schedule = '1 * * * *'",
+                             "context = '1'", "cron_timezone = 'Europe/Berlin'", "queue_name = 'q'"}) {
         change(sets);
         EXPECT_EQ(mine.fire(read).kind, Kind::changed) << sets;
-        change("workflow_name = 'job', workflow_class_name = NULL, schedule = '0 * * * *', context = 'null', "
-               "cron_timezone = NULL, queue_name = NULL");
+        change(
+            "workflow_name = 'job', workflow_class_name = NULL, schedule = '0 * * * *', context = 'null', "
+            "cron_timezone = NULL, queue_name = NULL");
     }
     mine.delete_schedule("s");
     EXPECT_EQ(mine.fire(read).kind, Kind::changed);
@@ -185,8 +186,7 @@ TEST_P(Firings, A_lost_acknowledgement_is_no_second_run) {
     bool lost = false;
     hooks->lose_ack = [&](const std::string& what) { return what == "commit" && !std::exchange(lost, true); };
     std::vector<std::string> woken;
-    auto& mine =
-        process(hooks, {.enqueued = [&](const std::string& queue) { woken.push_back(queue); }});
+    auto& mine = process(hooks, {.enqueued = [&](const std::string& queue) { woken.push_back(queue); }});
     EXPECT_EQ(mine.fire(firing({5})).kind, Kind::done);
     EXPECT_TRUE(lost);
     EXPECT_EQ(count("1 = 1"), 1);
@@ -234,7 +234,8 @@ TEST_P(Firings, Eight_applies_at_once_leave_one_row) {
     }
     for (auto& thread : threads) thread.join();
     EXPECT_EQ(failures.load(), 0);
-    EXPECT_EQ(run("SELECT count(*) FROM @workflow_schedules WHERE schedule_name = 'new'").at(0, 0).integer(), 1);
+    EXPECT_EQ(run("SELECT count(*) FROM @workflow_schedules WHERE schedule_name = 'new'").at(0, 0).integer(),
+              1);
 }
 
 TEST_P(Firings, The_scheduler_of_the_process_is_told_of_changes) {

@@ -40,10 +40,11 @@ class DeclaredSchedules : public dbos::test::AppTest {
         return true;
     }
     std::string row(const std::string& name) {
-        return scalar("SELECT workflow_name || ' ' || schedule || ' ' || context || ' ' || status || ' ' || "
-                      "COALESCE(cron_timezone, '-') || ' ' || COALESCE(queue_name, '-') || ' ' || "
-                      "application_name FROM @workflow_schedules WHERE schedule_name = '" +
-                      name + "'");
+        return scalar(
+            "SELECT workflow_name || ' ' || schedule || ' ' || context || ' ' || status || ' ' || "
+            "COALESCE(cron_timezone, '-') || ' ' || COALESCE(queue_name, '-') || ' ' || "
+            "application_name FROM @workflow_schedules WHERE schedule_name = '" +
+            name + "'");
     }
     template <class F>
     static std::string refusal(F&& call) {
@@ -60,11 +61,13 @@ DBOS_FOR_EVERY_DATABASE(DeclaredSchedules);
 TEST_P(DeclaredSchedules, stand_in_the_database_after_the_launch_and_fire) {
     dbos::App app(app_options());
     std::atomic<int> runs{0};
-    app.implement(Report, [&](dbos::Context&, Time, const std::string& to) { runs += to == "sales" ? 1 : 100; });
+    app.implement(Report,
+                  [&](dbos::Context&, Time, const std::string& to) { runs += to == "sales" ? 1 : 100; });
     app.register_queue({.name = "reports"});
-    app.schedule(Report, {.schedule_name = "often", .schedule = "* * * * * *", .queue_name = "reports"}, "sales");
-    app.schedule(Report, {.schedule_name = "daily", .schedule = "0 5 * * *", .cron_timezone = "Europe/Berlin"},
-                 "all");
+    app.schedule(Report, {.schedule_name = "often", .schedule = "* * * * * *", .queue_name = "reports"},
+                 "sales");
+    app.schedule(
+        Report, {.schedule_name = "daily", .schedule = "0 5 * * *", .cron_timezone = "Europe/Berlin"}, "all");
     app.launch();
     EXPECT_EQ(row("often"), "report * * * * * * \"sales\" ACTIVE - reports test-app");
     EXPECT_EQ(row("daily"), "report 0 5 * * * \"all\" ACTIVE Europe/Berlin - test-app");
@@ -114,8 +117,9 @@ TEST_P(DeclaredSchedules, of_an_older_version_do_not_undo_those_of_the_latest) {
     // A roll-back.
     launch("v1", "0 1 * * *", true);
     EXPECT_THAT(row("s"), HasSubstr("0 1 * * *"));
-    EXPECT_EQ(scalar("SELECT version_name FROM @application_versions ORDER BY version_timestamp DESC LIMIT 1"),
-              "v1");
+    EXPECT_EQ(
+        scalar("SELECT version_name FROM @application_versions ORDER BY version_timestamp DESC LIMIT 1"),
+        "v1");
 }
 
 TEST_P(DeclaredSchedules, that_cannot_be_fired_are_refused_and_nothing_is_written) {
@@ -170,7 +174,8 @@ TEST_P(DeclaredSchedules, several_executors_run_each_tick_once) {
     const auto second = [](const std::string& id) {
         return dbos::Instant(id.substr(std::string("sched-s-").size())).epoch_ms() / 1000;
     };
-    EXPECT_EQ(std::to_string(second(last) - second(first) + 1), scalar("SELECT count(*) FROM @workflow_status"));
+    EXPECT_EQ(std::to_string(second(last) - second(first) + 1),
+              scalar("SELECT count(*) FROM @workflow_status"));
     EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE recovery_attempts > 1"), "0");
 }
 
@@ -181,15 +186,17 @@ TEST_P(DeclaredSchedules, firing_goes_on_when_the_database_is_back) {
     hooks->before = [away, refused](const dbos::sql::Statement&, const dbos::sql::Params&) {
         if (!away->load()) return;
         ++*refused;
-        throw dbos::DatabaseError(dbos::DatabaseErrorKind::connection, "the database is away (test)", "08006");
+        throw dbos::DatabaseError(dbos::DatabaseErrorKind::connection, "the database is away (test)",
+                                  "08006");
     };
     for (const bool retry : {true, false}) {
         dbos::AppOptions options = app_options();
         options.retry_connection_errors = retry;
         dbos::App app(options);
         app.impl().executor.instrument({.database = [hooks](dbos::sysdb::DatabaseOptions& database) {
-            database.decorate = [hooks](std::unique_ptr<dbos::sql::Connection> inner)
-                -> std::unique_ptr<dbos::sql::Connection> {
+            database.decorate =
+                [hooks](
+                    std::unique_ptr<dbos::sql::Connection> inner) -> std::unique_ptr<dbos::sql::Connection> {
                 return std::make_unique<dbos::sysdb::test::HookedConnection>(std::move(inner), hooks);
             };
         }});
@@ -247,10 +254,12 @@ class RollingUpgrade : public DeclaredSchedules {
         EXPECT_EQ(one->start_workflow(Who, {}).get_result({.timeout = 30s}), first);
         EXPECT_EQ(one->start_workflow(Who, {.queue_name = "q"}).get_result({.timeout = 30s}), first);
         // Ticks are the latest version's, whoever fires them.
-        two->client().create_schedule({.schedule_name = "s", .workflow_name = "plain", .schedule = "* * * * * *"});
+        two->client().create_schedule(
+            {.schedule_name = "s", .workflow_name = "plain", .schedule = "* * * * * *"});
         ASSERT_TRUE(eventually([&] {
-            return scalar("SELECT count(*) FROM @workflow_status WHERE schedule_name = 's' AND status = 'SUCCESS'") >=
-                   "2";
+            return scalar(
+                       "SELECT count(*) FROM @workflow_status WHERE schedule_name = 's' AND status = "
+                       "'SUCCESS'") >= "2";
         }));
         EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE schedule_name = 's' AND "
                          "application_version <> '" +

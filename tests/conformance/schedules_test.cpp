@@ -27,7 +27,9 @@ constexpr auto Plain = dbos::workflow<void(Time, dbos::Value)>("plain");
 
 Time at(const char* text) { return Time(std::chrono::milliseconds(dbos::Instant(text).epoch_ms())); }
 
-std::string iso(Time time) { return dbos::core::instant_text(std::chrono::floor<std::chrono::seconds>(time)); }
+std::string iso(Time time) {
+    return dbos::core::instant_text(std::chrono::floor<std::chrono::seconds>(time));
+}
 
 class Schedules : public ::testing::TestWithParam<dbos::sql::Backend> {
    public:
@@ -87,10 +89,8 @@ DBOS_FOR_EVERY_DATABASE(Schedules);
 
 TEST_P(Schedules, each_tick_runs_once_with_its_instant_and_the_context) {
     const auto app = make();
-    app->client().create_schedule({.schedule_name = "minutes",
-                                   .workflow_name = "report",
-                                   .schedule = "* * * * *",
-                                   .context = "sales"});
+    app->client().create_schedule(
+        {.schedule_name = "minutes", .workflow_name = "report", .schedule = "* * * * *", .context = "sales"});
     app->clock().advance(29s);
     EXPECT_THAT(noted(), IsEmpty());
     app->clock().advance(1s);
@@ -98,7 +98,7 @@ TEST_P(Schedules, each_tick_runs_once_with_its_instant_and_the_context) {
     app->clock().advance(125s);
     EXPECT_THAT(noted(), SizeIs(3));
     EXPECT_THAT(runs(*app, "minutes"), ElementsAre("2026-03-01T12:00:00+00:00", "2026-03-01T12:01:00+00:00",
-                                                  "2026-03-01T12:02:00+00:00"));
+                                                   "2026-03-01T12:02:00+00:00"));
     EXPECT_EQ(last_fired(*app, "minutes"), "2026-03-01T12:02:00+00:00");
     const auto run = app->client().list_workflows({.limit = 1, .schedule_name = "minutes"}).at(0);
     EXPECT_EQ(run.status, "SUCCESS");
@@ -126,8 +126,7 @@ TEST_P(Schedules, ids_and_last_fired_at_have_the_offset_of_the_zone) {
 
 TEST_P(Schedules, a_paused_one_rests_and_goes_on_without_what_it_missed) {
     const auto app = make();
-    app->client().create_schedule(
-        {.schedule_name = "m", .workflow_name = "plain", .schedule = "* * * * *"});
+    app->client().create_schedule({.schedule_name = "m", .workflow_name = "plain", .schedule = "* * * * *"});
     app->clock().advance(60s);
     app->client().pause_schedule("m");
     app->clock().advance(180s);
@@ -180,10 +179,8 @@ TEST_P(Schedules, a_changed_definition_holds_at_the_next_tick) {
     const std::string id = app->client().get_schedule("m")->schedule_id;
     app->client().update_schedule("m", {.schedule = "* * * * *", .context = "two"});
     app->clock().advance(60s);
-    app->client().apply_schedules({{.schedule_name = "m",
-                                    .workflow_name = "plain",
-                                    .schedule = "30 * * * * *",
-                                    .context = "three"}});
+    app->client().apply_schedules(
+        {{.schedule_name = "m", .workflow_name = "plain", .schedule = "30 * * * * *", .context = "three"}});
     app->clock().advance(60s);
     EXPECT_THAT(noted(), ElementsAre("2026-03-01T12:00:00Z one", "2026-03-01T12:01:00Z two",
                                      "2026-03-01T12:02:30Z \"three\""));
@@ -320,11 +317,12 @@ TEST_P(Schedules, one_that_cannot_be_used_does_not_disturb_the_others) {
     app->launch();
     const auto row = [&](const std::string& name, const std::string& cron, const std::string& zone,
                          const std::string& context) {
-        connection->query("INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, "
-                          "status, context, cron_timezone) VALUES ('" +
-                              name + "', '" + name + "', 'plain', '" + cron + "', 'ACTIVE', '" + context +
-                              "', " + (zone.empty() ? "NULL" : "'" + zone + "'") + ")",
-                          {}, dbos::sql::Access::write);
+        connection->query(
+            "INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, "
+            "status, context, cron_timezone) VALUES ('" +
+                name + "', '" + name + "', 'plain', '" + cron + "', 'ACTIVE', '" + context + "', " +
+                (zone.empty() ? "NULL" : "'" + zone + "'") + ")",
+            {}, dbos::sql::Access::write);
     };
     row("a-cron", "* * *", "", "null");
     row("b-zone", "* * * * *", "Mars/Olympus", "null");
@@ -350,11 +348,11 @@ TEST_P(Schedules, rows_of_Python_and_TypeScript_are_understood) {
     const auto connection = app->impl().connect();
     app->launch();
     const auto row = [&](const std::string& name, const std::string& cron, const std::string& context) {
-        connection->query("INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, "
-                          "workflow_class_name, schedule, status, context) VALUES ('" +
-                              name + "', '" + name + "', 'plain', '', '" + cron + "', 'ACTIVE', '" + context +
-                              "')",
-                          {}, dbos::sql::Access::write);
+        connection->query(
+            "INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, "
+            "workflow_class_name, schedule, status, context) VALUES ('" +
+                name + "', '" + name + "', 'plain', '', '" + cron + "', 'ACTIVE', '" + context + "')",
+            {}, dbos::sql::Access::write);
     };
     row("py", "0 * * * * * 2026", "gAROLg==");
     row("ts", "59-0 * * * *", R"({"json":{"k":1},"__dbos_serializer":"superjson"})");
@@ -379,10 +377,8 @@ TEST_P(Schedules, a_failing_workflow_does_not_stop_its_schedule) {
 TEST_P(Schedules, runs_go_to_the_queue_of_the_schedule) {
     const auto app = make();
     app->register_queue({.name = "reports"});
-    app->client().create_schedule({.schedule_name = "m",
-                                   .workflow_name = "plain",
-                                   .schedule = "* * * * *",
-                                   .queue_name = "reports"});
+    app->client().create_schedule(
+        {.schedule_name = "m", .workflow_name = "plain", .schedule = "* * * * *", .queue_name = "reports"});
     app->clock().advance(60s);
     const auto run = app->client().list_workflows({.schedule_name = "m"}).at(0);
     EXPECT_EQ(run.queue_name, "reports");
@@ -406,8 +402,7 @@ TEST_P(Schedules, a_backfill_of_a_client_and_the_live_ticks_are_the_same_runs) {
     const auto app = make();
     app->client().create_schedule({.schedule_name = "m", .workflow_name = "plain", .schedule = "* * * * *"});
     app->clock().advance(120s);
-    const auto handles =
-        app->client().backfill_schedule("m", "2026-03-01T11:57:00Z", "2026-03-01T12:02:00Z");
+    const auto handles = app->client().backfill_schedule("m", "2026-03-01T11:57:00Z", "2026-03-01T12:02:00Z");
     ASSERT_THAT(handles, SizeIs(4));
     for (const auto& handle : handles) handle.get_result({.timeout = 20s});
     EXPECT_THAT(noted(), SizeIs(4));
@@ -436,7 +431,8 @@ TEST_P(Schedules, a_schedule_of_another_process_is_seen_within_the_polling_inter
     const auto app = make();
     app->launch();
     app->impl().connect()->query(
-        "INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, status, context) "
+        "INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, status, "
+        "context) "
         "VALUES ('x', 'x', 'plain', '* * * * *', 'ACTIVE', 'null')",
         {}, dbos::sql::Access::write);
     // Once a second at first. The clock is set to the tick when the scheduler waits for it.

@@ -78,9 +78,9 @@ TEST(Schedules, operations) {
     app.launch();
     close_for_stocktaking(app.client());
     app.clock().advance(24h);
-    EXPECT_THAT(results(app.client()),
-                testing::ElementsAre(
-                    "sched-sales-daily-2026-03-27T05:30:00+01:00"));
+    EXPECT_THAT(
+        results(app.client()),
+        testing::ElementsAre("sched-sales-daily-2026-03-27T05:30:00+01:00"));
 
     // [now]
     auto now = app.client().trigger_schedule("sales-daily");

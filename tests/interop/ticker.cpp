@@ -65,11 +65,12 @@ void tick(dbos::App& app) {
           std::to_string(found.size()) + " in " + std::to_string(length) + " s");
     bool same = true;
     for (const auto& run : found) {
-        same = same && client.retrieve_workflow<dbos::Value>(run.workflow_id)
-                               .get_result({.timeout = 60s}) == dbos::Value("of both");
+        same = same && client.retrieve_workflow<dbos::Value>(run.workflow_id).get_result({.timeout = 60s}) ==
+                           dbos::Value("of both");
     }
     check("schedule: each run has the context, whoever fired it", same, "another");
-    const auto last = client.list_workflows({.name = "ticked", .start_time = std::chrono::system_clock::now() - 1s});
+    const auto last =
+        client.list_workflows({.name = "ticked", .start_time = std::chrono::system_clock::now() - 1s});
     check("schedule: a deleted one fires no more", last.empty(), std::to_string(last.size()));
 }
 

@@ -20,11 +20,13 @@ std::string instant_of(const std::string& id, const std::string& schedule) {
 /// it its context.
 void Oracle::judge_tick(const std::string& id) {
     if (!id.starts_with(kPrefix)) return;
-    const auto rows = ask(
-        "SELECT s.status, s.context, i.inputs, w.schedule_name FROM workflow_status w JOIN workflow_input i ON "
-        "i.workflow_uuid = w.workflow_uuid LEFT JOIN workflow_schedules s ON s.schedule_name = w.schedule_name "
-        "WHERE w.workflow_uuid = ?",
-        {id});
+    const auto rows =
+        ask("SELECT s.status, s.context, i.inputs, w.schedule_name FROM workflow_status w JOIN "
+            "workflow_input i ON "
+            "i.workflow_uuid = w.workflow_uuid LEFT JOIN workflow_schedules s ON s.schedule_name = "
+            "w.schedule_name "
+            "WHERE w.workflow_uuid = ?",
+            {id});
     if (!rows || rows->empty()) return;
     const Line& row = rows->front();
     if (row[0] != "ACTIVE")
@@ -40,14 +42,15 @@ void Oracle::judge_tick(const std::string& id) {
 /// Where missed ticks are made up for, none is missing between the first and the last that ran.
 void Oracle::judge_ticks() {
     for (const auto& [schedule, backfill] : known_.schedules) {
-        const auto rows = ask("SELECT workflow_uuid FROM workflow_status WHERE schedule_name = ? ORDER BY 1", {schedule});
+        const auto rows =
+            ask("SELECT workflow_uuid FROM workflow_status WHERE schedule_name = ? ORDER BY 1", {schedule});
         if (!rows || !backfill) continue;
         std::optional<std::int64_t> last;
         for (const Line& row : *rows) {
             const auto instant = parse_epoch_ms(instant_of(*row[0], schedule));
             if (last && *instant != *last + 1000)
-                fail("ticks of " + schedule + " are missing: " + std::to_string((*instant - *last) / 1000 - 1) +
-                     " before " + *row[0]);
+                fail("ticks of " + schedule +
+                     " are missing: " + std::to_string((*instant - *last) / 1000 - 1) + " before " + *row[0]);
             last = instant;
         }
     }

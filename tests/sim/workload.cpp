@@ -249,9 +249,8 @@ void prepare(App& app, StepWatch& watch, Nanos pace) {
     implement(Duet, [pace](const Bodies&, Context& ctx, std::int64_t bits) { return duet(ctx, bits, pace); });
     implement(Listener,
               [pace](const Bodies&, Context& ctx, std::int64_t bits) { return listener(ctx, bits, pace); });
-    app.implement(Ticked, [](Context&, std::chrono::system_clock::time_point, std::int64_t) {
-        return std::string();
-    });
+    app.implement(
+        Ticked, [](Context&, std::chrono::system_clock::time_point, std::int64_t) { return std::string(); });
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = kNarrowLimit});
     app.register_queue({.name = kShared, .concurrency = kSharedLimit});

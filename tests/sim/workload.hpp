@@ -28,7 +28,8 @@ inline constexpr const char* kNoise = "noise";  // stream and event of its steps
 inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");  // children, queued and direct
 
 /// What schedules start: does nothing. The context of its schedules is the number of their change.
-inline constexpr auto Ticked = workflow<std::string(std::chrono::system_clock::time_point, std::int64_t)>("ticked");
+inline constexpr auto Ticked =
+    workflow<std::string(std::chrono::system_clock::time_point, std::int64_t)>("ticked");
 
 inline constexpr const char* kWide = "wide";      // without limits
 inline constexpr const char* kNarrow = "narrow";  // worker_concurrency 1
