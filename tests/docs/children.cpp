@@ -83,6 +83,16 @@ std::string edit(dbos::Context& ctx, const std::string& account) {
 }
 // [once]
 
+inline constexpr auto Publish = dbos::workflow<void(std::string)>("publish");
+
+// [burst]
+void publish(dbos::Context& ctx, const std::string& account) {
+    dbos::Debouncer later(ctx, Sync,
+                          {.debounce_timeout = 10min, .queue = "syncs"});
+    later.debounce(account, 30s, account);  // 30 s after the last call
+}
+// [burst]
+
 inline constexpr auto Offer = dbos::workflow<std::string(int)>("offer");
 
 // [deadline]
@@ -152,6 +162,21 @@ TEST(Children, are_not_started_twice_at_a_time) {
     app.app().retrieve_workflow(Sync, "e-1").get_result();
     EXPECT_EQ(app.run(Edit, {.workflow_id = "g"}, "ann"), "started g-1");
     app.client().cancel_workflows({"b-1", "g-1"});
+}
+
+TEST(Children, run_once_for_a_burst) {
+    dbos::testing::TestApp app({.auto_advance = false});
+    int syncs = 0;
+    app.implement(Sync, [&](dbos::Context&, const std::string&) { ++syncs; });
+    app.implement(Publish, publish);
+    app.register_queue({.name = "syncs"});
+    for (int n = 0; n < 3; ++n) {
+        app.run(Publish, {}, "ann");
+        app.clock().advance(20s);
+    }
+    EXPECT_EQ(syncs, 0);
+    app.clock().advance(11s);
+    EXPECT_EQ(syncs, 1);
 }
 
 TEST(Children, share_the_deadline_of_their_parent) {

@@ -271,7 +271,6 @@ class Doer {
         note([&] { ended = known_.unscheduled.contains(errand.id); });
         if (!ended) {
             const bool backfill = errand.bits % 4 != 0;
-            note([&] { known_.schedules.emplace(errand.id, backfill); });
             try {
                 client_.create_schedule({.schedule_name = errand.id,
                                          .workflow_name = std::string(Ticked.name()),
@@ -281,7 +280,7 @@ class Doer {
                                          .queue_name = errand.bits % 2 == 0 ? kWide : ""});
             } catch (const AlreadyExists&) {  // by an earlier life of this client
             }
-            begin_now(errand.id);
+            if (backfill) begin_now(errand.id);
             for (std::int64_t change = 1; change <= 2; ++change) {
                 seam::sleep_for(seam::Duration(static_cast<Nanos>(500 + draw() % 3000) * kMillisecond));
                 client_.update_schedule(errand.id, {.context = change});
@@ -301,6 +300,7 @@ class Doer {
     void begin_now(const std::string& name) {
         OwnConnection own(path_);
         const auto now = std::chrono::floor<std::chrono::seconds>(seam::wall_now());
+        note([&] { known_.schedules.emplace(name, now.time_since_epoch().count() * 1000); });
         const std::string text = core::tick_text(core::ScheduleDialect::python, now, core::TimeZone());
         const std::string sql = "UPDATE workflow_schedules SET last_fired_at = '" + text +
                                 "' WHERE last_fired_at IS NULL AND schedule_name = '" + name + "'";

@@ -39,15 +39,17 @@ void Oracle::judge_tick(const std::string& id) {
     if (!instant || *instant % 1000 != 0) fail("tick " + id + " has an instant in its id that is no tick");
 }
 
-/// Where missed ticks are made up for, none is missing between the first and the last that ran.
+/// Where missed ticks are made up for, none is missing from the beginning to the last that ran. (What ran before that was fired by
+/// processes whose clock was set back.)
 void Oracle::judge_ticks() {
-    for (const auto& [schedule, backfill] : known_.schedules) {
+    for (const auto& [schedule, begin] : known_.schedules) {
         const auto rows =
             ask("SELECT workflow_uuid FROM workflow_status WHERE schedule_name = ? ORDER BY 1", {schedule});
-        if (!rows || !backfill) continue;
+        if (!rows) continue;
         std::optional<std::int64_t> last;
         for (const Line& row : *rows) {
             const auto instant = parse_epoch_ms(instant_of(*row[0], schedule));
+            if (*instant < begin) continue;
             if (last && *instant != *last + 1000)
                 fail("ticks of " + schedule +
                      " are missing: " + std::to_string((*instant - *last) / 1000 - 1) + " before " + *row[0]);

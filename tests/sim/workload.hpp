@@ -48,7 +48,7 @@ struct Known {
     std::map<std::string, std::string> sent;     // idempotency key → destination: a send has returned
     std::map<std::string, std::int64_t> rounds;  // the attribute that was last set
     std::map<std::string, std::vector<std::string>> heard;  // what a reader of a talker's stream has seen
-    std::map<std::string, bool> schedules;  // that were made; whether their ticks are made up for
+    std::map<std::string, std::int64_t> schedules;  // whose ticks are made up for from this instant on
     std::set<std::string> unscheduled;      // their delete has begun
 };
 
