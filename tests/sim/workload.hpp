@@ -49,7 +49,7 @@ struct Known {
     std::map<std::string, std::int64_t> rounds;  // the attribute that was last set
     std::map<std::string, std::vector<std::string>> heard;  // what a reader of a talker's stream has seen
     std::map<std::string, std::int64_t> schedules;  // whose ticks are made up for from this instant on
-    std::set<std::string> unscheduled;      // their delete has begun
+    std::set<std::string> unscheduled;              // their delete has begun
 };
 
 /// Told when bodies and the callables of steps begin. `attempt` from 1.
