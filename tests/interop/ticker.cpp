@@ -1,6 +1,7 @@
 // One of two executors on one schedule, in C++, and who looks at what they do (see tick in run, and docs/wire/interop.md).
 //
 //   interop_ticker URL    joins a Python executor of the application `ticking` and fires with it
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <set>
@@ -70,7 +71,7 @@ void tick(dbos::App& app) {
     }
     check("schedule: each run has the context, whoever fired it", same, "another");
     const auto last =
-        client.list_workflows({.name = "ticked", .start_time = std::chrono::system_clock::now() - 1s});
+        client.list_workflows({.start_time = std::chrono::system_clock::now() - 1s, .name = "ticked"});
     check("schedule: a deleted one fires no more", last.empty(), std::to_string(last.size()));
 }
 
