@@ -35,7 +35,7 @@ std::vector<Notification> Core::notifications(const std::string& workflow_id) {
 std::map<std::string, std::vector<Value>> Core::stream_entries(const std::string& workflow_id) {
     core::check_workflow_id(workflow_id);
     const auto rows = guarded(*this, [&] { return database_->stream_values(workflow_id); });
-    const Value end(std::string(sysdb::kStreamEnd));
+    const Value end = std::string(sysdb::kStreamEnd);
     std::map<std::string, std::vector<Value>> streams;
     for (const sysdb::KeyedStreamValue& row : rows) {
         std::vector<Value>& values = streams[row.key];

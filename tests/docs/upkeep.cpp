@@ -53,7 +53,9 @@ TEST_P(Upkeep, the_programs_of_the_page_do_what_it_says) {
     // [again]
     ASSERT_EQ(again.size(), 1U);
     EXPECT_EQ(again[0].get_result({.timeout = 30s}), "paid");
-    execute("UPDATE @workflow_status SET completed_at = 1000 WHERE workflow_uuid = 'p-1'");
+    execute(
+        "UPDATE @workflow_status SET completed_at = 1000 WHERE workflow_uuid = "
+        "'p-1'");
     EXPECT_EQ(app.start_workflow(TidyUp, {}).get_result({.timeout = 30s}), 1);
     EXPECT_EQ(client.get_workflow_status("p-1"), std::nullopt);
     // [timeout]
