@@ -1,6 +1,5 @@
 // What bodies send, and the events they set, over real applications (runtime.md 12.1).
 #include <map>
-#include <mutex>
 #include <thread>
 
 #include "support/context.hpp"
@@ -186,12 +185,7 @@ TEST_P(ContextMessages, events_are_seen_outside_and_set_again) {
 }
 
 TEST_P(ContextMessages, all_events_of_a_workflow_are_a_recorded_read) {
-    std::mutex mutex;  // bodies follow each other by way of the database
-    std::vector<std::string> noted;
-    const auto seen = [&] {
-        const std::lock_guard lock(mutex);
-        return noted;
-    };
+    std::vector<std::string> seen;
     launch([&](dbos::Context& ctx, const std::string& input) {
         if (input == "set") {
             ctx.set_event("a", 1);
@@ -201,8 +195,7 @@ TEST_P(ContextMessages, all_events_of_a_workflow_are_a_recorded_read) {
         const auto note = [&](const std::map<std::string, dbos::Value>& events) {
             std::string text;
             for (const auto& [key, value] : events) text += key + " ";
-            const std::lock_guard lock(mutex);
-            noted.push_back(text);
+            seen.push_back(text);
         };
         note(ctx.get_all_events("source"));
         auto later = ctx.get_all_events_async("source");
@@ -213,11 +206,11 @@ TEST_P(ContextMessages, all_events_of_a_workflow_are_a_recorded_read) {
     });
     run("source", "set");
     run();
-    EXPECT_EQ(seen(), (Steps{"a b ", "a b ", "", "a b "}));
+    EXPECT_EQ(seen, (Steps{"a b ", "a b ", "", "a b "}));
     EXPECT_EQ(steps(), (Steps{"1 DBOS.get_events", "2 DBOS.get_events", "3 DBOS.get_events", "4 in a step"}));
     execute("DELETE FROM @workflow_events");
     replay();
-    EXPECT_EQ(seen(), (Steps{"a b ", "a b ", "", "a b ", "a b ", "a b ", ""}));
+    EXPECT_EQ(seen, (Steps{"a b ", "a b ", "", "a b ", "a b ", "a b ", ""}));
 }
 
 // ---------------------------------------------------------------------------------------------------------- ownership

@@ -43,7 +43,8 @@ class ContextTest : public AppTest {
     }
     /// The body runs again from its first line, over its records.
     void replay(const std::string& id = "w") {
-        const int before = bodies;
+        // Written, not only read: what this thread has looked at until here, the body may change.
+        const int before = bodies.fetch_add(0);
         execute(
             "UPDATE @workflow_status SET status = 'ENQUEUED', queue_name = '_dbos_internal_queue', owner_xid "
             "= "
