@@ -382,11 +382,19 @@ class DBOS_EXPORT Client {
     // Queue definitions. Workflows may be enqueued on queues that nobody has defined.
 
     /// Defines a queue, or changes (`keep`: leaves) one that is defined; returns it as it is then. Running applications notice.
-    /// Throws UsageError for limits that contradict each other, ConfigError if another application owns the name.
+    /// Throws UsageError for limits that contradict each other and for update_if_latest_version (a client has no version),
+    /// ConfigError if another application owns the name.
     QueueDefinition register_queue(const QueueDefinition& queue,
                                    QueueConflict on_conflict = QueueConflict::update);
     Future<QueueDefinition> register_queue_async(const QueueDefinition& queue,
                                                  QueueConflict on_conflict = QueueConflict::update);
+    /// Changes a queue in one transaction: `change` gets it as it is, and may be called again. Name, owner and partition_queue
+    /// stay. Running applications notice within their polling interval. Returns it as it is then. Throws NotFound; UsageError
+    /// as register_queue, and for limits of a queue of the old partitioned form (register it anew instead).
+    QueueDefinition update_queue(const std::string& name,
+                                 const std::function<void(QueueDefinition&)>& change);
+    Future<QueueDefinition> update_queue_async(std::string name,
+                                               std::function<void(QueueDefinition&)> change);
     std::optional<QueueDefinition> retrieve_queue(const std::string& name);
     Future<std::optional<QueueDefinition>> retrieve_queue_async(std::string name);
     /// By name: those of the application (default: of the client) and those without an owner.

@@ -63,10 +63,11 @@ struct EnqueueOptions {
     std::optional<Duration> workflow_timeout = {};
     /// One workflow of the queue at a time may be waiting or running under it.
     std::string deduplication_id = {};
-    /// 0 (default) to 2 147 483 647; lower goes first. Of queues with priorities.
+    /// 0 (default) to 2 147 483 647; lower goes first.
     std::int64_t priority = 0;
     /// Accepted for compatibility and ignored, as in Python: the registration of the workflow decides.
     std::optional<std::int64_t> max_recovery_attempts = {};
+    /// Required by queues with partition limits, ignored by others. In applications not beside a deduplication_id.
     std::string queue_partition_key = {};
     std::string authenticated_user = {};
     std::vector<std::string> authenticated_roles = {};
@@ -484,25 +485,42 @@ struct MapOptions {
     StepOptions step = {};
 };
 
-/// What registering a queue does to a row of that name that exists already.
-enum class QueueConflict : std::uint8_t {
-    update,  ///< the row gets these limits
-    keep,    ///< the row stays, and this process uses its limits
+/// At most `limit` starts in `period`; none if both are 0.
+struct RateLimit {
+    bool none() const noexcept { return limit == 0 && period.count() == 0; }
+    std::int64_t limit = 0;
+    Duration period = Duration(0);
+    friend bool operator==(const RateLimit&, const RateLimit&) = default;
 };
 
-/// Options of register_queue.
+/// What registering a queue does to a row of that name that exists already.
+enum class QueueConflict : std::uint8_t {
+    update,                    ///< the row gets these limits
+    keep,                      ///< the row stays, and this process uses its limits
+    update_if_latest_version,  ///< `update` in the latest version of the application, else `keep`; not for clients
+};
+
+/// Options of register_queue. Limits count what is claimed and has not ended, waits included. A workflow of a queue with a
+/// partition limit needs a queue_partition_key; without one it is never run.
 struct QueueOptions {
     detail::named_members_only only_named_members = detail::named_members_only();
     /// Required; names that start with `_dbos_` are reserved.
     std::string name = {};
-    /// Workflows of the queue that this process runs at once. Default: no limit.
+    /// Workflows of the queue that this process runs at once. 0 = none: this process leaves the queue alone. Default: no limit.
     std::optional<std::int64_t> worker_concurrency = {};
     /// Workflows of the queue that all processes run at once. Default: no limit.
     std::optional<std::int64_t> concurrency = {};
+    /// Starts of all processes in any period of that length, by the clock of the database. Default: no limit.
+    RateLimit limiter = {};
+    /// The same of each partition key: none is above the limit of the whole queue that contains it. partition_concurrency 1
+    /// runs the workflows of a key one after another in their order.
+    std::optional<std::int64_t> partition_worker_concurrency = {};
+    std::optional<std::int64_t> partition_concurrency = {};
+    RateLimit partition_limiter = {};
     /// Longest time until work is seen that no wake-up announced (another SDK without NOTIFY, a missed notification). Less
     /// than 10 ms counts as 10 ms, more than 1 s as 1 s; the shortest of the queues served here holds for all of them.
     Duration polling_interval = std::chrono::seconds(1);
-    QueueConflict on_conflict = QueueConflict::update;
+    QueueConflict on_conflict = QueueConflict::update_if_latest_version;
 };
 
 /// Options of an App.
@@ -526,6 +544,8 @@ struct AppOptions {
     bool check_pid = true;
     /// As in ClientOptions.
     std::optional<bool> use_listen_notify = {};
+    /// Queues that this process serves; the internal one always. Default: all that are registered for the application.
+    std::optional<std::vector<std::string>> listen_queues = {};
     /// Create and migrate the system database at launch.
     bool run_migrations = true;
     /// Threads for bodies and steps. 0 = a quarter of vm.max_map_count.

@@ -106,31 +106,22 @@ struct WorkflowSchedule {
     std::optional<std::string> application_name = {};
 };
 
-/// At most `limit` starts in `period`; none if both are 0.
-struct RateLimit {
-    bool none() const noexcept { return limit == 0 && period.count() == 0; }
-    std::int64_t limit = 0;
-    Duration period = Duration(0);
-    friend bool operator==(const RateLimit&, const RateLimit&) = default;
-};
-
-/// A queue as it is defined in the system database, for applications of every SDK. Applications of this library serve those
-/// with `worker_concurrency` and `concurrency` alone; others they leave to other SDKs, with a warning.
+/// A queue as it is defined in the system database, for applications of every SDK.
 struct QueueDefinition {
     detail::named_members_only only_named_members = detail::named_members_only();
     std::string name = {};
-    /// Of one process, and of all.
+    /// As in QueueOptions.
     std::optional<std::int64_t> worker_concurrency = {};
     std::optional<std::int64_t> concurrency = {};
     RateLimit limiter = {};
-    /// The same of each partition key.
     std::optional<std::int64_t> partition_worker_concurrency = {};
     std::optional<std::int64_t> partition_concurrency = {};
     RateLimit partition_limiter = {};
     Duration polling_interval = std::chrono::seconds(1);
     /// Default of a registration: that of the client.
     std::string application_name = {};
-    /// Only read: set when a partition limit is.
+    /// Only read: set when a partition limit is. Set without one, the queue is of an old form: its plain limits hold for each
+    /// partition key.
     bool partition_queue = false;
 };
 

@@ -131,14 +131,27 @@ Future<WorkflowHandle<Value>> Client::trigger_schedule_async(const std::string& 
 
 QueueDefinition Client::register_queue(const QueueDefinition& queue, QueueConflict on_conflict) {
     impl_->core->check_thread("register_queue", true, true);
-    return impl_->core->register_queue(queue, on_conflict == QueueConflict::update);
+    return impl_->core->register_queue(queue, on_conflict);
 }
 Future<QueueDefinition> Client::register_queue_async(const QueueDefinition& queue,
                                                      QueueConflict on_conflict) {
     impl_->core->check_thread("register_queue_async", true, false);
-    return impl_->core->in_background<QueueDefinition>([core = impl_->core, queue, on_conflict] {
-        return core->register_queue(queue, on_conflict == QueueConflict::update);
-    });
+    return impl_->core->in_background<QueueDefinition>(
+        [core = impl_->core, queue, on_conflict] { return core->register_queue(queue, on_conflict); });
+}
+
+QueueDefinition Client::update_queue(const std::string& name,
+                                     const std::function<void(QueueDefinition&)>& change) {
+    impl_->core->check_thread("update_queue", true, true);
+    return impl_->core->update_queue(name, change);
+}
+Future<QueueDefinition> Client::update_queue_async(std::string name,
+                                                   std::function<void(QueueDefinition&)> change) {
+    impl_->core->check_thread("update_queue_async", true, false);
+    return impl_->core->in_background<QueueDefinition>(
+        [core = impl_->core, name = std::move(name), change = std::move(change)] {
+            return core->update_queue(name, change);
+        });
 }
 
 std::optional<QueueDefinition> Client::retrieve_queue(const std::string& name) {

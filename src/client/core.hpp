@@ -98,7 +98,9 @@ class Core : public std::enable_shared_from_this<Core> {
     /// The row of one run of a schedule; an empty version is none. Throws DecodeError: the context.
     sysdb::NewWorkflow run_of(const sysdb::ScheduleRow& schedule, std::string id,
                               std::chrono::system_clock::time_point time, const std::string& version = {});
-    QueueDefinition register_queue(const QueueDefinition& queue, bool update);
+    QueueDefinition register_queue(const QueueDefinition& queue, QueueConflict on_conflict);
+    QueueDefinition update_queue(const std::string& name,
+                                 const std::function<void(QueueDefinition&)>& change);
     std::optional<QueueDefinition> retrieve_queue(const std::string& name);
     std::vector<QueueDefinition> list_queues(const std::string& application_name);
     void delete_queue(const std::string& name);

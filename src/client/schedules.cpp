@@ -69,41 +69,15 @@ std::optional<std::int32_t> small(const std::optional<std::int64_t>& number) {
     return number ? std::optional(static_cast<std::int32_t>(*number)) : std::nullopt;
 }
 
-/// The rules of every SDK (py: dbos/_queue.py): a limit is positive, and none is above one that contains it.
 void check_queue(const QueueDefinition& queue) {
     core::check_queue({.name = queue.name,
                        .worker_concurrency = queue.worker_concurrency,
                        .concurrency = queue.concurrency,
+                       .limiter = queue.limiter,
+                       .partition_worker_concurrency = queue.partition_worker_concurrency,
+                       .partition_concurrency = queue.partition_concurrency,
+                       .partition_limiter = queue.partition_limiter,
                        .polling_interval = queue.polling_interval});
-    const std::string where = "queue \"" + queue.name + "\", ";
-    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-    const auto positive = [&](const char* what, const std::optional<std::int64_t>& value) {
-        if (value && (*value < 1 || *value > kMost)) usage(where + what, "1 or more", std::to_string(*value));
-    };
-    positive("partition_worker_concurrency", queue.partition_worker_concurrency);
-    positive("partition_concurrency", queue.partition_concurrency);
-    const auto within = [&](const char* what, const std::optional<std::int64_t>& value, const char* limit,
-                            const std::optional<std::int64_t>& most) {
-        if (value && most && *value > *most) {
-            usage(where + what, "at most " + std::string(limit) + " (" + std::to_string(*most) + ")",
-                  std::to_string(*value));
-        }
-    };
-    within("partition_worker_concurrency", queue.partition_worker_concurrency, "partition_concurrency",
-           queue.partition_concurrency);
-    within("partition_worker_concurrency", queue.partition_worker_concurrency, "worker_concurrency",
-           queue.worker_concurrency);
-    within("partition_worker_concurrency", queue.partition_worker_concurrency, "concurrency",
-           queue.concurrency);
-    within("partition_concurrency", queue.partition_concurrency, "concurrency", queue.concurrency);
-    const auto rate = [&](const char* what, const RateLimit& limit) {
-        if (limit.none()) return;
-        positive(what, limit.limit);
-        if (!(limit.period.count() > 0))
-            usage(where + what, "a positive period", std::to_string(limit.period.count()) + " s");
-    };
-    rate("limiter", queue.limiter);
-    rate("partition_limiter", queue.partition_limiter);
 }
 
 RateLimit rate(const std::optional<std::int32_t>& limit, const std::optional<double>& period) {
@@ -122,6 +96,24 @@ QueueDefinition shown(const sysdb::QueueRow& row) {
             .polling_interval = Duration(row.polling_interval_sec),
             .application_name = row.application_name.value_or(""),
             .partition_queue = row.partition_queue};
+}
+
+void set_limits(sysdb::QueueRow& row, const QueueDefinition& queue) {
+    const auto rate = [](const RateLimit& limit, std::optional<std::int32_t>& max,
+                         std::optional<double>& period) {
+        max = limit.none() ? std::nullopt : small(limit.limit);
+        period = limit.none() ? std::nullopt : std::optional(limit.period.count());
+    };
+    row.concurrency = small(queue.concurrency);
+    row.worker_concurrency = small(queue.worker_concurrency);
+    row.partition_concurrency = small(queue.partition_concurrency);
+    row.partition_worker_concurrency = small(queue.partition_worker_concurrency);
+    rate(queue.limiter, row.rate_limit_max, row.rate_limit_period_sec);
+    rate(queue.partition_limiter, row.partition_rate_limit_max, row.partition_rate_limit_period_sec);
+    row.partition_queue = row.partition_concurrency || row.partition_worker_concurrency ||
+                          row.partition_rate_limit_max.has_value();
+    row.priority_enabled = true;
+    row.polling_interval_sec = queue.polling_interval.count();
 }
 
 }  // namespace
@@ -360,32 +352,48 @@ std::shared_ptr<detail::HandleState> Core::trigger_schedule(const std::string& n
 
 // ---------------------------------------------------------------------------------------------------- queues
 
-QueueDefinition Core::register_queue(const QueueDefinition& queue, bool update) {
+QueueDefinition Core::register_queue(const QueueDefinition& queue, QueueConflict on_conflict) {
+    if (on_conflict == QueueConflict::update_if_latest_version) {
+        usage("on_conflict", "update or keep, because a client has no version", "update_if_latest_version");
+    }
     check_queue(queue);
     sysdb::QueueRow row;
     row.name = queue.name;
-    row.concurrency = small(queue.concurrency);
-    row.worker_concurrency = small(queue.worker_concurrency);
-    row.partition_concurrency = small(queue.partition_concurrency);
-    row.partition_worker_concurrency = small(queue.partition_worker_concurrency);
-    if (!queue.limiter.none()) {
-        row.rate_limit_max = small(queue.limiter.limit);
-        row.rate_limit_period_sec = queue.limiter.period.count();
-    }
-    if (!queue.partition_limiter.none()) {
-        row.partition_rate_limit_max = small(queue.partition_limiter.limit);
-        row.partition_rate_limit_period_sec = queue.partition_limiter.period.count();
-    }
-    row.partition_queue =
-        queue.partition_concurrency || queue.partition_worker_concurrency || !queue.partition_limiter.none();
-    row.priority_enabled = true;
-    row.polling_interval_sec = queue.polling_interval.count();
+    set_limits(row, queue);
     row.application_name =
         text_or_null(queue.application_name.empty() ? options_.application_name : queue.application_name);
     return guarded(*this, [&] {
-        database_->upsert_queue(row, update);
+        database_->upsert_queue(row, on_conflict == QueueConflict::update);
         const auto there = database_->find_queue(row.name);
         return client::shown(there ? *there : row);
+    });
+}
+
+QueueDefinition Core::update_queue(const std::string& name,
+                                   const std::function<void(QueueDefinition&)>& change) {
+    return guarded(*this, [&] {
+        return client::shown(database_->update_queue(name, [&](sysdb::QueueRow& row) {
+            const QueueDefinition before = client::shown(row);
+            QueueDefinition queue = before;
+            change(queue);
+            queue.name = before.name;
+            queue.application_name = before.application_name;
+            check_queue(queue);
+            const sysdb::QueueRow there = row;
+            const sysdb::QueueLimits limits = sysdb::limits_of(there);
+            set_limits(row, queue);
+            const bool old_form = there.partition_queue && !there.partition_concurrency &&
+                                  !there.partition_worker_concurrency && !there.partition_rate_limit_max;
+            if (!old_form) return;
+            row.partition_queue = true;
+            // No row of that form is written here, but its interval may be changed.
+            if (!(sysdb::limits_of(row) == limits)) {
+                throw UsageError(
+                    "queue \"" + name +
+                    "\" is partitioned in the old form, in which the limits of the queue hold for "
+                    "each partition: register it anew, with partition limits, to change them");
+            }
+        }));
     });
 }
 

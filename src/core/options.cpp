@@ -360,16 +360,34 @@ void check_queue(const QueueOptions& options) {
               quoted(options.name));
     }
     const std::string where = "queue " + quoted(options.name) + ", ";
-    constexpr std::int64_t limit = std::numeric_limits<std::int32_t>::max();
-    for (const auto& [what, value] : {std::pair("worker_concurrency", options.worker_concurrency),
-                                      std::pair("concurrency", options.concurrency)}) {
-        if (value && (*value < 1 || *value > limit)) usage(where + what, "1 or more", std::to_string(*value));
+    using Limit = std::pair<const char*, std::optional<std::int64_t>>;
+    const Limit worker{"worker_concurrency", options.worker_concurrency};
+    const Limit all{"concurrency", options.concurrency};
+    const Limit partition_worker{"partition_worker_concurrency", options.partition_worker_concurrency};
+    const Limit partition{"partition_concurrency", options.partition_concurrency};
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    const auto bounded = [&](const Limit& limit, std::int64_t least) {
+        const auto& [what, value] = limit;
+        if (value && (*value < least || *value > kMost))
+            usage(where + what, std::to_string(least) + " or more", std::to_string(*value));
+    };
+    bounded(worker, 0);
+    for (const Limit& limit : {all, partition_worker, partition}) bounded(limit, 1);
+    // The rules of every SDK (py: dbos/_queue.py): none is above one that contains it.
+    for (const auto& [inner, outer] :
+         {std::pair(partition_worker, partition), std::pair(partition_worker, worker), std::pair(worker, all),
+          std::pair(partition, all), std::pair(partition_worker, all)}) {
+        if (inner.second && outer.second && *inner.second > *outer.second) {
+            usage(where + inner.first,
+                  "at most " + std::string(outer.first) + " (" + std::to_string(*outer.second) + ")",
+                  std::to_string(*inner.second));
+        }
     }
-    if (options.worker_concurrency && options.concurrency &&
-        *options.worker_concurrency > *options.concurrency) {
-        usage(where + "worker_concurrency",
-              "at most concurrency (" + std::to_string(*options.concurrency) + ")",
-              std::to_string(*options.worker_concurrency));
+    for (const auto& [what, rate] :
+         {std::pair("limiter", options.limiter), std::pair("partition_limiter", options.partition_limiter)}) {
+        if (rate.none()) continue;
+        bounded({what, rate.limit}, 1);
+        check_positive(where + what + " period", rate.period);
     }
     check_positive(where + "polling_interval", options.polling_interval);
 }

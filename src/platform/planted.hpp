@@ -26,6 +26,10 @@ namespace dbos::seam {
     X(evidence_survives_gaps, "evidence of death is kept over failed and late ticks and renewals")        \
     X(sweep_of_the_renewed, "a sweep does not look whether the judged executor has renewed")              \
     X(shared_limit_counted_early, "a claim under a shared limit counts before it has the writers' lock")  \
+    X(starts_counted_early, "a claim under a rate limit counts before it has the writers' lock")          \
+    X(partition_counted_early, "a claim of partitions is chosen before it has the writers' lock")         \
+    X(head_by_name, "the first workflow of a partition key is looked for among the own names")            \
+    X(key_slots_unseen, "a claim of partitions does not know what of a key runs here")                    \
     X(slot_freed_early, "a queue slot is freed when the body ends, not when the outcome is committed")    \
     X(orphans_without_reservations, "a start that is being committed looks like a row that nobody runs")  \
     X(idle_signal_read_late, "the committer reads its signal after it has looked at the inbox")           \

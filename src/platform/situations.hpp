@@ -41,6 +41,10 @@ namespace dbos::seam {
     X(lapsed_lease_waited_for, "7: no claim under a lapsed lease")                                    \
     X(deduplicated, "13: a start meets the holder of its deduplication id")                           \
     X(wake_during_claim, "16: a wake-up arrives during the claim")                                    \
+    X(rate_spent, "58: a claim finds that the period has had its starts")                             \
+    X(spent_seen_by_tick, "58: the tick sees that a limit is used up, and nothing is claimed")        \
+    X(partition_full, "55: a partition key is passed over because its limit is used up")              \
+    X(head_of_others, "55: the first workflow of a key is of a name that is not implemented here")    \
     X(held_id_refused, "22: a launch under an id whose holder renews")                                \
     X(id_taken_over, "22: a launch takes an id from a holder that does not renew")                    \
     X(lease_replaced, "23: another process has taken our id")                                         \

@@ -23,12 +23,6 @@ constexpr auto kAfterContention = milliseconds(20);
 constexpr auto kAfterFailure = std::chrono::seconds(1);
 constexpr auto kLongestRepairPause = std::chrono::seconds(30);
 
-/// Whether this version can keep every limit of the queue.
-bool supported(const sysdb::QueueRow& row) {
-    return !row.rate_limit_max && !row.partition_queue && !row.partition_concurrency &&
-           !row.partition_worker_concurrency && !row.partition_rate_limit_max;
-}
-
 }  // namespace
 
 Claimer::Claimer(Executor& executor) : executor_(executor) {}
@@ -49,26 +43,19 @@ void Claimer::stop() noexcept {
 }
 
 void Claimer::set_queues(const std::vector<sysdb::QueueRow>& rows) {
-    for (const auto& name : serve_queues(rows)) {
-        log_to(executor_.log(), LogLevel::warn,
-               "a queue is not served: it has a rate limit or partitions, which this version does not "
-               "implement",
-               {{"queue", name}});
-    }
-}
-
-std::vector<std::string> Claimer::serve_queues(const std::vector<sysdb::QueueRow>& rows) {
-    std::vector<std::string> refused;
     std::lock_guard lock(mutex_);
     for (auto& [name, queue] : queues_) queue.served = false;
     auto serve = [&](const sysdb::QueueRow& row) {
         auto [at, added] = queues_.try_emplace(row.name);
         Queue& queue = at->second;
         if (added) queue.hash = sysdb::wake_hash(row.name);
-        if (added || !(queue.row == row)) queue.work = true;
+        if (added || !(queue.row == row)) {
+            queue.work = true;
+            queue.not_before = {};  // of the limits that were
+        }
         queue.row = row;
-        queue.served = supported(row);
-        if (!queue.served && warned_.insert(row.name).second) refused.push_back(row.name);
+        queue.limits = sysdb::limits_of(row);
+        queue.served = true;
     };
     sysdb::QueueRow internal;
     internal.name = kInternalQueue;
@@ -80,7 +67,6 @@ std::vector<std::string> Claimer::serve_queues(const std::vector<sysdb::QueueRow
                   [](const auto& entry) { return !entry.second.served && entry.second.running == 0; });
     poked_ = true;
     changed_.notify_all();
-    return refused;
 }
 
 bool Claimer::serves(const std::string& queue) const {
@@ -89,13 +75,39 @@ bool Claimer::serves(const std::string& queue) const {
     return found != queues_.end() && found->second.served;
 }
 
-bool Claimer::at_rest() const {
+bool Claimer::partitioned(const std::string& queue) const {
     std::lock_guard lock(mutex_);
+    const auto found = queues_.find(queue);
+    return found != queues_.end() && found->second.limits.partitioned;
+}
+
+bool Claimer::at_rest(std::optional<sysdb::Millis>& next) const {
+    std::lock_guard lock(mutex_);
+    if (!resting_ || poked_ || repair_at_) return false;
     const auto now = seam::steady_now();
-    return resting_ && !poked_ && !repair_at_ &&
-           std::none_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
-               return entry.second.served && entry.second.work && entry.second.not_before > now;
-           });
+    // On a server the rate is one of its clock, which goes on by itself.
+    const bool own_clock = executor_.database().backend() == sql::Backend::sqlite;
+    for (const auto& [name, queue] : queues_) {
+        if (!queue.served) continue;
+        const bool waits = queue.work && queue.not_before > now;
+        if (!waits && !queue.look_at) continue;
+        if (!own_clock || !queue.rate_at) return false;
+        next = std::min(next.value_or(*queue.rate_at), *queue.rate_at);
+    }
+    return true;
+}
+
+void Claimer::time_has_passed() noexcept {
+    std::lock_guard lock(mutex_);
+    for (auto& [name, queue] : queues_) {
+        if (!queue.rate_at) continue;
+        queue.rate_at.reset();
+        queue.look_at.reset();
+        queue.not_before = {};
+        queue.work = true;
+        poked_ = true;
+    }
+    if (poked_) changed_.notify_all();
 }
 
 std::vector<std::string> Claimer::queues() const {
@@ -105,6 +117,15 @@ std::vector<std::string> Claimer::queues() const {
         if (queue.served) names.push_back(name);
     }
     return names;
+}
+
+std::map<std::string, sysdb::QueueLimits> Claimer::limits() const {
+    std::lock_guard lock(mutex_);
+    std::map<std::string, sysdb::QueueLimits> limits;
+    for (const auto& [name, queue] : queues_) {
+        if (queue.served && alone(queue)) limits.emplace(name, queue.limits);
+    }
+    return limits;
 }
 
 seam::Duration Claimer::polling_interval() const {
@@ -119,7 +140,7 @@ seam::Duration Claimer::polling_interval() const {
 bool Claimer::has_shared_limit(const std::string& name) const {
     std::lock_guard lock(mutex_);
     const auto found = queues_.find(name);
-    return found != queues_.end() && found->second.row.concurrency.has_value();
+    return found != queues_.end() && found->second.limits.slots_shared();
 }
 
 void Claimer::has_work(const std::string& name) noexcept {
@@ -146,13 +167,19 @@ void Claimer::have_work(std::span<const std::uint32_t> hashes, bool all) noexcep
     changed_.notify_all();
 }
 
-void Claimer::slot_freed(const std::string& name) noexcept {
+void Claimer::slot_freed(const std::string& name, const sysdb::Fence& fence) noexcept {
     std::lock_guard lock(mutex_);
     const auto found = queues_.find(name);
     if (found == queues_.end()) return;
     Queue& queue = found->second;
     --queue.running;
-    if (queue.row.concurrency) {  // the last claim may have found the shared limit used up
+    if (const auto key = queue.keys.find(fence); key != queue.keys.end()) {
+        const auto running = queue.running_of_key.find(key->second);
+        if (--running->second == 0) queue.running_of_key.erase(running);
+        queue.keys.erase(key);
+    }
+    // The last claim may have found a shared limit, or that of the key, used up.
+    if (queue.limits.slots_shared() || queue.limits.partitioned) {
         queue.work = true;
         ++queue.signals;
     }
@@ -188,34 +215,48 @@ void Claimer::look_again() noexcept {
 }
 
 std::int32_t Claimer::free_slots(const Queue& queue) {
-    if (!queue.row.worker_concurrency) return kMaxRows;
-    return std::clamp(*queue.row.worker_concurrency - queue.running, 0, kMaxRows);
+    if (!queue.limits.worker_concurrency) return kMaxRows;
+    return std::clamp(*queue.limits.worker_concurrency - queue.running, 0, kMaxRows);
 }
 
 Claimer::Round Claimer::next_round(std::int32_t room, seam::SteadyTime& wake_at) {
     Round round;
     if (room <= 0) return round;
     const auto now = seam::steady_now();
-    auto take_shared = [&] {
-        for (auto& [name, queue] : queues_) {
-            if (!queue.served || !queue.work || !queue.row.concurrency || free_slots(queue) == 0) continue;
-            if (queue.not_before > now) {
-                wake_at = std::min(wake_at, queue.not_before);
-                continue;
-            }
-            round.shared = name;
-            round.shared_claim = {name, std::min(free_slots(queue), room)};
-            round.concurrency = *queue.row.concurrency;
-            round.signals[name] = queue.signals;
-            // The next round begins behind it: no queue waits for the others to run dry.
-            queue.not_before = now + milliseconds(1);
-            return true;
+    const auto take = [&](const std::string& name, Queue& queue) {
+        if (queue.look_at && *queue.look_at <= now) {
+            queue.look_at.reset();
+            queue.rate_at.reset();
+            queue.work = true;
+        }
+        if (queue.look_at) wake_at = std::min(wake_at, *queue.look_at);
+        if (!queue.served || !queue.work || free_slots(queue) == 0) return false;
+        if (queue.not_before > now) {
+            wake_at = std::min(wake_at, queue.not_before);
+            return false;
+        }
+        round.alone = last_alone_ = name;
+        round.alone_claim = {name, std::min(free_slots(queue), room)};
+        round.limits = queue.limits;
+        if (queue.limits.partition_worker_concurrency && !seam::planted(seam::Bug::key_slots_unseen))
+            round.running_of_key = queue.running_of_key;
+        round.signals[name] = queue.signals;
+        return true;
+    };
+    // They come in turn, so that no queue waits for the others to run dry.
+    const auto take_alone = [&] {
+        const auto behind = queues_.upper_bound(last_alone_);
+        for (auto at = behind; at != queues_.end(); ++at) {
+            if (alone(at->second) && take(at->first, at->second)) return true;
+        }
+        for (auto at = queues_.begin(); at != behind; ++at) {
+            if (alone(at->second) && take(at->first, at->second)) return true;
         }
         return false;
     };
-    auto take_plain = [&] {
+    const auto take_plain = [&] {
         for (const auto& [name, queue] : queues_) {
-            if (!queue.served || !queue.work || queue.row.concurrency || queue.not_before > now) continue;
+            if (!queue.served || !queue.work || alone(queue) || queue.not_before > now) continue;
             const auto free = std::min(free_slots(queue), room);
             if (free == 0) continue;
             round.plain.push_back({name, free});
@@ -224,8 +265,8 @@ Claimer::Round Claimer::next_round(std::int32_t room, seam::SteadyTime& wake_at)
         return !round.plain.empty();
     };
     // Both kinds in turn.
-    if (last_was_shared_ ? (take_plain() || take_shared()) : (take_shared() || take_plain()))
-        last_was_shared_ = !round.shared.empty();
+    if (last_was_alone_ ? (take_plain() || take_alone()) : (take_alone() || take_plain()))
+        last_was_alone_ = !round.alone.empty();
     return round;
 }
 
@@ -291,52 +332,102 @@ void Claimer::claim(const Round& round, std::int32_t room) {
                                 .is_latest_version = is_latest(),
                                 .workflow_names = executor_.workflow_names()};
     std::uint32_t lapse = executor_.lease().lapse_number();
-    std::vector<sysdb::ClaimedWorkflow> rows;
-    bool contended = false;
+    claims_.fetch_add(1);
+    Found found;
     try {
-        if (round.shared.empty()) {
-            rows = executor_.database().claim(request);
-        } else {
-            request.queues = {round.shared_claim};
-            auto result = executor_.database().claim_shared({std::move(request), round.concurrency});
-            rows = std::move(result.workflows);
-            contended = result.contended;
-        }
+        found = ask(round, std::move(request));
     } catch (const std::exception& error) {
         log_to(executor_.log(), LogLevel::error, "a claim failed; trying again", {{"error", error.what()}});
         claim_unsure_ = true;
         return hand_back_soon();
     }
-    settle(round, rows, static_cast<std::int32_t>(rows.size()) >= room, contended);
+    found.full = static_cast<std::int32_t>(found.rows.size()) >= room;
+    settle(round, found);
     if (seam::planted(seam::Bug::lapse_read_after_claim)) lapse = executor_.lease().lapse_number();
-    for (auto& row : rows) executor_.dispatch(std::move(row), lapse);
+    for (auto& row : found.rows) executor_.dispatch(std::move(row), lapse);
 }
 
-void Claimer::settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full,
-                     bool contended) {
+Claimer::Found Claimer::ask(const Round& round, sysdb::ClaimRequest request) {
+    auto& database = executor_.database();
+    Found found;
+    if (round.alone.empty()) {
+        found.rows = database.claim(request);
+        return found;
+    }
+    request.queues = {round.alone_claim};
+    if (round.limits.partitioned) {
+        auto result = database.claim_partitions(
+            {std::move(request), round.limits, round.running_of_key, round.signals.at(round.alone)});
+        found.rows = std::move(result.workflows);
+        found.contended = result.contended;
+        found.more = result.more;
+        found.budget_in = result.budget_in;
+        found.key_budget_in = result.key_budget_in;
+    } else {
+        auto result =
+            database.claim_shared({std::move(request), round.limits.concurrency, round.limits.rate});
+        found.rows = std::move(result.workflows);
+        found.contended = result.contended;
+        found.more = round.limits.rate && !found.rows.empty();  // the rate may have been what ended the claim
+        found.budget_in = result.budget_in;
+    }
+    return found;
+}
+
+void Claimer::settle(const Round& round, const Found& found) {
     std::map<std::string, std::int32_t> claimed;
-    for (const auto& row : rows) ++claimed[row.queue_name];
+    for (const auto& row : found.rows) ++claimed[row.queue_name];
     std::lock_guard lock(mutex_);
     for (const auto& [name, count] : claimed) {
         const auto [at, added] = queues_.try_emplace(name);
         if (added) at->second.served = at->second.work = false;  // its definition went during the claim
         at->second.running += count;
     }
-    const auto now = seam::steady_now();
-    auto settle_one = [&](const sysdb::ClaimQueue& asked) {
-        const auto found = queues_.find(asked.name);
-        if (found == queues_.end()) return;
-        Queue& queue = found->second;
-        if (contended) queue.not_before = now + kAfterContention;
-        if (contended || full || claimed[asked.name] >= asked.limit) return;  // there may be more
-        if (queue.signals == round.signals.at(asked.name)) {
-            queue.work = false;
-        } else {
-            seam::reach(seam::Situation::wake_during_claim);
-        }
+    for (const auto& row : found.rows) {
+        if (!row.queue_partition_key) continue;
+        Queue& queue = queues_[row.queue_name];
+        const sysdb::Fence fence{row.workflow_id, row.token};
+        if (queue.keys.emplace(fence, *row.queue_partition_key).second)
+            ++queue.running_of_key[*row.queue_partition_key];
+    }
+    const auto settle_queue = [&](const sysdb::ClaimQueue& asked) {
+        const auto at = queues_.find(asked.name);
+        if (at != queues_.end()) settle_one(round, found, at->second, claimed[asked.name] >= asked.limit);
     };
-    for (const auto& asked : round.plain) settle_one(asked);
-    if (!round.shared.empty()) settle_one(round.shared_claim);
+    for (const auto& asked : round.plain) settle_queue(asked);
+    if (!round.alone.empty()) settle_queue(round.alone_claim);
+}
+
+/// What is to be done next about a queue that was asked: `filled` = it gave as many as it could.
+void Claimer::settle_one(const Round& round, const Found& found, Queue& queue, bool filled) {
+    const auto now = seam::steady_now();
+    const auto after = [now](sysdb::Millis wait) {
+        return now + milliseconds(std::max<sysdb::Millis>(wait, 1));
+    };
+    const bool same_limits = queue.limits == round.limits || round.alone.empty();
+    if (found.contended) queue.not_before = now + kAfterContention;
+    if (found.budget_in && same_limits) {
+        // Nothing but time helps: neither wake-ups nor slots.
+        queue.not_before = after(*found.budget_in);
+        queue.rate_at = executor_.durable_now() + *found.budget_in;
+        queue.work = true;
+        return;
+    }
+    queue.rate_at.reset();
+    if (found.key_budget_in && same_limits) {
+        const auto at = after(*found.key_budget_in);
+        queue.look_at = std::min(queue.look_at.value_or(at), at);
+    }
+    if (queue.look_at) {
+        queue.rate_at =
+            executor_.durable_now() + std::chrono::duration_cast<milliseconds>(*queue.look_at - now).count();
+    }
+    if (found.contended || found.full || found.more || filled) return;  // there may be more
+    if (queue.signals == round.signals.at(queue.row.name)) {
+        queue.work = false;
+    } else {
+        seam::reach(seam::Situation::wake_during_claim);
+    }
 }
 
 }  // namespace dbos::runtime

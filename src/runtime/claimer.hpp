@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,10 +30,12 @@ class Claimer {
     /// After it has returned nothing is claimed any more.
     void stop() noexcept;
 
-    /// The queues to serve (the internal one is added). Queues with limits that this version does not know are not served.
+    /// The queues to serve (the internal one is added).
     void set_queues(const std::vector<sysdb::QueueRow>& rows);
     bool serves(const std::string& queue) const;
     std::vector<std::string> queues() const;
+    /// Of the queues served here that have any.
+    std::map<std::string, sysdb::QueueLimits> limits() const;
     /// The shortest polling interval of the queues served here, within the bounds of the tick: 10 ms to 1 s.
     seam::Duration polling_interval() const;
     /// Whether an outcome on this queue frees a slot that other processes wait for.
@@ -41,14 +43,21 @@ class Claimer {
     void set_latest(bool is_latest) noexcept { is_latest_.store(is_latest); }
     bool is_latest() const noexcept { return is_latest_.load(); }
 
-    /// Whether nothing is claimed or about to be.
-    bool at_rest() const;
+    /// Whether workflows are claimed from it by partition key only.
+    bool partitioned(const std::string& queue) const;
+
+    /// Whether nothing is claimed or about to be. `next`: when the rate of a queue allows a start again, by the clock of tests.
+    bool at_rest(std::optional<sysdb::Millis>& next) const;
+    /// How many claims were tried.
+    std::uint64_t claims() const noexcept { return claims_.load(); }
+    /// The clock of tests was moved: what waits for a rate is looked at again.
+    void time_has_passed() noexcept;
 
     // Any thread, quick:
     void has_work(const std::string& queue) noexcept;
     void have_work(std::span<const std::uint32_t> hashes, bool all) noexcept;
-    /// A workflow of the queue has ended, was lost, or was not begun.
-    void slot_freed(const std::string& queue) noexcept;
+    /// A claimed workflow of the queue has ended, was lost, or was not begun.
+    void slot_freed(const std::string& queue, const sysdb::Fence& fence) noexcept;
     /// Hands back, between two claims, what this executor holds in the database and no run here.
     void check_orphans() noexcept;
     /// Runs were given up whose rows are to be handed back.
@@ -59,36 +68,51 @@ class Claimer {
    private:
     struct Queue {
         sysdb::QueueRow row;
+        sysdb::QueueLimits limits;
         std::uint32_t hash = 0;
         std::int32_t running = 0;       // claimed and not ended
         bool work = true;               // may have rows
         std::uint64_t signals = 0;      // counts has_work, so that one during a claim is not lost
-        seam::SteadyTime not_before{};  // after a lost race for the shared limit
+        seam::SteadyTime not_before{};  // after a lost race for the shared limit, or with a rate used up
+        std::optional<seam::SteadyTime>
+            look_at;  // when a partition key that has used up its rate has starts again
+        std::optional<sysdb::Millis> rate_at;      // the same as one of the two, by the durable clock
+        std::map<sysdb::Fence, std::string> keys;  // partition keys of what runs
+        std::map<std::string, std::int32_t> running_of_key;  // how many of them
         bool served = true;
     };
     struct Round {
         std::vector<sysdb::ClaimQueue> plain;
         std::map<std::string, std::uint64_t> signals;
-        std::string shared;  // or one queue with a shared limit
-        sysdb::ClaimQueue shared_claim;
-        std::int32_t concurrency = 0;
-        bool empty() const { return plain.empty() && shared.empty(); }
+        std::string alone;  // or one queue with a shared limit or partitions
+        sysdb::ClaimQueue alone_claim;
+        sysdb::QueueLimits limits;
+        std::map<std::string, std::int32_t> running_of_key;
+        bool empty() const { return plain.empty() && alone.empty(); }
     };
     void run();
-    /// Those that are not served, and that nobody was told of.
-    std::vector<std::string> serve_queues(const std::vector<sysdb::QueueRow>& rows);
     Round next_round(std::int32_t room, seam::SteadyTime& wake_at);
     static std::int32_t free_slots(const Queue& queue);
+    static bool alone(const Queue& queue) { return queue.limits.shared() || queue.limits.partitioned; }
     void claim(const Round& round, std::int32_t room);
     void repair();
-    void settle(const Round& round, const std::vector<sysdb::ClaimedWorkflow>& rows, bool full,
-                bool contended);
+    /// What a claim has found beside its rows.
+    struct Found {
+        std::vector<sysdb::ClaimedWorkflow> rows = {};
+        bool full = false;
+        bool contended = false;
+        bool more = false;
+        std::optional<sysdb::Millis> budget_in = {};
+        std::optional<sysdb::Millis> key_budget_in = {};
+    };
+    Found ask(const Round& round, sysdb::ClaimRequest request);
+    void settle(const Round& round, const Found& found);
+    void settle_one(const Round& round, const Found& found, Queue& queue, bool filled);
 
     Executor& executor_;
     mutable seam::Mutex mutex_;
     seam::CondVar changed_;
     std::map<std::string, Queue> queues_;
-    std::set<std::string> warned_;
     bool poked_ = false;
     bool resting_ = false;  // its thread waits
     bool stopping_ = false;
@@ -97,7 +121,9 @@ class Claimer {
     seam::SteadyTime repaired_at_{};
     seam::Duration repair_pause_{std::chrono::seconds(1)};
     bool claim_unsure_ = false;  // of the thread: a claim failed, and may have taken rows
-    bool last_was_shared_ = false;
+    bool last_was_alone_ = false;
+    std::string last_alone_;
+    seam::Atomic<std::uint64_t> claims_{0};
     seam::Atomic<bool> is_latest_{false};
     seam::Atomic<bool> starved_{false};  // claims wait for room
     seam::Thread thread_;

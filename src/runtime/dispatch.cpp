@@ -112,7 +112,7 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
         // A row met all the same stays PENDING, as in the other SDKs, until somebody who implements it recovers it.
         log_to(log(), LogLevel::error, "a claimed workflow has no body here; it stays PENDING",
                {{"workflow_id", row.workflow_id}, {"workflow", row.name}});
-        claimer_.slot_freed(row.queue_name);
+        claimer_.slot_freed(row.queue_name, fence);
         return;
     }
     if (limit > 0 && row.recovery_attempts > limit + 1) {
@@ -125,7 +125,7 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
             }
         });
         if (!done) return abandon(fence, row.queue_name);
-        claimer_.slot_freed(row.queue_name);
+        claimer_.slot_freed(row.queue_name, fence);
         return;
     }
     if (row.inputs_deferred) {
@@ -275,7 +275,7 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
     sysdb::Text queue = run->birth().queue_name;
     if (queue && claimer_.has_shared_limit(*queue)) outcome.queue_name = queue;
     if (queue && seam::planted(seam::Bug::slot_freed_early))
-        claimer_.slot_freed(*std::exchange(queue, std::nullopt));
+        claimer_.slot_freed(*std::exchange(queue, std::nullopt), run->fence());
     // What waits here for the result is told without a query.
     auto row = std::make_shared<sysdb::ResultRow>(
         sysdb::ResultRow{.workflow_id = run->id(),
@@ -316,7 +316,7 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
 }
 
 void Executor::release(const sysdb::Fence& fence, const sysdb::Text& queue) noexcept {
-    if (queue) claimer_.slot_freed(*queue);
+    if (queue) claimer_.slot_freed(*queue, fence);
     std::lock_guard lock(mutex_);
     runs_.erase(fence);
     if (ending_) changed_.notify_all();
@@ -359,7 +359,7 @@ bool Executor::hand_back_abandoned() {
             abandoned_.erase(fences[i]);
         }
         seam::reach(seam::Situation::abandoned_handed_back);
-        if (const auto& queue = given_up.at(fences[i])) claimer_.slot_freed(*queue);
+        if (const auto& queue = given_up.at(fences[i])) claimer_.slot_freed(*queue, fences[i]);
     }
     for (const auto& queue : queues) claimer_.has_work(queue);
     return all;

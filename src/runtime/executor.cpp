@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <utility>
 
 #include "core/durations.hpp"
@@ -10,6 +11,7 @@
 #include "core/options.hpp"
 #include "platform/host.hpp"
 #include "platform/situations.hpp"
+#include "sysdb/manage.hpp"
 #include "value/uuid.hpp"
 
 namespace dbos::runtime {
@@ -120,21 +122,67 @@ void Executor::register_queue(const QueueOptions& options) {
     queue_options_.push_back(options);
 }
 
+bool Executor::is_or_becomes_latest() {
+    if (options_.make_latest_version) return true;
+    const auto latest = database().latest_version(options_.name);
+    if (!latest || *latest == version_) return true;
+    // One that is not known yet is the latest as soon as it is registered.
+    const auto known = database().list_versions(options_.name, std::numeric_limits<std::int32_t>::max(), 0);
+    return std::ranges::none_of(known, [&](const auto& row) { return row.version_name == version_; });
+}
+
 void Executor::register_queue_row(const QueueOptions& queue) {
     sysdb::QueueRow row;
     row.name = queue.name;
-    if (queue.concurrency) row.concurrency = static_cast<std::int32_t>(*queue.concurrency);
-    if (queue.worker_concurrency)
-        row.worker_concurrency = static_cast<std::int32_t>(*queue.worker_concurrency);
+    const auto number = [](const std::optional<std::int64_t>& value) {
+        return value ? std::optional(static_cast<std::int32_t>(*value)) : std::nullopt;
+    };
+    row.concurrency = number(queue.concurrency);
+    row.worker_concurrency = number(queue.worker_concurrency);
+    row.partition_concurrency = number(queue.partition_concurrency);
+    row.partition_worker_concurrency = number(queue.partition_worker_concurrency);
+    if (!queue.limiter.none()) {
+        row.rate_limit_max = number(queue.limiter.limit);
+        row.rate_limit_period_sec = queue.limiter.period.count();
+    }
+    if (!queue.partition_limiter.none()) {
+        row.partition_rate_limit_max = number(queue.partition_limiter.limit);
+        row.partition_rate_limit_period_sec = queue.partition_limiter.period.count();
+    }
+    row.partition_queue = row.partition_concurrency || row.partition_worker_concurrency ||
+                          row.partition_rate_limit_max.has_value();
     row.priority_enabled = true;
     row.polling_interval_sec = queue.polling_interval.count();
     row.application_name = options_.name;
-    database().upsert_queue(row, queue.on_conflict == QueueConflict::update);
+    const bool update =
+        queue.on_conflict == QueueConflict::update ||
+        (queue.on_conflict == QueueConflict::update_if_latest_version && is_or_becomes_latest());
+    database().upsert_queue(row, update);
 }
 
-void Executor::reload_queues() { claimer_.set_queues(database().list_queues(options_.name)); }
+void Executor::reload_queues() {
+    auto rows = database().list_queues(options_.name);
+    if (const auto& listened = options_.listen_queues) {
+        std::erase_if(rows, [&](const sysdb::QueueRow& row) {
+            return std::ranges::find(*listened, row.name) == listened->end();
+        });
+    }
+    claimer_.set_queues(rows);
+}
 
-void Executor::check_queue(const std::string& queue) {
+void Executor::check_queue(const sysdb::NewWorkflow& row) {
+    const std::string& queue = *row.queue_name;
+    if (row.queue_partition_key && row.deduplication_id) {  // as py: dbos/_queue.py
+        throw UsageError(
+            "queue_partition_key and deduplication_id: expected at most one of them, got both (queue \"" +
+            queue + "\"); nothing was enqueued");
+    }
+    if (!row.queue_partition_key && claimer_.partitioned(queue)) {
+        throw UsageError(
+            "queue \"" + queue +
+            "\" is partitioned: give a queue_partition_key, for a workflow without one would never "
+            "run; nothing was enqueued");
+    }
     if (queue.empty() || claimer_.serves(queue)) return;
     if (queue == kInternalQueue || database().find_queue(queue)) return;
     throw UsageError("queue \"" + queue + "\" is not known: call register_queue({.name = \"" + queue +

@@ -153,8 +153,8 @@ class Executor {
     /// After a lapse of the lease: asks which runs are still ours, interrupts the others.
     void recheck_ownership(const Run& asking);
     void reload_queues();
-    /// Throws UsageError if nobody has registered the queue.
-    void check_queue(const std::string& queue);
+    /// Throws UsageError if nobody has registered the queue, or if the row could never be claimed from it.
+    void check_queue(const sysdb::NewWorkflow& row);
     void hand_back_orphans();
     /// Hands back the rows of runs that were given up, and frees their slots. False if some are left.
     bool hand_back_abandoned();
@@ -171,6 +171,7 @@ class Executor {
     void check_schedules();
     /// Brings the rows of declared schedules up to date, if this version is the latest.
     void apply_schedules(bool latest);
+    bool is_or_becomes_latest();
     void check_serving(const char* operation) const;
     [[noreturn]] void refuse_start() const;
     void execute(const std::shared_ptr<Run>& run);

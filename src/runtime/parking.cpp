@@ -260,7 +260,7 @@ void Parking::begin_again(Entry& entry, sysdb::ClaimedWorkflow row, std::uint32_
 void Parking::drop(const Entry& entry) noexcept {
     log_to(executor_.log(), LogLevel::info, "a run ended without an outcome: it was cancelled or taken over",
            {{"workflow_id", entry.fence.workflow_id}, {"parked", "true"}});
-    if (entry.queue) executor_.claimer().slot_freed(*entry.queue);
+    if (entry.queue) executor_.claimer().slot_freed(*entry.queue, entry.fence);
     executor_.hub().notify_ended(entry.fence.workflow_id);
 }
 

@@ -15,7 +15,7 @@ bool Executor::at_rest(std::optional<sysdb::Millis>& next) {
     }
     std::size_t outside = 0;
     return std::ranges::all_of(runs, [&](const auto& run) { return run->at_rest(next); }) &&
-           parking_.at_rest(next) && scheduler_.at_rest(next) && claimer_.at_rest() &&
+           parking_.at_rest(next) && scheduler_.at_rest(next) && claimer_.at_rest(next) &&
            hub().at_rest(outside) && database().pending_writes() == 0;
 }
 
@@ -39,6 +39,7 @@ void Executor::time_has_passed() {
     for (const auto& run : runs) run->notify();
     parking_.time_has_passed();
     scheduler_.time_has_passed();
+    claimer_.time_has_passed();
 }
 
 }  // namespace dbos::runtime

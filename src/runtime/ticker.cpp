@@ -153,7 +153,8 @@ void Ticker::tick() {
                                .is_latest_version = executor_.claimer().is_latest(),
                                .workflow_names = executor_.workflow_names(),
                                .running = executor_.running(),
-                               .queues = executor_.claimer().queues()};
+                               .queues = executor_.claimer().queues(),
+                               .limits = executor_.claimer().limits()};
     const auto sent = seam::boot_now();
     try {
         const auto report = executor_.database().tick(request);

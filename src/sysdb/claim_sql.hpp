@@ -41,7 +41,43 @@ struct Dialects {
 #define DBOS_INPUT_COLUMNS_LITE                                                       \
     "CASE WHEN length(CAST(i.inputs AS BLOB)) <= 65536 THEN i.inputs END AS inputs, " \
     "i.inputs IS NULL OR length(CAST(i.inputs AS BLOB)) > 65536 AS deferred"
+// `pending` is a parameter that says 'PENDING': with the literal, the index over all PENDING rows of all queues would do.
+#define DBOS_RUNNING_PG(pending)                                                                     \
+    "(SELECT count(*) FROM @workflow_status p WHERE p.queue_name = $1::text AND p.status = " pending \
+    "::text"                                                                                         \
+    " AND p.status IN ('ENQUEUED', 'PENDING')"                                                       \
+    " AND ($2::text IS NULL OR p.application_name = $2 OR p.application_name IS NULL))"
+// Starts of the last `period` milliseconds. `t` holds the database time. The pair is what the index of all starts of all queues
+// cannot serve: on empty tables it looks as good as that of the starts under a rate.
+#define DBOS_STARTS_PG(period)                                                        \
+    "@workflow_status s WHERE s.queue_name = $1::text AND s.rate_limited = TRUE"      \
+    " AND (s.queue_name, s.started_at_epoch_ms) > ($1, (SELECT now FROM t) - " period \
+    "::bigint) AND s.status NOT IN ('ENQUEUED', 'DELAYED')"                           \
+    " AND ($2::text IS NULL OR s.application_name = $2 OR s.application_name IS NULL)"
+#define DBOS_TIME_PG "t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now)"
 // NOLINTEND(cppcoreguidelines-macro-usage)
+
+// A claimer that was stopped inside its transaction must not hold up the others.
+inline constexpr sql::Statement kBounds{"claim_bounds",
+                                        "SELECT set_config('lock_timeout', '200', true), "
+                                        "set_config('idle_in_transaction_session_timeout', '10000', true)"};
+
+inline constexpr sql::Statement kQueueLock{
+    "claim_queue_lock",
+    "SELECT pg_advisory_xact_lock(hashtextextended('dbos_cpp_claim:' || $1::text || ':' || $2::text, 0))"};
+
+/// A parameter of statements that count what runs, see DBOS_RUNNING_PG.
+inline constexpr std::string_view kPending = "PENDING";
+
+/// What the limits of a whole queue leave.
+struct QueueBudget {
+    std::int64_t free = 0;
+    std::optional<Millis> back_in = {};  // without any, because of the rate: until when, from now
+};
+/// Of request.queues.front(). PostgreSQL: by its own clock.
+QueueBudget queue_budget(sql::Connection& connection, const ClaimRequest& request,
+                         const std::optional<std::int32_t>& concurrency, const std::optional<StartRate>& rate,
+                         Millis now_ms);
 
 /// Views of texts, as an array parameter; the texts must outlive the call.
 sql::TextArray text_array(std::span<const std::string> texts);
@@ -56,7 +92,8 @@ std::vector<std::string> candidates_on_sqlite(sql::Connection& connection, const
                                               const std::string& queue, QueuePosition start,
                                               std::int64_t limit);
 std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
-                                            const std::vector<std::string>& ids, Millis now_ms);
+                                            const std::vector<std::string>& ids, Millis now_ms,
+                                            bool rate_limited);
 
 /// The first of each queue, the second of each queue, …; within a queue in its order.
 void order_for_dispatch(std::vector<ClaimedWorkflow>& workflows, std::span<const ClaimQueue> queues);

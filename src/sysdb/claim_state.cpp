@@ -20,8 +20,12 @@ std::shared_ptr<ClaimState> make_claim_state() { return std::make_shared<ClaimSt
 
 void ClaimState::reset(Queue& queue) {
     const auto contended_since = queue.contended_since;
+    const bool spent = queue.spent;
+    Walk walk = std::move(queue.walk);
     queue = Queue{};
     queue.contended_since = contended_since;
+    queue.spent = spent;
+    queue.walk = std::move(walk);
 }
 
 const ClaimState::Queue* ClaimState::find(const std::string& queue) const {
@@ -153,6 +157,28 @@ void ClaimState::contended(const std::string& queue, bool is, seam::Duration now
     auto& since = queues_[queue].contended_since;
     if (!is) since.reset();
     if (is && !since) since = now;
+}
+
+bool ClaimState::spent(const std::string& queue) const {
+    const Lock lock(mutex_);
+    const Queue* known = find(queue);
+    return known && known->spent;
+}
+
+void ClaimState::spent(const std::string& queue, bool is) {
+    const Lock lock(mutex_);
+    queues_[queue].spent = is;
+}
+
+ClaimState::Walk ClaimState::walk(const std::string& queue) const {
+    const Lock lock(mutex_);
+    const Queue* known = find(queue);
+    return known ? known->walk : Walk{};
+}
+
+void ClaimState::walked(const std::string& queue, Walk next) {
+    const Lock lock(mutex_);
+    queues_[queue].walk = std::move(next);
 }
 
 Millis ClaimState::sweep_from(const std::string& incarnation) const {

@@ -69,6 +69,7 @@ class ClaimState {
     struct Probed {
         std::optional<QueuePosition> hit;  // the first claimable entry of the window
         bool full = false;                 // no hit, and more entries behind the window
+        bool spent = false;                // a hit, and as many run as may
     };
     void probed(const Probe& probe, const Probed& seen);
     /// Queues whose windows were full of entries of others, and where a scan from the head is due.
@@ -84,6 +85,20 @@ class ClaimState {
     /// Whether somebody has been in the way there for a second or longer.
     bool contended_for_long(const std::string& queue, seam::Duration now) const;
     void contended(const std::string& queue, bool is, seam::Duration now);
+
+    /// Whether the last claim there found a limit used up.
+    bool spent(const std::string& queue) const;
+    void spent(const std::string& queue, bool is);
+
+    // --- partitions
+    /// Where the next pass over the partition keys of a queue starts, and whether rows were left behind since the first key.
+    struct Walk {
+        std::string from;  // the first key, inclusive
+        bool left = false;
+        std::uint64_t signals = 0;  // of the request that began at the first key
+    };
+    Walk walk(const std::string& queue) const;
+    void walked(const std::string& queue, Walk next);
 
     // --- pages over PENDING rows
     /// Where the next page of a sweep of this executor starts (created_at).
@@ -105,6 +120,8 @@ class ClaimState {
         bool head_full = false;  // the first entries are not claimable, and there are more
         std::optional<seam::Duration> next_scan;  // boot time
         std::optional<seam::Duration> contended_since;
+        bool spent = false;
+        Walk walk;
     };
     static void reset(Queue& queue);
     const Queue* find(const std::string& queue) const;

@@ -68,7 +68,7 @@ constexpr sql::Statement kTakeSqlite{
     "claim_take",
     "UPDATE workflow_status SET status = 'PENDING', executor_id = $2, application_version = $3,"
     " application_name = COALESCE(application_name, $4), started_at_epoch_ms = $5, updated_at = $5, "
-    "rate_limited = FALSE,"
+    "rate_limited = $7,"
     " recovery_attempts = COALESCE(recovery_attempts, 0) + 1,"
     " workflow_deadline_epoch_ms = CASE WHEN workflow_timeout_ms IS NOT NULL AND workflow_deadline_epoch_ms "
     "IS NULL"
@@ -168,7 +168,7 @@ std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const 
     for (std::size_t n = 0; n < request.queues.size(); ++n) {
         if (shares[n] > 0) std::ranges::move(find(n, shares[n]), std::back_inserter(ids));
     }
-    std::vector<ClaimedWorkflow> claimed = take_on_sqlite(connection, request, ids, now_ms);
+    std::vector<ClaimedWorkflow> claimed = take_on_sqlite(connection, request, ids, now_ms, false);
     if (claimed.empty()) {
         transaction.rollback();
     } else {
@@ -243,13 +243,14 @@ class Claim {
 }  // namespace
 
 std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const ClaimRequest& request,
-                                            const std::vector<std::string>& ids, Millis now_ms) {
+                                            const std::vector<std::string>& ids, Millis now_ms,
+                                            bool rate_limited) {
     std::vector<ClaimedWorkflow> claimed;
     if (ids.empty()) return claimed;
     const sql::Result taken = connection.execute(
         kTakeSqlite, {text_array(ids), std::string_view(request.executor_id),
                       std::string_view(request.application_version), sql::opt(request.application_name),
-                      now_ms, std::string_view(request.token)});
+                      now_ms, std::string_view(request.token), rate_limited});
     std::unordered_map<std::string, std::size_t> places;
     for (std::size_t row = 0; row < taken.size(); ++row) {
         claimed.push_back(read_claimed(taken, row, request.token));

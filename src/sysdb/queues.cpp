@@ -252,6 +252,37 @@ bool SystemDatabase::upsert_queue(const QueueRow& row, bool update_existing) {
     });
 }
 
+QueueRow SystemDatabase::update_queue(const std::string& name, const std::function<void(QueueRow&)>& change) {
+    return core_->with_connection([&](sql::Connection& connection) {
+        const Layout layout = core_->layout(connection);
+        sql::Transaction transaction(connection);
+        std::optional<QueueRow> row;
+        if (layout.queues) {
+            // Locked, so that two changes of one queue come one after the other.
+            if (core_->backend == sql::Backend::postgres) {
+                connection.query("SELECT 1 FROM @queues WHERE name = CAST($1 AS TEXT) FOR UPDATE",
+                                 {std::string_view(name)}, sql::Access::write);
+            }
+            row = find_row(connection, layout, name);
+        }
+        if (!row) throw NotFound("queue \"" + name + "\" is not defined; list_queues shows those that are");
+        const QueueRow before = *row;
+        change(*row);
+        if (*row == before) return *row;
+        std::string sets;
+        sql::Params params{std::string_view(name)};
+        for (const Column& column : written_columns(layout, *row, core_->clock.now_ms())) {
+            params.push_back(column.value);
+            sets += (sets.empty() ? "" : ", ") + std::string(column.name) + " = CAST($" +
+                    std::to_string(params.size()) + " AS " + column.type + ")";
+        }
+        connection.query("UPDATE @queues SET " + sets + " WHERE name = CAST($1 AS TEXT)", params,
+                         sql::Access::write);
+        transaction.commit();
+        return *row;
+    });
+}
+
 std::vector<std::string> SystemDatabase::enqueue_due(Millis now_ms, const Text& application_name) {
     std::set<std::string> queues;
     for (std::size_t moved = kRowsAtOnce; moved == kRowsAtOnce;) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -186,17 +187,26 @@ struct ClaimRequest {
     std::vector<std::string> workflow_names = {};  // implemented here; others are left alone
 };
 
+/// At most `max` starts in any `period_ms`, over all processes.
+struct StartRate {
+    std::int32_t max = 0;
+    Millis period_ms = 0;
+    friend bool operator==(const StartRate&, const StartRate&) = default;
+};
+
 /// A queue with a limit that all processes share; claimed alone.
 struct SharedClaimRequest {
-    ClaimRequest base;             // `queues` holds exactly this one
-    std::int32_t concurrency = 0;  // the global limit
+    ClaimRequest base;                             // `queues` holds exactly this one
+    std::optional<std::int32_t> concurrency = {};  // the global limit
+    std::optional<StartRate> rate = {};            // at least one of the two
 };
 
 struct SharedClaimResult {
     std::vector<ClaimedWorkflow> workflows = {};
     bool contended =
         false;  // somebody holds a lock on the queue's head: nothing was claimed, try again later
-    bool no_budget = false;  // the limit was reached: not worth a try before a slot is freed
+    bool no_budget = false;  // a limit was reached: not worth a try before a slot is freed, or …
+    std::optional<Millis> budget_in = {};  // … before that many milliseconds have passed
 };
 
 /// A row of `queues`.
@@ -215,6 +225,45 @@ struct QueueRow {
     std::optional<std::int32_t> partition_rate_limit_max = {};
     std::optional<double> partition_rate_limit_period_sec = {};
     friend bool operator==(const QueueRow&, const QueueRow&) = default;
+};
+
+/// What a row of `queues` allows, each limit in its scope (py: dbos/_queue.py). A row with `partition_queue` and no partition_*
+/// limit is of the old form: its plain limits hold for each partition.
+struct QueueLimits {
+    std::optional<std::int32_t> worker_concurrency = {};
+    std::optional<std::int32_t> concurrency = {};
+    std::optional<StartRate> rate = {};
+    bool partitioned = false;
+    std::optional<std::int32_t> partition_worker_concurrency = {};
+    std::optional<std::int32_t> partition_concurrency = {};
+    std::optional<StartRate> partition_rate = {};
+
+    /// Claimed alone, for the budget is spent by all processes.
+    bool queue_wide() const { return concurrency || rate; }
+    bool shared() const { return queue_wide() || partition_concurrency || partition_rate; }
+    /// Starts are counted.
+    bool rated() const { return rate || partition_rate; }
+    /// The end of a workflow may be what another process waits for.
+    bool slots_shared() const { return concurrency || partition_concurrency; }
+    friend bool operator==(const QueueLimits&, const QueueLimits&) = default;
+};
+QueueLimits limits_of(const QueueRow& row);
+
+/// A partitioned queue; claimed alone.
+struct PartitionClaimRequest {
+    ClaimRequest base;  // `queues` holds exactly this one
+    QueueLimits limits = {};
+    std::map<std::string, std::int32_t> running = {};  // here, of partition keys; if there is a limit of it
+    // Grows with every wake-up: keys that the round has passed before it are looked at again.
+    std::uint64_t signals = 0;
+};
+
+struct PartitionClaimResult {
+    std::vector<ClaimedWorkflow> workflows = {};
+    bool contended = false;  // somebody was in the way everywhere: try again later
+    bool more = false;       // the pass ended in front of further keys, or left rows behind: go on
+    std::optional<Millis> budget_in = {};      // the rate of the queue was used up, for so many milliseconds
+    std::optional<Millis> key_budget_in = {};  // that of a key: it has starts again after so many
 };
 
 /// A row of workflow_schedules. Absent where others write ''.
@@ -286,8 +335,9 @@ struct TickRequest {
     std::string application_version = {};
     bool is_latest_version = false;
     std::vector<std::string> workflow_names = {};
-    std::vector<Fence> running = {};       // to learn of cancelled, deleted or taken runs
-    std::vector<std::string> queues = {};  // to probe for claimable rows
+    std::vector<Fence> running = {};                 // to learn of cancelled, deleted or taken runs
+    std::vector<std::string> queues = {};            // to probe for claimable rows
+    std::map<std::string, QueueLimits> limits = {};  // of those that have any
 };
 
 struct TickReport {

@@ -1,13 +1,19 @@
-// Claims from a queue whose limit all processes share.
+// Claims from a queue whose limits all processes share: how many run, how many start in a period.
 //
 // PostgreSQL, READ COMMITTED, three statements (safety 6): the advisory lock of (schema, queue) lets one claimer of this
 // library at a time through; the candidates are locked without waiting; a new statement, with a new snapshot, counts what
 // runs and takes the rest. REPEATABLE READ with NOWAIT, as the other SDKs do, does not see processes that select other rows.
 // SQLite: one writer at a time, so counting and taking in one BEGIN IMMEDIATE is enough.
+//
+// A period is looked at on the database clock, read after the lock: what counts is started_at_epoch_ms of rows that a claim
+// under a rate limit has marked (queues-and-schedules.md 1.5; py: dbos/_sys_db.py). Rows that went back to the queue, were
+// cancelled or dead-lettered have none.
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "platform/planted.hpp"
+#include "platform/situations.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/claim_state.hpp"
 #include "sysdb/database.hpp"
@@ -16,21 +22,13 @@ namespace dbos::sysdb {
 
 namespace {
 
-// A claimer that was stopped inside its transaction must not hold up the others.
-constexpr sql::Statement kBounds{"claim_bounds",
-                                 "SELECT set_config('lock_timeout', '200', true), "
-                                 "set_config('idle_in_transaction_session_timeout', '10000', true)"};
-
-constexpr sql::Statement kQueueLock{
-    "claim_queue_lock",
-    "SELECT pg_advisory_xact_lock(hashtextextended('dbos_cpp_claim:' || $1::text || ':' || $2::text, 0))"};
-
-// `pending` is a parameter that says 'PENDING': with the literal, the index over all PENDING rows of all queues would do.
-#define DBOS_RUNNING_PG(pending)                                                                     \
-    "(SELECT count(*) FROM @workflow_status p WHERE p.queue_name = $1::text AND p.status = " pending \
-    "::text"                                                                                         \
-    " AND p.status IN ('ENQUEUED', 'PENDING')"                                                       \
-    " AND ($2::text IS NULL OR p.application_name = $2 OR p.application_name IS NULL))"
+/// What the two limits leave; a limit that is NULL is not counted for.
+#define DBOS_FREE_PG(concurrency, pending, max, period, skipped)                                       \
+    "LEAST(CASE WHEN " concurrency "::bigint IS NULL THEN 2147483647 ELSE " concurrency " - " skipped  \
+    " - " DBOS_RUNNING_PG(pending) " END, CASE WHEN " max "::bigint IS NULL THEN 2147483647 ELSE " max \
+                                   " - " skipped                                                       \
+                                   " - "                                                               \
+                                   "(SELECT count(*) FROM " DBOS_STARTS_PG(period) ") END)"
 #define DBOS_CANDIDATES_PG                                                                        \
     "SELECT w.workflow_uuid FROM @workflow_status w "                                             \
     "WHERE w.queue_name = $1::text AND w.status = 'ENQUEUED'"                                     \
@@ -40,9 +38,10 @@ constexpr sql::Statement kQueueLock{
     "  AND w.name = ANY ($7::text[]) "                                                            \
     "ORDER BY w.priority, w.created_at LIMIT "
 
-constexpr sql::Statement kCandidates{
-    "claim_shared_candidates", DBOS_CANDIDATES_PG
-    "GREATEST(0, LEAST($8::bigint, $9::bigint - " DBOS_RUNNING_PG("$10") ")) FOR NO KEY UPDATE NOWAIT"};
+constexpr sql::Statement kCandidates{"claim_shared_candidates",
+                                     "WITH " DBOS_TIME_PG " " DBOS_CANDIDATES_PG
+                                     "GREATEST(0, LEAST($8::bigint, " DBOS_FREE_PG(
+                                         "$9", "$10", "$11", "$12", "0") ")) FOR NO KEY UPDATE NOWAIT"};
 
 // Around somebody's lock: what stands in front without locking it, and then what of it can be locked.
 constexpr sql::Statement kHead{"claim_shared_head", DBOS_CANDIDATES_PG "$8::bigint", sql::Access::read};
@@ -54,8 +53,9 @@ constexpr sql::Statement kLockable{
 
 constexpr sql::Statement kTake{
     "claim_shared_take",
-    "WITH n AS (SELECT $3::bigint - $4::bigint - " DBOS_RUNNING_PG("$9") " AS n"
-    "), t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now"
+    "WITH " DBOS_TIME_PG ", n AS (SELECT " DBOS_FREE_PG(
+        "$3", "$9", "$10", "$11",
+        "$4::bigint") " AS n"
     "), cand AS MATERIALIZED ("
     "  SELECT a.id AS workflow_uuid FROM n JOIN unnest($5::text[]) WITH ORDINALITY AS a(id, place)"
     "    ON a.place <= n.n"
@@ -63,7 +63,8 @@ constexpr sql::Statement kTake{
     "  UPDATE @workflow_status w"
     "  SET status = 'PENDING', executor_id = $6::text, application_version = $7::text,"
     "      application_name = COALESCE(w.application_name, $2),"
-    "      started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t), rate_limited = FALSE,"
+    "      started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t),"
+    "      rate_limited = $10::bigint IS NOT NULL,"
     "      recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1,"
     "      workflow_deadline_epoch_ms = CASE"
     "        WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"
@@ -74,7 +75,15 @@ constexpr sql::Statement kTake{
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
     " FROM upd u" DBOS_WITH_INPUTS_PG("u")};
 
-constexpr sql::Statement kRunning{"claim_running", "SELECT " DBOS_RUNNING_PG("$3"), sql::Access::read};
+// How many run; how many have started in the period; how long until the rate allows a start (NULL: now): the max-th newest
+// start has then left the period.
+constexpr sql::Statement kBudget{
+    "claim_budget",
+    "WITH " DBOS_TIME_PG " SELECT CASE WHEN $4::bigint IS NULL THEN 0 ELSE " DBOS_RUNNING_PG(
+        "$3") " END, CASE WHEN $5::bigint IS NULL THEN 0 ELSE (SELECT count(*) FROM " DBOS_STARTS_PG("$6") ") END,"
+    " CASE WHEN $5::bigint IS NULL THEN NULL ELSE (SELECT s.started_at_epoch_ms + $6 - (SELECT now FROM t) "
+    "FROM " DBOS_STARTS_PG("$6") " ORDER BY s.started_at_epoch_ms DESC OFFSET GREATEST(0, $5 - 1) LIMIT 1) END",
+    sql::Access::read};
 
 constexpr sql::Statement kRunningSqlite{
     "claim_running",
@@ -83,7 +92,13 @@ constexpr sql::Statement kRunningSqlite{
     "NULL)",
     sql::Access::read};
 
-constexpr std::string_view kPending = "PENDING";
+constexpr sql::Statement kStartsSqlite{
+    "claim_starts",
+    "SELECT started_at_epoch_ms FROM workflow_status WHERE queue_name = $1 AND rate_limited = TRUE"
+    " AND started_at_epoch_ms > $3 AND +status NOT IN ('ENQUEUED', 'DELAYED')"
+    " AND ($2 IS NULL OR application_name = $2 OR application_name IS NULL)"
+    " ORDER BY started_at_epoch_ms DESC LIMIT $4",
+    sql::Access::read};
 
 /// Rows of a shared claim that were locked, in their order, and how many of the head were locked by others.
 struct Locked {
@@ -91,33 +106,54 @@ struct Locked {
     std::int64_t skipped = 0;
 };
 
+sql::Param number(const std::optional<std::int32_t>& value) {
+    return value ? sql::Param(std::int64_t{*value}) : sql::Param();
+}
+
 class SharedClaim {
    public:
     SharedClaim(SystemDatabase::Core& core, const SharedClaimRequest& request)
         : core_(core),
           request_(request),
           queue_(request.base.queues.front()),
-          limit_(std::min({queue_.limit, request.base.max_rows, request.concurrency})),
+          most_(
+              std::min(request.concurrency.value_or(kNoLimit), request.rate ? request.rate->max : kNoLimit)),
+          limit_(std::min({queue_.limit, request.base.max_rows, most_})),
           start_(core.claims->start(queue_.name)) {}
 
     SharedClaimResult run(sql::Connection& connection) {
         if (core_.backend == sql::Backend::sqlite) return on_sqlite(connection);
         const seam::Duration now = seam::boot_now();
         try {
+            // A spent budget costs no transaction, and a look only where it is likely to be spent.
+            if (request_.rate || core_.claims->spent(queue_.name)) {
+                SharedClaimResult spent = look_at_budget(connection, 0);
+                if (spent.no_budget) return spent;
+            }
             SharedClaimResult result =
                 on_postgres(connection, core_.claims->contended_for_long(queue_.name, now));
             core_.claims->contended(queue_.name, false, now);
+            core_.claims->spent(queue_.name, result.no_budget);
             return result;
         } catch (const DatabaseError& error) {
             const bool lock =
                 error.sqlstate() == "55P03" || error.sqlstate() == "40001" || error.sqlstate() == "40P01";
             if (!lock || error.outcome_unknown()) throw;
             core_.claims->contended(queue_.name, true, now);
-            return {.workflows = {}, .contended = true, .no_budget = false};
+            return {.workflows = {}, .contended = true, .no_budget = false, .budget_in = {}};
         }
     }
 
    private:
+    static constexpr std::int32_t kNoLimit = std::numeric_limits<std::int32_t>::max();
+
+    sql::Param rate_max() const {
+        return request_.rate ? sql::Param(std::int64_t{request_.rate->max}) : sql::Param();
+    }
+    sql::Param rate_period() const {
+        return request_.rate ? sql::Param(request_.rate->period_ms) : sql::Param();
+    }
+
     sql::Params candidate_params() const {
         const ClaimRequest& base = request_.base;
         return {std::string_view(queue_.name),
@@ -140,15 +176,16 @@ class SharedClaim {
 
     Locked lock_head(sql::Connection& connection) const {
         sql::Params params = candidate_params();
-        params.emplace_back(std::int64_t{limit_});
-        params.emplace_back(std::int64_t{request_.concurrency});
-        params.emplace_back(kPending);
+        for (sql::Param param : {sql::Param(std::int64_t{limit_}), number(request_.concurrency),
+                                 sql::Param(kPending), rate_max(), rate_period()}) {
+            params.push_back(std::move(param));
+        }
         return {.ids = ids_of(locked_call(connection, kCandidates, std::move(params)).back()), .skipped = 0};
     }
 
     Locked lock_around(sql::Connection& connection) const {
         sql::Params params = candidate_params();
-        params.emplace_back(std::int64_t{request_.concurrency});
+        params.emplace_back(std::int64_t{most_});
         const std::vector<std::string> head =
             ids_of(locked_call(connection, kHead, std::move(params)).back());
         const sql::Result free = connection.execute(kLockable, {text_array(head)});
@@ -174,15 +211,15 @@ class SharedClaim {
         sql::Transaction transaction(connection);
         const Locked locked = around ? lock_around(connection) : lock_head(connection);
         if (locked.ids.empty()) {
-            result.no_budget = running(connection) + locked.skipped >= request_.concurrency;
+            result = look_at_budget(connection, locked.skipped);
             transaction.rollback();
             return result;
         }
         const sql::Result taken = connection.execute(
             kTake, {std::string_view(queue_.name), sql::opt(base.application_name),
-                    std::int64_t{request_.concurrency}, locked.skipped, text_array(locked.ids),
+                    number(request_.concurrency), locked.skipped, text_array(locked.ids),
                     std::string_view(base.executor_id), std::string_view(base.application_version),
-                    std::string_view(base.token), kPending});
+                    std::string_view(base.token), kPending, rate_max(), rate_period()});
         for (std::size_t row = 0; row < taken.size(); ++row) {
             result.workflows.push_back(read_claimed(taken, row, base.token));
         }
@@ -191,29 +228,38 @@ class SharedClaim {
         return result;
     }
 
-    std::int64_t running(sql::Connection& connection) const {
-        sql::Params params{std::string_view(queue_.name), sql::opt(request_.base.application_name)};
-        if (core_.backend == sql::Backend::postgres) params.emplace_back(kPending);
-        const auto& statement = core_.backend == sql::Backend::postgres ? kRunning : kRunningSqlite;
-        return connection.execute(statement, params).at(0, 0).integer();
+    SharedClaimResult look_at_budget(sql::Connection& connection, std::int64_t skipped) const {
+        const QueueBudget budget =
+            queue_budget(connection, request_.base, request_.concurrency, request_.rate, 0);
+        SharedClaimResult result;
+        result.no_budget = budget.free - skipped <= 0;
+        if (result.no_budget) result.budget_in = budget.back_in;
+        return result;
     }
 
     SharedClaimResult on_sqlite(sql::Connection& connection) const {
         SharedClaimResult result;
-        std::optional<std::int64_t> runs;
-        const auto find = [&](std::int64_t most) {
-            if (!runs || !seam::planted(seam::Bug::shared_limit_counted_early)) runs = running(connection);
-            const std::int64_t free = request_.concurrency - *runs;
-            result.no_budget = free <= 0;
-            std::int64_t wanted = std::min({free, std::int64_t{limit_}, most});
+        std::optional<QueueBudget> budget;
+        const auto find = [&](std::int64_t most, Millis now) {
+            const bool early = seam::planted(request_.rate ? seam::Bug::starts_counted_early
+                                                           : seam::Bug::shared_limit_counted_early);
+            if (!budget || !early)
+                budget = queue_budget(connection, request_.base, request_.concurrency, request_.rate, now);
+            result.no_budget = budget->free <= 0;
+            result.budget_in = result.no_budget ? budget->back_in : std::nullopt;
+            std::int64_t wanted = std::min({budget->free, std::int64_t{limit_}, most});
             if (core_.claims->peers()) wanted = std::min<std::int64_t>(wanted, kSharedFileClaim);
             return wanted <= 0 ? std::vector<std::string>()
                                : candidates_on_sqlite(connection, request_.base, queue_.name, start_, wanted);
         };
-        if (find(1).empty()) return result;  // nobody waits for the writers' lock in vain
+        if (find(1, core_.clock.now_ms()).empty()) {  // nobody waits for the writers' lock in vain
+            if (result.budget_in) seam::reach(seam::Situation::rate_spent);
+            return result;
+        }
         sql::Transaction transaction(connection);
-        const auto ids = find(limit_);
-        result.workflows = take_on_sqlite(connection, request_.base, ids, core_.clock.now_ms());
+        const Millis now = core_.clock.now_ms();
+        const auto ids = find(limit_, now);
+        result.workflows = take_on_sqlite(connection, request_.base, ids, now, request_.rate.has_value());
         if (result.workflows.empty()) {
             transaction.rollback();
         } else {
@@ -225,11 +271,47 @@ class SharedClaim {
     SystemDatabase::Core& core_;
     const SharedClaimRequest& request_;
     const ClaimQueue& queue_;
+    const std::int32_t most_;  // that the limits allow at best
     const std::int32_t limit_;
     const QueuePosition start_;
 };
 
 }  // namespace
+
+QueueBudget queue_budget(sql::Connection& connection, const ClaimRequest& request,
+                         const std::optional<std::int32_t>& concurrency, const std::optional<StartRate>& rate,
+                         Millis now_ms) {
+    constexpr std::int64_t kAll = std::numeric_limits<std::int32_t>::max();
+    const std::string_view queue = request.queues.front().name;
+    const sql::Param application = sql::opt(request.application_name);
+    std::int64_t running = 0;
+    std::int64_t started = 0;
+    std::optional<Millis> rate_back_in;
+    if (connection.backend() == sql::Backend::postgres) {
+        const sql::Result seen =
+            connection.execute(kBudget, {queue, application, kPending, number(concurrency),
+                                         rate ? sql::Param(std::int64_t{rate->max}) : sql::Param(),
+                                         rate ? sql::Param(rate->period_ms) : sql::Param()});
+        running = seen.at(0, 0).integer();
+        started = seen.at(0, 1).integer();
+        rate_back_in = seen.at(0, 2).optional_integer();
+    } else {
+        if (concurrency)
+            running = connection.execute(kRunningSqlite, {queue, application}).at(0, 0).integer();
+        if (rate) {
+            const sql::Result newest = connection.execute(
+                kStartsSqlite, {queue, application, now_ms - rate->period_ms, std::int64_t{rate->max}});
+            started = static_cast<std::int64_t>(newest.size());
+            if (started >= rate->max && started > 0)
+                rate_back_in = newest.at(newest.size() - 1, 0).integer() + rate->period_ms - now_ms;
+        }
+    }
+    const std::int64_t slots = concurrency ? *concurrency - running : kAll;
+    const std::int64_t starts = rate ? rate->max - started : kAll;
+    // A slot is told of by the end that frees it, a start only by the clock.
+    return {.free = std::min(slots, starts),
+            .back_in = slots > 0 && starts <= 0 ? rate_back_in : std::nullopt};
+}
 
 SharedClaimResult SystemDatabase::claim_shared(const SharedClaimRequest& request) {
     const ClaimRequest& base = request.base;
@@ -238,7 +320,8 @@ SharedClaimResult SystemDatabase::claim_shared(const SharedClaimRequest& request
                          std::to_string(base.queues.size()));
     }
     if (base.queues.front().limit <= 0 || base.max_rows <= 0 || base.workflow_names.empty()) return {};
-    if (request.concurrency <= 0) return {.workflows = {}, .contended = false, .no_budget = true};
+    if (request.concurrency.value_or(1) <= 0 || (request.rate && request.rate->max <= 0))
+        return {.workflows = {}, .contended = false, .no_budget = true, .budget_in = {}};
     Core& core = *core_;
     core.claims->enter(scope_of(base));
     const Millis since = core.clock.now_ms() - 1000;

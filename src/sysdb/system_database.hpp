@@ -257,9 +257,12 @@ class SystemDatabase {
     /// second of each queue, … If the acknowledgement is lost, the rows that carry the token are read and returned.
     /// One claim at a time per object; others wait.
     std::vector<ClaimedWorkflow> claim(const ClaimRequest& request);
-    /// Claims from one queue whose `concurrency` all processes share: never more than that run, whatever names or versions the
-    /// claimers know. Does not wait for rows that somebody has locked: `contended`, or, after a second of it, around them.
+    /// Claims from one queue whose limits all processes share: never more than `concurrency` run, nor start in a period,
+    /// whatever names or versions the claimers know. Does not wait for rows that somebody has locked: `contended`, or, after a second of it, around them.
     SharedClaimResult claim_shared(const SharedClaimRequest& request);
+    /// Claims from one partitioned queue: a pass over some hundred partition keys from where the last one ended
+    /// (partition_claims.cpp). Rows without a key are never claimed.
+    PartitionClaimResult claim_partitions(const PartitionClaimRequest& request);
     /// Claims start at the head of these queues again (all: empty list), after a write that may have put rows there: a resume,
     /// a changed priority, a changed latest version. Never needed for correctness, only for promptness.
     void scan_from_head(std::span<const std::string> queues);
@@ -279,6 +282,9 @@ class SystemDatabase {
     /// Owner resolution, insert or update (queues-and-schedules.md 1.2). Returns whether it was inserted. Throws ConfigError
     /// if another application owns the name.
     bool upsert_queue(const QueueRow& row, bool update_existing);
+    /// Changes the limits of a row as read, in one transaction; `change` may be called again. Returns the row as it is then.
+    /// Throws NotFound.
+    QueueRow update_queue(const std::string& name, const std::function<void(QueueRow&)>& change);
     /// (workflow, queue) of rows at the heads of these queues whose name is not among `implemented`; a few examples. For a
     /// warning (unknown_names.cpp).
     std::vector<std::pair<std::string, std::string>> unknown_names(std::span<const std::string> queues,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "platform/situations.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/claim_state.hpp"
 #include "sysdb/database.hpp"
@@ -22,7 +23,8 @@ namespace {
     "application_name IS NULL)"                                                                \
     " AND " w "name " names
 
-// $1 now, $2 application, $3 version, $4 latest, $5 names, $6 $7 running, $8-$10 probes
+// $1 now, $2 application, $3 version, $4 latest, $5 names, $6 $7 running, $8-$12 probes (the last two: rows need a partition
+// key; limit of what may run), $13 'PENDING': see claim_sql.hpp
 constexpr sql::Statement kTickPostgres{
     "tick",
     "SELECT 'now' AS kind, NULL::text AS a, NULL::text AS b, NULL::text AS c, NULL::text AS d, " DBOS_CLOCK_PG " AS n1,"
@@ -40,15 +42,21 @@ constexpr sql::Statement kTickPostgres{
     "  NULL, NULL, NULL, NULL, NULL FROM @queues q WHERE " DBOS_TICK_OWN " "
     "UNION ALL SELECT 'latest', (SELECT version_name FROM @application_versions WHERE " DBOS_TICK_OWN
     "  ORDER BY version_timestamp DESC LIMIT 1), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL "
-    "UNION ALL SELECT 'work', NULL, NULL, NULL, NULL, p.place, h.priority::bigint, h.created_at, NULL, NULL"
-    " FROM unnest($8::text[], $9::bigint[], $10::bigint[]) WITH ORDINALITY AS p(name, priority, created_at, place)"
+    "UNION ALL SELECT 'work', NULL, NULL, NULL, NULL, p.place, h.priority::bigint, h.created_at,"
+    "  CASE WHEN h.priority IS NULL OR p.lim IS NULL THEN 0 ELSE (SELECT count(*) FROM (SELECT 1 FROM @workflow_status r"
+    "   WHERE r.queue_name = p.name AND r.status = $13::text AND r.status IN ('ENQUEUED', 'PENDING')"
+    "    AND ($2 IS NULL OR r.application_name = $2 OR r.application_name IS NULL) LIMIT p.lim) running) END, NULL"
+    " FROM unnest($8::text[], $9::bigint[], $10::bigint[], $11::boolean[], $12::bigint[])"
+    "  WITH ORDINALITY AS p(name, priority, created_at, keyed, lim, place)"
     " LEFT JOIN LATERAL ("
     "  SELECT x.priority, x.created_at FROM ("
-    "    SELECT w.priority, w.created_at, w.application_version, w.application_name, w.name FROM @workflow_status w"
+    "    SELECT w.priority, w.created_at, w.application_version, w.application_name, w.name, w.queue_partition_key"
+    "    FROM @workflow_status w"
     "    WHERE w.queue_name = p.name AND w.status = 'ENQUEUED'"
     "      AND (w.priority, w.created_at) >= (p.priority::int4, p.created_at)"
     "    ORDER BY w.priority, w.created_at LIMIT 100) x"
-    "  WHERE " DBOS_CLAIMABLE("x.", "$3::text", "$4::boolean", "$2", "= ANY ($5::text[])") " LIMIT 1) h ON TRUE"
+    "  WHERE " DBOS_CLAIMABLE("x.", "$3::text", "$4::boolean", "$2", "= ANY ($5::text[])")
+    "   AND (NOT p.keyed OR x.queue_partition_key IS NOT NULL) LIMIT 1) h ON TRUE"
     " WHERE h.priority IS NOT NULL OR EXISTS ("
     "  SELECT 1 FROM @workflow_status w WHERE w.queue_name = p.name AND w.status = 'ENQUEUED'"
     "   AND (w.priority, w.created_at) >= (p.priority::int4, p.created_at) OFFSET 100) "
@@ -62,12 +70,12 @@ constexpr sql::Statement kScanPostgres{
     "SELECT q.name, f.found, f.priority, f.created_at, ("
     "  SELECT count(*) FROM (SELECT 1 FROM @workflow_status w WHERE w.queue_name = q.name AND w.status = 'ENQUEUED'"
     "   AND (w.priority, w.created_at) < (f.priority, f.created_at) LIMIT 1001) passed) "
-    "FROM unnest($1::text[]) AS q(name) CROSS JOIN LATERAL ("
+    "FROM unnest($1::text[], $6::boolean[]) AS q(name, keyed) CROSS JOIN LATERAL ("
     "  SELECT x.found, x.priority, x.created_at FROM ("
     "    (SELECT TRUE AS found, w.priority, w.created_at FROM @workflow_status w"
     "     WHERE w.queue_name = q.name AND w.status = 'ENQUEUED' AND "
     DBOS_CLAIMABLE("w.", "$3::text", "$4::boolean", "$2::text", "= ANY ($5::text[])")
-    "     ORDER BY w.priority, w.created_at LIMIT 1)"
+    "      AND (NOT q.keyed OR w.queue_partition_key IS NOT NULL) ORDER BY w.priority, w.created_at LIMIT 1)"
     "    UNION ALL"
     "    (SELECT FALSE, w.priority, w.created_at FROM @workflow_status w"
     "     WHERE w.queue_name = q.name AND w.status = 'ENQUEUED'"
@@ -106,10 +114,13 @@ constexpr sql::Statement kLiteQueues{
 constexpr sql::Statement kLiteProbe{
     "tick_probe",
     "SELECT x.priority, x.created_at FROM ("
-    "  SELECT priority, created_at, application_version, application_name, name FROM workflow_status"
+    "  SELECT priority, created_at, application_version, application_name, name, queue_partition_key FROM "
+    "workflow_status"
     "  WHERE " DBOS_LITE_QUEUE
     " AND (priority, created_at) >= ($6, $7) ORDER BY priority, created_at LIMIT 100) x "
-    "WHERE " DBOS_CLAIMABLE("x.", "$2", "$3", "$4", "IN (SELECT value FROM json_each($5))") " LIMIT 1",
+    "WHERE " DBOS_CLAIMABLE(
+        "x.", "$2", "$3", "$4",
+        "IN (SELECT value FROM json_each($5))") " AND (NOT $8 OR x.queue_partition_key IS NOT NULL) LIMIT 1",
     sql::Access::read};
 
 constexpr sql::Statement kLiteFull{"tick_full",
@@ -120,8 +131,14 @@ constexpr sql::Statement kLiteFull{"tick_full",
 constexpr sql::Statement kLiteScan{
     "scan_first",
     "SELECT priority, created_at FROM workflow_status WHERE " DBOS_LITE_QUEUE
-    " AND " DBOS_CLAIMABLE("", "$2", "$3", "$4",
-                           "IN (SELECT value FROM json_each($5))") " ORDER BY priority, created_at LIMIT 1",
+    " AND " DBOS_CLAIMABLE("", "$2", "$3", "$4", "IN (SELECT value FROM json_each($5))")
+    " AND (NOT $6 OR queue_partition_key IS NOT NULL) ORDER BY priority, created_at LIMIT 1",
+    sql::Access::read};
+constexpr sql::Statement kLiteRunning{
+    "tick_running",
+    "SELECT count(*) FROM workflow_status WHERE queue_name = $1 AND status = 'PENDING'"
+    " AND status IN ('ENQUEUED', 'PENDING') AND ($2 IS NULL OR application_name = $2 OR application_name IS "
+    "NULL)",
     sql::Access::read};
 constexpr sql::Statement kLiteTail{"scan_last",
                                    "SELECT priority, created_at FROM workflow_status WHERE " DBOS_LITE_QUEUE
@@ -182,7 +199,8 @@ class Tick {
         state_.peers(living > 1);
         for (std::size_t n = 0; n < probes_.size(); ++n) {
             state_.probed(probes_[n], seen_[n]);
-            if (seen_[n].hit) work_[probes_[n].queue] = true;
+            if (seen_[n].hit && !seen_[n].spent) work_[probes_[n].queue] = true;
+            if (seen_[n].hit && seen_[n].spent) seam::reach(seam::Situation::spent_seen_by_tick);
         }
         scan(connection);
         for (const std::string& queue : request_.queues) {
@@ -197,6 +215,17 @@ class Tick {
                 request_.is_latest_version, text_array(request_.workflow_names)};
     }
 
+    bool keyed(const std::string& queue) const {
+        const auto found = request_.limits.find(queue);
+        return found != request_.limits.end() && found->second.partitioned;
+    }
+    /// Of the whole queue: if so many run, a claim would be in vain.
+    std::optional<std::int64_t> limit(const std::string& queue) const {
+        const auto found = request_.limits.find(queue);
+        if (found == request_.limits.end() || !found->second.concurrency) return std::nullopt;
+        return std::max(0, *found->second.concurrency);
+    }
+
     void ask_postgres(sql::Connection& connection) {
         sql::TextArray ids;
         sql::TextArray tokens;
@@ -207,15 +236,20 @@ class Tick {
         sql::TextArray queues;
         sql::IntArray priorities;
         sql::IntArray instants;
+        sql::BoolArray need_key;
+        sql::IntArray limits;
         for (const ClaimState::Probe& probe : probes_) {
+            need_key.emplace_back(keyed(probe.queue));
+            limits.push_back(limit(probe.queue));
             queues.emplace_back(probe.queue);
             priorities.emplace_back(probe.from.priority);
             instants.emplace_back(probe.from.created_at);
         }
         sql::Params params{request_.now_ms};
         std::ranges::move(scope(), std::back_inserter(params));
-        for (sql::Param param : {sql::Param(ids), sql::Param(tokens), sql::Param(queues),
-                                 sql::Param(priorities), sql::Param(instants)}) {
+        for (sql::Param param :
+             {sql::Param(ids), sql::Param(tokens), sql::Param(queues), sql::Param(priorities),
+              sql::Param(instants), sql::Param(need_key), sql::Param(limits), sql::Param(kPending)}) {
             params.push_back(std::move(param));
         }
         const seam::Duration sent = seam::boot_now();
@@ -244,6 +278,9 @@ class Tick {
         } else if (kind == "work") {
             ClaimState::Probed& seen = seen_.at(static_cast<std::size_t>(rows.at(row, 5).integer()) - 1);
             seen.full = rows.at(row, 6).null();
+            const auto most =
+                limit(probes_.at(static_cast<std::size_t>(rows.at(row, 5).integer()) - 1).queue);
+            seen.spent = most && rows.at(row, 8).integer() >= *most;
             if (!seen.full)
                 seen.hit = {.priority = rows.at(row, 6).integer(), .created_at = rows.at(row, 7).integer()};
         } else {
@@ -299,16 +336,24 @@ class Tick {
                            sql::opt(request_.application_name),
                            text_array(request_.workflow_names),
                            probe.from.priority,
-                           probe.from.created_at};
+                           probe.from.created_at,
+                           keyed(probe.queue)};
         const sql::Result hit = connection.execute(kLiteProbe, params);
         if (!hit.empty()) {
+            const auto most = limit(probe.queue);
+            const bool spent = most && connection
+                                               .execute(kLiteRunning, {std::string_view(probe.queue),
+                                                                       sql::opt(request_.application_name)})
+                                               .at(0, 0)
+                                               .integer() >= *most;
             return {.hit = QueuePosition{.priority = hit.at(0, 0).integer(),
                                          .created_at = hit.at(0, 1).integer()},
-                    .full = false};
+                    .full = false,
+                    .spent = spent};
         }
         const sql::Result full = connection.execute(
             kLiteFull, {std::string_view(probe.queue), probe.from.priority, probe.from.created_at});
-        return {.hit = std::nullopt, .full = !full.empty()};
+        return {.hit = std::nullopt, .full = !full.empty(), .spent = false};
     }
 
     void scan(sql::Connection& connection) {
@@ -340,6 +385,9 @@ class Tick {
     std::vector<Found> scan_postgres(sql::Connection& connection, const std::vector<std::string>& due) const {
         sql::Params params{text_array(due)};
         std::ranges::move(scope(), std::back_inserter(params));
+        sql::BoolArray need_key;
+        for (const std::string& queue : due) need_key.emplace_back(keyed(queue));
+        params.emplace_back(need_key);
         const sql::Result rows = connection.execute(kScanPostgres, params);
         std::vector<Found> found;
         for (std::size_t row = 0; row < rows.size(); ++row) {
@@ -356,9 +404,12 @@ class Tick {
         std::vector<Found> found;
         sql::Transaction transaction(connection, sql::Isolation::read_only);
         for (const std::string& queue : due) {
-            sql::Params params{std::string_view(queue), std::string_view(request_.application_version),
-                               request_.is_latest_version, sql::opt(request_.application_name),
-                               text_array(request_.workflow_names)};
+            sql::Params params{std::string_view(queue),
+                               std::string_view(request_.application_version),
+                               request_.is_latest_version,
+                               sql::opt(request_.application_name),
+                               text_array(request_.workflow_names),
+                               keyed(queue)};
             sql::Result place = connection.execute(kLiteScan, params);
             const bool claimable = !place.empty();
             if (!claimable) place = connection.execute(kLiteTail, {std::string_view(queue)});

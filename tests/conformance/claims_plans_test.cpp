@@ -55,9 +55,24 @@ class Plans : public QueueTest {
    public:
     /// Every operation once, on whatever stands in the database.
     void operate(SystemDatabase& mine) {
-        mine.tick(tick_of({"q", "r"}));
+        auto tick = tick_of({"q", "r", "k"});
+        tick.limits["q"].concurrency = 10;
+        tick.limits["k"].partitioned = true;
+        mine.tick(tick);
         mine.claim(claim_of({{"q", 50}, {"r", 50}}));
         mine.claim_shared({.base = claim_of({{"q", 10}}, "t-2"), .concurrency = 10});
+        mine.claim_shared({.base = claim_of({{"q", 10}}, "t-4"),
+                           .concurrency = 30'000,
+                           .rate = StartRate{.max = 40'000, .period_ms = 60'000}});
+        QueueLimits keyed;
+        keyed.partitioned = true;
+        keyed.partition_concurrency = 2;
+        keyed.partition_rate = StartRate{.max = 2, .period_ms = 60'000};
+        mine.claim_partitions(
+            {.base = claim_of({{"k", 10}}, "t-5"), .limits = keyed, .running = {}, .signals = 0});
+        keyed.concurrency = 100;
+        mine.claim_partitions(
+            {.base = claim_of({{"k", 10}}, "t-6"), .limits = keyed, .running = {}, .signals = 0});
         mine.enqueue_due(now(), "app");
         mine.cancel_overdue(now(), "app");
         const std::vector<std::string> names{"job"};
@@ -80,6 +95,8 @@ class Plans : public QueueTest {
 
     void seed() {
         workflow("seed", {{"queue_name", "seeded"}});
+        for (const std::string key : {"a", "b", "c", "d", "e"})
+            workflow("seed-" + key, {{"queue_name", "k"}, {"queue_partition_key", key}});
         workflow(
             "seed-claimed",
             {{"status", "PENDING"}, {"executor_id", "me"}, {"owner_xid", "t"}, {"started_at_epoch_ms", "5"}});
@@ -96,6 +113,9 @@ class Plans : public QueueTest {
                    {"executor_id", "me"}});
         workflows("q", 20'000, 1000, 1);
         workflows("r", 5'000, 1000, 1, {{"queue_name", "r"}});
+        workflows("k", 20'000, 1000, 1, {{"queue_name", "k"}});
+        run("UPDATE @workflow_status SET queue_partition_key = 'key' || created_at % 500 WHERE queue_name = "
+            "'k'");
         workflows("p", 10'000, 1000, 1,
                   {{"status", "PENDING"},
                    {"executor_id", "peer"},
@@ -171,8 +191,18 @@ class Plans : public QueueTest {
             {"claim_candidates", "idx_workflow_status_in_flight_v2"},
             {"claim_shared_candidates", "idx_workflow_status_in_flight_v2"},
             {"claim_shared_head", "idx_workflow_status_in_flight_v2"},
+            {"claim_budget", "idx_workflow_status_rate_limited"},
             {"claim_running", "idx_workflow_status_in_flight_v2"},
+            {"claim_starts", "idx_workflow_status_rate_limited"},
+            {"claim_keys", "idx_workflow_status_partition_dequeue_v3"},
+            {"claim_keys_running", "idx_workflow_status_partition_dequeue_v3"},
+            {"claim_keys_starts", "idx_workflow_status_rate_limited"},
+            {"claim_key_first", "idx_workflow_status_partition_dequeue_v3"},
+            {"claim_key_next", "idx_workflow_status_partition_dequeue_v3"},
+            {"claim_key_running", "idx_workflow_status_partition_dequeue_v3"},
+            {"claim_key_rows", "idx_workflow_status_partition_dequeue_v3"},
             {"tick_probe", "idx_workflow_status_in_flight_v2"},
+            {"tick_running", "idx_workflow_status_in_flight_v2"},
             {"tick_full", "idx_workflow_status_in_flight_v2"},
             {"scan_first", "idx_workflow_status_in_flight_v2"},
             {"scan_last", "idx_workflow_status_in_flight_v2"},
@@ -238,7 +268,12 @@ TEST_P(Plans, No_statement_reads_a_table_from_end_to_end) {
                                                                                     "claim_shared_take",
                                                                                     "claim_shared_head",
                                                                                     "claim_shared_lockable",
-                                                                                    "claim_running",
+                                                                                    "claim_budget",
+                                                                                    "claim_keys",
+                                                                                    "claim_keys_running",
+                                                                                    "claim_keys_starts",
+                                                                                    "claim_partition_lock",
+                                                                                    "claim_partition_take",
                                                                                     "enqueue_due",
                                                                                     "overdue",
                                                                                     "cancel_overdue",
@@ -265,6 +300,13 @@ TEST_P(Plans, No_statement_reads_a_table_from_end_to_end) {
                                                                                     "claim_histories",
                                                                                     "claimed_with_token",
                                                                                     "claim_running",
+                                                                                    "claim_starts",
+                                                                                    "claim_key_first",
+                                                                                    "claim_key_next",
+                                                                                    "claim_key_running",
+                                                                                    "claim_key_rows",
+                                                                                    "claim_keys_starts",
+                                                                                    "tick_running",
                                                                                     "enqueue_due",
                                                                                     "overdue",
                                                                                     "cancel_overdue",

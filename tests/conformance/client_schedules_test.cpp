@@ -311,13 +311,55 @@ TEST_P(ClientSchedules, queues_are_defined_changed_and_deleted) {
     EXPECT_EQ(query_text("SELECT status FROM @workflow_status"), "ENQUEUED");
 }
 
+TEST_P(ClientSchedules, a_queue_is_changed_as_it_is_then) {
+    client().register_queue({.name = "q", .worker_concurrency = 2, .concurrency = 8});
+    const auto changed = client().update_queue("q", [](dbos::QueueDefinition& queue) {
+        EXPECT_EQ(queue.concurrency, 8);
+        queue.concurrency = 9;
+        queue.partition_limiter = {3, 10s};
+        queue.name = "other";
+        queue.application_name = "other";
+    });
+    EXPECT_EQ(changed.name, "q");
+    EXPECT_EQ(changed.concurrency, 9);
+    EXPECT_EQ(changed.worker_concurrency, 2);
+    EXPECT_TRUE(changed.partition_queue);
+    EXPECT_EQ(client().retrieve_queue("q")->partition_limiter, (dbos::RateLimit{3, 10s}));
+    const auto back =
+        client()
+            .update_queue_async("q", [](dbos::QueueDefinition& queue) { queue.partition_limiter = {}; })
+            .get();
+    EXPECT_FALSE(back.partition_queue);
+    EXPECT_THAT(refusal([&] {
+                    client().update_queue(
+                        "q", [](dbos::QueueDefinition& queue) { queue.worker_concurrency = 10; });
+                }),
+                HasSubstr("at most concurrency (9)"));
+    EXPECT_EQ(client().retrieve_queue("q")->worker_concurrency, 2);
+    EXPECT_THROW(client().update_queue("nobody", [](dbos::QueueDefinition&) {}), dbos::NotFound);
+    EXPECT_THROW(client().update_queue("q", [](dbos::QueueDefinition&) { throw std::domain_error("no"); }),
+                 std::domain_error);
+}
+
 TEST_P(ClientSchedules, limits_that_contradict_each_other_are_refused) {
     const auto define = [&](dbos::QueueDefinition queue) {
         return refusal([&] { client().register_queue(queue); });
     };
     EXPECT_THAT(define({.name = ""}), HasSubstr("queue name"));
     EXPECT_THAT(define({.name = "_dbos_x"}), HasSubstr("_dbos_"));
-    EXPECT_THAT(define({.name = "q", .worker_concurrency = 0}), HasSubstr("worker_concurrency"));
+    EXPECT_THAT(define({.name = "q", .worker_concurrency = -1}), HasSubstr("worker_concurrency"));
+    EXPECT_THAT(define({.name = "q", .concurrency = 0}), HasSubstr("concurrency"));
+    EXPECT_THAT(define({.name = "q", .concurrency = 1, .partition_worker_concurrency = 2}),
+                HasSubstr("partition_worker_concurrency"));
+    EXPECT_THAT(define({.name = "q", .partition_concurrency = 0}), HasSubstr("partition_concurrency"));
+    EXPECT_THAT(define({.name = "q", .partition_worker_concurrency = 0}), HasSubstr("partition_worker"));
+    EXPECT_THAT(define({.name = "q", .partition_limiter = dbos::RateLimit{0, 1s}}),
+                HasSubstr("partition_limiter"));
+    EXPECT_THAT(define({.name = "q", .limiter = dbos::RateLimit{-1, 1s}}), HasSubstr("limiter"));
+    EXPECT_THAT(refusal([&] {
+                    client().register_queue({.name = "q"}, dbos::QueueConflict::update_if_latest_version);
+                }),
+                HasSubstr("no version"));
     EXPECT_THAT(define({.name = "q", .worker_concurrency = 3, .concurrency = 2}),
                 HasSubstr("worker_concurrency"));
     EXPECT_THAT(define({.name = "q", .limiter = dbos::RateLimit{0, 1s}}), HasSubstr("limiter"));

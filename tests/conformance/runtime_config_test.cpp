@@ -86,7 +86,7 @@ TEST_P(AppConfig, queues_that_make_no_sense_are_refused) {
     refused({.name = ""});
     refused({.name = "_dbos_internal_queue"});
     refused({.name = "_dbos_other"});
-    refused({.name = "q", .worker_concurrency = 0});
+    refused({.name = "q", .worker_concurrency = -1});
     refused({.name = "q", .concurrency = 0});
     refused({.name = "q", .worker_concurrency = 3, .concurrency = 2});
     refused({.name = "q", .polling_interval = 0s});

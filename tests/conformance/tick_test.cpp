@@ -193,5 +193,30 @@ TEST_P(Ticks, One_statement_a_tick_whatever_the_number_of_queues) {
     EXPECT_THAT(statements, ElementsAre("tick"));
 }
 
+TEST_P(Ticks, Limits_that_are_used_up_and_rows_without_a_key_are_no_work) {
+    workflows("w", 3, 1000, 1);
+    workflow("running", {{"status", "PENDING"}});
+    workflow("theirs", {{"status", "PENDING"}, {"application_name", "billing"}});
+    workflows("k", 3, 1000, 1, {{"queue_name", "k"}});
+    auto request = tick_of({"q", "k"});
+    auto& mine = process();
+    EXPECT_THAT(mine.tick(request).queues_with_work, ElementsAre("q", "k"));
+    request.limits["k"].partitioned = true;
+    request.limits["q"].concurrency = 2;
+    EXPECT_THAT(mine.tick(request).queues_with_work, ElementsAre("q"));
+    request.limits["q"].concurrency = 1;
+    EXPECT_THAT(mine.tick(request).queues_with_work, IsEmpty());
+    run("UPDATE @workflow_status SET queue_partition_key = 'a' WHERE workflow_uuid = 'k2'");
+    EXPECT_THAT(mine.tick(request).queues_with_work, ElementsAre("k"));
+}
+
+TEST_P(Ticks, A_row_with_a_key_deep_behind_others_is_seen) {
+    workflows("none", 300, 1000, 1);
+    workflow("keyed", {{"queue_partition_key", "a"}, {"created_at", "9000"}});
+    auto request = tick_of({"q"});
+    request.limits["q"].partitioned = true;
+    EXPECT_THAT(process().tick(request).queues_with_work, ElementsAre("q"));
+}
+
 }  // namespace
 }  // namespace dbos::sysdb::test

@@ -563,6 +563,14 @@ TEST_P(ClientReference, queues) {
                                .limiter = {.limit = 100, .period = 60s}});
     // [register_queue]
     EXPECT_EQ(queue.concurrency, 16);
+    // [update_queue]
+    queue = client.update_queue("mail", [](dbos::QueueDefinition& mail) {
+        mail.concurrency = 32;
+        mail.limiter = {};
+    });
+    // [update_queue]
+    EXPECT_EQ(queue.concurrency, 32);
+    EXPECT_EQ(queue.worker_concurrency, 4);
     // [list_queues]
     std::optional<dbos::QueueDefinition> mail = client.retrieve_queue("mail");
     std::vector<dbos::QueueDefinition> all = client.list_queues();

@@ -55,6 +55,7 @@ class Doer {
             case ErrandKind::talk: return talk(errand);
             case ErrandKind::duet: return duet(errand);
             case ErrandKind::schedule: return schedule(errand);
+            case ErrandKind::crowd: return crowd(errand);
             case ErrandKind::count: break;
         }
     }
@@ -328,6 +329,40 @@ class Doer {
             again.push_back(value);
         if (again != values)
             fail("two readers of the stream of " + errand.id + " have seen different values");
+    }
+
+    /// All run, though none may pass the limits (the oracle looks at them). Behind a workflow that nobody implements its key
+    /// waits, and no other.
+    void crowd(const Errand& errand) {
+        const auto bits = static_cast<std::uint64_t>(errand.bits);
+        const char* queues[] = {kRated, kKeyed, kMixed, kKeyed, kMixed};
+        const std::string queue = queues[bits % std::size(queues)];
+        const bool keyed = queue != kRated;
+        std::vector<WorkflowHandle<std::string>> handles;
+        const auto add = [&](const std::string& name, const std::string& key) {
+            EnqueueOptions options{.queue_name = queue, .workflow_id = errand.id + "-" + name};
+            if (keyed) options.queue_partition_key = key;
+            handles.push_back(client_.enqueue(Chain, options, errand.bits + std::ssize(handles)));
+            accepted(*options.workflow_id);
+        };
+        const bool stranger = queue == kKeyed && bits % 2 == 0;
+        const std::string nobodys = errand.id + "-nobody";
+        if (stranger) {
+            EnqueueOptions options{.workflow_name = "nobody", .queue_name = queue, .workflow_id = nobodys};
+            options.queue_partition_key = "z";
+            client_.enqueue<Value>(options, 1);
+            accepted(nobodys);
+            add("behind", "z");
+        }
+        const auto flood = 3 + bits / 16 % 3;
+        for (std::uint64_t i = 0; i < flood; ++i) add("a" + std::to_string(i), "a");
+        for (const std::string key : {"b", "c"}) add(key, key);
+        if (bits / 64 % 2 == 0) pause(pace_ / 3);
+        for (std::size_t i = stranger ? 1 : 0; i < handles.size(); ++i)
+            ended([&] { return handles[i].get_result(); });
+        if (!stranger) return;
+        client_.cancel_workflow(nobodys);
+        ended([&] { return handles.front().get_result(); });
     }
 
     Client& client_;

@@ -25,6 +25,7 @@ enum class ErrandKind : std::uint8_t {
     talk,          // a workflow that sends, sets events and writes streams, which are read
     duet,          // two that wait for each other
     schedule,      // one that ticks every second is made, changed, paused, resumed and deleted
+    crowd,         // many on a queue with a rate or with partitions, one key flooded
 };
 
 inline constexpr auto kErrandKinds = static_cast<std::uint64_t>(ErrandKind::count);

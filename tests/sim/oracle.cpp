@@ -2,7 +2,9 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <set>
+#include <tuple>
 
 namespace dbos::sim {
 
@@ -73,7 +75,9 @@ namespace {
 
 constexpr const char* kRowsWhere =
     "SELECT w.workflow_uuid, w.status, w.executor_id, w.owner_xid, w.queue_name,"
-    " coalesce(o.output, w.output, '') || '|' || coalesce(o.error, w.error, ''), w.rowid"
+    " coalesce(o.output, w.output, '') || '|' || coalesce(o.error, w.error, ''), w.rowid, "
+    "w.queue_partition_key,"
+    " w.priority, w.created_at, CASE WHEN w.rate_limited THEN w.started_at_epoch_ms END"
     " FROM workflow_status w LEFT JOIN workflow_output o ON o.workflow_uuid = w.workflow_uuid WHERE ";
 constexpr const char* kLeasesWhere =
     "SELECT executor_id, incarnation, counter FROM dbos_cpp_executors WHERE ";
@@ -151,7 +155,10 @@ void Oracle::judge(bool everything) {
     if (everything && changes->rows.size() != rows_.size())
         fail("of " + std::to_string(rows_.size()) + " workflows " + std::to_string(changes->rows.size()) +
              " are left");
-    for (const auto& [id, row] : before) judge_row(id, row, rows_[id]);
+    for (const auto& [id, row] : before) {
+        judge_row(id, row, rows_[id]);
+        judge_order(id, row, rows_[id]);
+    }
     if (!changes->rows.empty()) judge_limits();
 }
 
@@ -164,7 +171,9 @@ void Oracle::note_row(const Line& line, std::map<std::string, Row>& before) {
     if (added) judge_tick(at->first);
     ids_[std::stoll(text(6))] = at->first;
     const Nanos ended_at = row.ended_at;
-    row = {text(1), text(2), text(3), text(4), text(5), 0};
+    row = {text(1), text(2), text(3), text(4), text(5), 0, text(7), std::stoll(text(8)), std::stoll(text(9)),
+           {}};
+    if (line[10]) row.started_at = std::stoll(*line[10]);
     if (terminal(row.status)) row.ended_at = ended_at > 0 ? ended_at : world_ns();
 }
 
@@ -234,15 +243,51 @@ void Oracle::judge_row(const std::string& id, const Row& before, const Row& now)
 }
 
 void Oracle::judge_limits() {
-    std::map<std::string, std::int64_t> shared, own;
+    std::map<std::string, std::int64_t> running;
+    const auto within = [&](const std::string& what, std::int64_t limit) {
+        if (++running[what] > limit) fail("more than " + std::to_string(limit) + " workflows run of " + what);
+    };
+    std::vector<std::int64_t> rated, mixed;
+    std::map<std::string, std::vector<std::int64_t>> mixed_keys;
     for (const auto& [id, row] : rows_) {
+        if (row.started_at && row.queue == kRated) rated.push_back(*row.started_at);
+        if (row.started_at && row.queue == kMixed) {
+            mixed.push_back(*row.started_at);
+            mixed_keys[row.key].push_back(*row.started_at);
+        }
         if (row.status != "PENDING") continue;
-        if (row.queue == kShared && ++shared[row.queue] > kSharedLimit)
-            fail("more than " + std::to_string(kSharedLimit) +
-                 " workflows of the queue \"shared\" are running");
-        if (row.queue == kNarrow && ++own[row.executor] > kNarrowLimit)
-            fail("executor " + row.executor + " runs more than " + std::to_string(kNarrowLimit) +
-                 " workflow of the queue \"narrow\"");
+        if (row.queue == kShared) within("the queue \"shared\"", kSharedLimit);
+        if (row.queue == kNarrow) within("the queue \"narrow\" on executor " + row.executor, kNarrowLimit);
+        if (row.queue == kKeyed) within("the queue \"keyed\", key " + row.key, 1);
+        if (row.queue != kMixed) continue;
+        within("the queue \"mixed\"", kMixedLimit);
+        within("the queue \"mixed\" on executor " + row.executor, kMixedWorkerLimit);
+        within("the queue \"mixed\", key " + row.key, kMixedKeyLimit);
+        within("the queue \"mixed\", key " + row.key + " on executor " + row.executor, kMixedKeyWorkerLimit);
+    }
+    judge_rate(kRated, kRatedRate, std::move(rated));
+    judge_rate(kMixed, kMixedRate, std::move(mixed));
+    for (auto& [key, starts] : mixed_keys) judge_rate(kMixed, kMixedKeyRate, std::move(starts));
+}
+
+/// No period holds more starts than the rate allows.
+void Oracle::judge_rate(const char* queue, const Rate& rate, std::vector<std::int64_t> starts) const {
+    std::ranges::sort(starts);
+    const auto most = static_cast<std::size_t>(rate.starts);
+    for (std::size_t n = most; n < starts.size(); ++n) {
+        if (starts[n] - starts[n - most] < rate.period_ms)
+            fail("more than " + std::to_string(most) + " workflows of the queue \"" + queue +
+                 "\" started in " + std::to_string(rate.period_ms) + " ms");
+    }
+}
+
+/// With partition_concurrency 1 the workflows of a key start in their order.
+void Oracle::judge_order(const std::string& id, const Row& before, const Row& now) const {
+    if (now.queue != kKeyed || before.status != "ENQUEUED" || now.status != "PENDING") return;
+    for (const auto& [other, row] : rows_) {
+        if (row.queue != kKeyed || row.key != now.key || row.status != "ENQUEUED") continue;
+        if (std::tie(row.priority, row.created_at, other) < std::tie(now.priority, now.created_at, id))
+            fail("workflow " + id + " starts before " + other + " of the same partition key");
     }
 }
 

@@ -54,6 +54,9 @@ class Oracle final : public StepWatch {
     struct Row {
         std::string status, executor, owner, queue, outcome;
         Nanos ended_at = 0;
+        std::string key = {};
+        std::int64_t priority = 0, created_at = 0;
+        std::optional<std::int64_t> started_at = {};  // that counts for a rate
     };
     struct Lease {
         std::string incarnation;
@@ -76,6 +79,8 @@ class Oracle final : public StepWatch {
     void note_step(const Line& line);
     void judge_row(const std::string& id, const Row& before, const Row& now);
     void judge_limits();
+    void judge_rate(const char* queue, const Rate& rate, std::vector<std::int64_t> starts) const;
+    void judge_order(const std::string& id, const Row& before, const Row& now) const;
     bool resumed_a_moment_ago(const std::string& id) const;
     void judge_steps();
     void judge_errands();

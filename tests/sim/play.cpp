@@ -192,7 +192,7 @@ class World {
             const Unseen unseen;
             oracle_.executor(app.executor_id(), current_process());
         }
-        prepare(app, oracle_, scenario_.pace);
+        prepare(app, oracle_, scenario_.pace, scenario_.crowds());
         try {
             app.launch();
         } catch (const std::exception& error) {  // the process ends, and is started again

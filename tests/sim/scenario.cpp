@@ -49,6 +49,8 @@ Fault draw_fault(Dice& dice, const Scenario& scenario) {
 
 }  // namespace
 
+bool Scenario::crowds() const { return std::ranges::find(errands, ErrandKind::crowd) != errands.end(); }
+
 Scenario scenario_of(std::uint64_t seed) {
     Dice dice(seed);
     Scenario scenario;
@@ -98,6 +100,11 @@ Scenario scenario_of(std::uint64_t seed) {
         scenario.park_after = waiting.one_in(2) ? 0 : kSecond;
     } else if (waiting.one_in(3)) {
         scenario.park_after = kSecond;
+    }
+    Dice crowding(seed ^ 0xc309d);
+    if (crowding.one_in(6)) {
+        for (auto count = 1 + crowding.below(2); count > 0; --count)
+            scenario.errands.push_back(ErrandKind::crowd);
     }
     if (seed % kDirectedEvery == 0) {
         constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;

@@ -30,8 +30,10 @@ struct Scenario {
     int queued = 4;     // workflows that the client enqueues
     int cancels = 0;
     std::vector<ErrandKind> errands;  // of the client, beside its calls
-    int shutdowns = 0;                // graceful ends, followed by a new start
-    bool fresh = false;               // the database is empty: the applications migrate it
+    /// Whether it has the queues with rates and partitions.
+    bool crowds() const;
+    int shutdowns = 0;   // graceful ends, followed by a new start
+    bool fresh = false;  // the database is empty: the applications migrate it
     bool check_pid = true;
     bool retry = true;       // the applications repeat calls after a lost connection
     Nanos client_pause = 0;  // longest pause of the client between two calls

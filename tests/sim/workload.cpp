@@ -226,7 +226,7 @@ std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
 
 }  // namespace
 
-void prepare(App& app, StepWatch& watch, Nanos pace) {
+void prepare(App& app, StepWatch& watch, Nanos pace, bool crowds) {
     const Bodies bodies(watch, pace);
     const auto implement = [&](const auto& contract, auto body) {
         app.implement(contract, [bodies, body, &watch](Context& ctx, std::int64_t bits) {
@@ -254,6 +254,19 @@ void prepare(App& app, StepWatch& watch, Nanos pace) {
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = kNarrowLimit});
     app.register_queue({.name = kShared, .concurrency = kSharedLimit});
+    if (!crowds) return;
+    const auto rate = [](const Rate& of) {
+        return RateLimit{.limit = of.starts, .period = std::chrono::milliseconds(of.period_ms)};
+    };
+    app.register_queue({.name = kRated, .limiter = rate(kRatedRate)});
+    app.register_queue({.name = kKeyed, .partition_concurrency = 1});
+    app.register_queue({.name = kMixed,
+                        .worker_concurrency = kMixedWorkerLimit,
+                        .concurrency = kMixedLimit,
+                        .limiter = rate(kMixedRate),
+                        .partition_worker_concurrency = kMixedKeyWorkerLimit,
+                        .partition_concurrency = kMixedKeyLimit,
+                        .partition_limiter = rate(kMixedKeyRate)});
 }
 
 }  // namespace dbos::sim

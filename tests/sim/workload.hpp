@@ -37,6 +37,23 @@ inline constexpr const char* kShared = "shared";  // concurrency 2
 inline constexpr std::int64_t kNarrowLimit = 1;
 inline constexpr std::int64_t kSharedLimit = 2;
 
+// Only in worlds with crowds.
+inline constexpr const char* kRated = "rated";  // a rate
+inline constexpr const char* kKeyed =
+    "keyed";  // partition_concurrency 1: the workflows of a key in their order
+inline constexpr const char* kMixed = "mixed";  // every limit, of the queue and of its keys
+struct Rate {
+    std::int64_t starts;
+    std::int64_t period_ms;
+};
+inline constexpr Rate kRatedRate{2, 700};
+inline constexpr Rate kMixedRate{4, 1500};
+inline constexpr Rate kMixedKeyRate{2, 900};
+inline constexpr std::int64_t kMixedLimit = 3;
+inline constexpr std::int64_t kMixedWorkerLimit = 2;
+inline constexpr std::int64_t kMixedKeyLimit = 2;
+inline constexpr std::int64_t kMixedKeyWorkerLimit = 1;
+
 /// What the outside knows: what callers were told. It is no part of the world, and asking it is no point.
 struct Known {
     std::set<std::string> accepted;               // a start or an enqueue has returned
@@ -64,7 +81,8 @@ class StepWatch {
     virtual void body(const std::string& executor_id, const std::string& workflow_id, bool begins) = 0;
 };
 
-/// Attaches the bodies and the queues. What takes long takes some part of `pace`, or a few of it.
-void prepare(App& app, StepWatch& watch, Nanos pace);
+/// Attaches the bodies and the queues. What takes long takes some part of `pace`, or a few of it. `crowds`: also the queues
+/// with rates and partitions.
+void prepare(App& app, StepWatch& watch, Nanos pace, bool crowds = false);
 
 }  // namespace dbos::sim

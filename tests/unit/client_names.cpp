@@ -108,6 +108,8 @@ struct ClientNames : dbos::Client {
     using dbos::Client::delete_workflows_async;
     using dbos::Client::register_queue;
     using dbos::Client::register_queue_async;
+    using dbos::Client::update_queue;
+    using dbos::Client::update_queue_async;
     using dbos::Client::retrieve_queue;
     using dbos::Client::retrieve_queue_async;
     using dbos::Client::list_queues;
