@@ -170,7 +170,7 @@ void Executor::reload_queues() {
     claimer_.set_queues(rows);
 }
 
-void Executor::check_queue(const sysdb::NewWorkflow& row) {
+void Executor::check_queued(const sysdb::NewWorkflow& row) {
     const std::string& queue = *row.queue_name;
     if (row.queue_partition_key && row.deduplication_id) {  // as py: dbos/_queue.py
         throw UsageError(
@@ -183,6 +183,10 @@ void Executor::check_queue(const sysdb::NewWorkflow& row) {
             "\" is partitioned: give a queue_partition_key, for a workflow without one would never "
             "run; nothing was enqueued");
     }
+    check_queue(queue);
+}
+
+void Executor::check_queue(const std::string& queue) {
     if (queue.empty() || claimer_.serves(queue)) return;
     if (queue == kInternalQueue || database().find_queue(queue)) return;
     throw UsageError("queue \"" + queue + "\" is not known: call register_queue({.name = \"" + queue +

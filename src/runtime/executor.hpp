@@ -153,8 +153,10 @@ class Executor {
     /// After a lapse of the lease: asks which runs are still ours, interrupts the others.
     void recheck_ownership(const Run& asking);
     void reload_queues();
-    /// Throws UsageError if nobody has registered the queue, or if the row could never be claimed from it.
-    void check_queue(const sysdb::NewWorkflow& row);
+    /// Throws UsageError if nobody has registered the queue.
+    void check_queue(const std::string& queue);
+    /// The same, and if the row could never be claimed from it.
+    void check_queued(const sysdb::NewWorkflow& row);
     void hand_back_orphans();
     /// Hands back the rows of runs that were given up, and frees their slots. False if some are left.
     bool hand_back_abandoned();

@@ -22,7 +22,7 @@ client::PreparedStart Executor::prepare(const detail::CallTarget& target, Enqueu
     // What this version implements, this version runs; the workflows of others are their latest version's.
     if (!row.application_version && implementation) row.application_version = version_;
     if (!direct) {
-        if (own && check) check_queue(row);
+        if (own && check) check_queued(row);
         return start;
     }
     if (!implementation && check) {
