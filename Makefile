@@ -4,7 +4,7 @@ JOBS   ?= $(shell nproc)
 BUILD   = cmake --build --preset
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-interop sim crash-points sim-hunt sim-replay chaos-pg property kills bench bench-parked check install bootstrap dev release
+.PHONY: help run test test-interop sim crash-points sim-hunt sim-replay chaos-pg property kills bench bench-parked bench-queues check install bootstrap dev release
 
 help:       ## this list
 	@sed -n 's/^\([a-z-]*\): *\([^#]*\)## \(.*\)/  make \1\t\3/p' $(MAKEFILE_LIST) | expand -t 18
@@ -67,6 +67,10 @@ bench: release   ## benchmarks on this machine, with a private PostgreSQL
 
 bench-parked: release   ## a million workflows that sleep in one process (ARGS="--workflows 100000")
 	scripts/with-postgres sh -c 'exec build/release/bench/dbos_bench_parked "$$DBOS_TEST_POSTGRES_URL" $(ARGS)'
+
+bench-queues: release   ## queues worked off by four processes, and what idle ones cost (ARGS="--only idle")
+	DBOS_POSTGRES_OPTIONS="-c shared_preload_libraries=pg_stat_statements" scripts/with-postgres sh -c \
+	  'exec build/release/bench/dbos_bench_queues "$$DBOS_TEST_POSTGRES_URL" $(ARGS)'
 
 check:      ## formatting, lint, sanitizers, architecture and installation
 	@scripts/bootstrap --check

@@ -22,6 +22,7 @@
 #include "dbos/codec.hpp"
 #include "dbos/connection_source.hpp"
 #include "dbos/detail/owned.hpp"
+#include "dbos/explain.hpp"
 #include "dbos/export.hpp"
 #include "dbos/failure.hpp"
 #include "dbos/future.hpp"
@@ -469,6 +470,12 @@ class DBOS_EXPORT Client {
     /// The row of a workflow with input and output; absent for an unknown id.
     std::optional<WorkflowStatus> get_workflow_status(const std::string& workflow_id);
     Future<std::optional<WorkflowStatus>> get_workflow_status_async(std::string workflow_id);
+
+    /// Why a workflow does not run: which limit is reached, which version nobody has, how many come first … A look at one instant,
+    /// from the database alone: of executors, those of this library are seen, by their leases. Throws NonexistentWorkflow;
+    /// ConfigError on databases from before queues had owners.
+    Explain explain(const std::string& workflow_id);
+    Future<Explain> explain_async(std::string workflow_id);
 
     // --- managing (py: dbos/_client.py). Writes of PostgreSQL wait at most 30 s for a lock, then throw DatabaseError of
     // kind `blocked`. Calls that must not be repeated after a lost acknowledgement throw OutcomeUnknown: rewind_workflow,

@@ -8,6 +8,7 @@
 #include "dbos/datasource.hpp"
 #include "dbos/debouncer.hpp"
 #include "dbos/error.hpp"
+#include "dbos/explain.hpp"
 #include "dbos/future.hpp"
 #include "dbos/handle.hpp"
 #include "dbos/log.hpp"

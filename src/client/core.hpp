@@ -199,6 +199,7 @@ class Core : public std::enable_shared_from_this<Core> {
     std::shared_ptr<detail::HandleState> rewind(const detail::CallTarget& target,
                                                 const std::string& workflow_id, std::int64_t start_step,
                                                 const RewindOptions& options, sysdb::Gate* gate = nullptr);
+    Explain explain(const std::string& workflow_id);
     std::vector<VersionInfo> versions();
     VersionInfo latest_version();
     void set_latest_version(const std::string& version_name, const std::string& application_name);

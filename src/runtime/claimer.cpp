@@ -322,6 +322,11 @@ void Claimer::repair() {
     if (!done) hand_back_soon();
 }
 
+core::Histogram Claimer::claim_times() const {
+    std::lock_guard lock(mutex_);
+    return claim_times_;
+}
+
 void Claimer::claim(const Round& round, std::int32_t room) {
     sysdb::ClaimRequest request{.queues = round.plain,
                                 .max_rows = room,
@@ -335,7 +340,10 @@ void Claimer::claim(const Round& round, std::int32_t room) {
     claims_.fetch_add(1);
     Found found;
     try {
+        const seam::Duration begun = seam::boot_now();
         found = ask(round, std::move(request));
+        const std::lock_guard lock(mutex_);
+        claim_times_.add(seam::boot_now() - begun);
     } catch (const std::exception& error) {
         log_to(executor_.log(), LogLevel::error, "a claim failed; trying again", {{"error", error.what()}});
         claim_unsure_ = true;

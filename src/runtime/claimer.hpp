@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/histogram.hpp"
 #include "platform/seam.hpp"
 #include "sysdb/records.hpp"
 
@@ -48,6 +49,8 @@ class Claimer {
 
     /// Whether nothing is claimed or about to be. `next`: when the rate of a queue allows a start again, by the clock of tests.
     bool at_rest(std::optional<sysdb::Millis>& next) const;
+    /// How long the claims of this process took, with the histories that they load.
+    core::Histogram claim_times() const;
     /// How many claims were tried.
     std::uint64_t claims() const noexcept { return claims_.load(); }
     /// The clock of tests was moved: what waits for a rate is looked at again.
@@ -124,6 +127,7 @@ class Claimer {
     bool last_was_alone_ = false;
     std::string last_alone_;
     seam::Atomic<std::uint64_t> claims_{0};
+    core::Histogram claim_times_;
     seam::Atomic<bool> is_latest_{false};
     seam::Atomic<bool> starved_{false};  // claims wait for room
     seam::Thread thread_;

@@ -8,6 +8,7 @@
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/claim_state.hpp"
 #include "sysdb/database.hpp"
+#include "sysdb/explain.hpp"
 #include "value/uuid.hpp"
 
 namespace dbos::sysdb {
@@ -154,16 +155,9 @@ std::string upsert_text(const Layout& layout, const std::vector<Column>& columns
            (update ? "UPDATE SET " + sets : "NOTHING");
 }
 
-std::optional<QueueRow> find_row(sql::Connection& connection, const Layout& layout, const std::string& name) {
-    const sql::Result found =
-        connection.query("SELECT " + queue_columns(layout) + " FROM @queues WHERE name = CAST($1 AS TEXT)",
-                         {std::string_view(name)});
-    return found.empty() ? std::nullopt : std::optional(read_queue(found, 0));
-}
-
 /// The row as it is; throws if another application owns it.
 std::optional<QueueRow> check_owner(sql::Connection& connection, const Layout& layout, const QueueRow& row) {
-    std::optional<QueueRow> found = find_row(connection, layout, row.name);
+    std::optional<QueueRow> found = queue_row(connection, layout, row.name);
     if (!found) return found;
     const Text& owner = found->application_name;
     if (owner && row.application_name && *owner != *row.application_name) {
@@ -195,6 +189,14 @@ std::vector<std::string> distinct(const std::set<std::string>& names) { return {
 
 }  // namespace
 
+std::optional<QueueRow> queue_row(sql::Connection& connection, const Layout& layout,
+                                  const std::string& name) {
+    const sql::Result found =
+        connection.query("SELECT " + queue_columns(layout) + " FROM @queues WHERE name = CAST($1 AS TEXT)",
+                         {std::string_view(name)});
+    return found.empty() ? std::nullopt : std::optional(read_queue(found, 0));
+}
+
 std::vector<QueueRow> SystemDatabase::list_queues(const Text& application_name) {
     return core_->with_connection([&](sql::Connection& connection) {
         const Layout layout = core_->layout(connection);
@@ -216,7 +218,7 @@ std::vector<QueueRow> SystemDatabase::list_queues(const Text& application_name) 
 std::optional<QueueRow> SystemDatabase::find_queue(const std::string& name) {
     return core_->with_connection([&](sql::Connection& connection) -> std::optional<QueueRow> {
         const Layout layout = core_->layout(connection);
-        return layout.queues ? find_row(connection, layout, name) : std::nullopt;
+        return layout.queues ? queue_row(connection, layout, name) : std::nullopt;
     });
 }
 
@@ -263,7 +265,7 @@ QueueRow SystemDatabase::update_queue(const std::string& name, const std::functi
                 connection.query("SELECT 1 FROM @queues WHERE name = CAST($1 AS TEXT) FOR UPDATE",
                                  {std::string_view(name)}, sql::Access::write);
             }
-            row = find_row(connection, layout, name);
+            row = queue_row(connection, layout, name);
         }
         if (!row) throw NotFound("queue \"" + name + "\" is not defined; list_queues shows those that are");
         const QueueRow before = *row;

@@ -30,6 +30,7 @@ struct ListQuery;
 struct ListedWorkflow;
 struct StepQuery;
 struct Removed;
+struct QueueFacts;
 struct Resume;
 struct Retention;
 struct Fork;
@@ -279,6 +280,9 @@ class SystemDatabase {
     /// Rows of `queues` in scope (own and unclaimed; all without a name), ordered by name.
     std::vector<QueueRow> list_queues(const Text& application_name);
     std::optional<QueueRow> find_queue(const std::string& name);
+    /// What a claim of this workflow would meet, in one snapshot (explain.cpp); absent: there is no such workflow. Throws
+    /// ConfigError on databases from before queues had owners.
+    std::optional<QueueFacts> queue_facts(const std::string& workflow_id);
     /// Owner resolution, insert or update (queues-and-schedules.md 1.2). Returns whether it was inserted. Throws ConfigError
     /// if another application owns the name.
     bool upsert_queue(const QueueRow& row, bool update_existing);
