@@ -59,7 +59,8 @@ class Sql {
     }
     /// The first column of the first row; "" without rows.
     std::string run(const std::string& text) {
-        const std::unique_ptr<PGresult, void (*)(PGresult*)> result(PQexec(connection_.get(), text.c_str()), PQclear);
+        const std::unique_ptr<PGresult, void (*)(PGresult*)> result(PQexec(connection_.get(), text.c_str()),
+                                                                    PQclear);
         const auto status = PQresultStatus(result.get());
         if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
             throw std::runtime_error(text + ": " + PQerrorMessage(connection_.get()));
@@ -93,7 +94,8 @@ class Database {
 
 std::unique_ptr<dbos::App> make_app(const std::string& url) {
     auto app = std::make_unique<dbos::App>(dbos::AppOptions{.name = "bench", .system_database_url = url});
-    app->implement(Job, [](dbos::Context& ctx, std::int64_t n) { return ctx.step("add", [n] { return n + 1; }); });
+    app->implement(Job,
+                   [](dbos::Context& ctx, std::int64_t n) { return ctx.step("add", [n] { return n + 1; }); });
     return app;
 }
 
@@ -175,7 +177,8 @@ double lockstep(const std::string& server) {
     std::vector<double> rounds;
     for (int round = 0; round < 7; ++round) {
         std::vector<dbos::EnqueueRequest> requests;
-        for (int n = 0; n < kJobs; ++n) requests.push_back(dbos::enqueue_request(Job, {.queue_name = kQueue}, n));
+        for (int n = 0; n < kJobs; ++n)
+            requests.push_back(dbos::enqueue_request(Job, {.queue_name = kQueue}, n));
         const auto begin = Clock::now();
         auto handles = app->client().enqueue_bulk(requests);
         for (auto& handle : handles) handle.get_result();
@@ -214,11 +217,12 @@ Drain drain(const std::string& server, std::int64_t jobs, const std::function<vo
     const std::string ended = " FROM dbos.workflow_status WHERE name = 'job' AND status = 'SUCCESS'";
     result.rate = static_cast<double>(jobs) * 1000 /
                   sql.number("SELECT max(completed_at) - min(started_at_epoch_ms)" + ended);
-    result.pause = sql.number(
-                       "SELECT max(next - at) FROM (SELECT started_at_epoch_ms AS at, lead(started_at_epoch_ms) OVER ("
-                       "PARTITION BY executor_id ORDER BY started_at_epoch_ms) AS next" +
-                       ended + ") x") /
-                   1000;
+    result.pause =
+        sql.number(
+            "SELECT max(next - at) FROM (SELECT started_at_epoch_ms AS at, lead(started_at_epoch_ms) OVER ("
+            "PARTITION BY executor_id ORDER BY started_at_epoch_ms) AS next" +
+            ended + ") x") /
+        1000;
     for (const auto& worker : workers) result.claim_p99 = std::max(result.claim_p99, worker->end());
     return result;
 }
@@ -246,25 +250,33 @@ double bare(const std::string& server, std::int64_t jobs) {
             own.run("SET enable_mergejoin = off");
             const std::string token = std::to_string(n);
             own.run(
-                "PREPARE claim(text) AS WITH cand AS MATERIALIZED (SELECT w.workflow_uuid FROM dbos.workflow_status w"
+                "PREPARE claim(text) AS WITH cand AS MATERIALIZED (SELECT w.workflow_uuid FROM "
+                "dbos.workflow_status w"
                 " WHERE w.queue_name = 'jobs' AND w.status = 'ENQUEUED' AND w.name = ANY (ARRAY['job'])"
                 " ORDER BY w.priority, w.created_at LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED), upd AS ("
-                " UPDATE dbos.workflow_status w SET status = 'PENDING', executor_id = $1, application_version = 'v',"
+                " UPDATE dbos.workflow_status w SET status = 'PENDING', executor_id = $1, "
+                "application_version = 'v',"
                 " started_at_epoch_ms = t.now, updated_at = t.now, rate_limited = FALSE,"
                 " recovery_attempts = w.recovery_attempts + 1, owner_xid = $1"
                 " FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) t"
-                " WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand)) RETURNING w.workflow_uuid)"
-                " SELECT array_agg(u.workflow_uuid), array_agg(i.inputs) FROM upd u LEFT JOIN dbos.workflow_input i"
+                " WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand)) RETURNING "
+                "w.workflow_uuid)"
+                " SELECT array_agg(u.workflow_uuid), array_agg(i.inputs) FROM upd u LEFT JOIN "
+                "dbos.workflow_input i"
                 " ON i.workflow_uuid = u.workflow_uuid");
             own.run(
-                "PREPARE step(text[]) AS INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, function_name,"
+                "PREPARE step(text[]) AS INSERT INTO dbos.operation_outputs (workflow_uuid, function_id, "
+                "function_name,"
                 " output, started_at_epoch_ms, completed_at_epoch_ms, serialization, application_name)"
-                " SELECT w.workflow_uuid, 1, 'add', '2', 1, 2, 'portable_json', 'bench' FROM dbos.workflow_status w"
+                " SELECT w.workflow_uuid, 1, 'add', '2', 1, 2, 'portable_json', 'bench' FROM "
+                "dbos.workflow_status w"
                 " WHERE w.workflow_uuid = ANY ($1) ORDER BY w.workflow_uuid FOR NO KEY UPDATE");
             own.run(
-                "PREPARE outcome(text[]) AS WITH u AS (UPDATE dbos.workflow_status w SET status = 'SUCCESS', owner_xid ="
+                "PREPARE outcome(text[]) AS WITH u AS (UPDATE dbos.workflow_status w SET status = 'SUCCESS', "
+                "owner_xid ="
                 " NULL, deduplication_id = NULL, updated_at = t.now, completed_at = t.now FROM (SELECT"
-                " (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) t WHERE w.workflow_uuid = ANY ($1)"
+                " (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now) t WHERE w.workflow_uuid = "
+                "ANY ($1)"
                 " RETURNING w.workflow_uuid) INSERT INTO dbos.workflow_output (workflow_uuid, output)"
                 " SELECT workflow_uuid, '2' FROM u");
             for (;;) {
@@ -280,15 +292,16 @@ double bare(const std::string& server, std::int64_t jobs) {
 }
 
 struct Idle {
-    double statements = 0;   // a second, of one process with 35 idle queues
-    double start_p99 = 0;    // s, from the enqueue of a client that notifies nobody to the claim
-    double tick_p50 = 0;     // ms, with 500 queues
+    double statements = 0;  // a second, of one process with 35 idle queues
+    double start_p99 = 0;   // s, from the enqueue of a client that notifies nobody to the claim
+    double tick_p50 = 0;    // ms, with 500 queues
 };
 
 Idle idle(const std::string& server) {
     const Database database(server, "dbos_bench_idle");
     Sql sql(database.url());
-    const bool counted = sql.run("SHOW shared_preload_libraries").find("pg_stat_statements") != std::string::npos;
+    const bool counted =
+        sql.run("SHOW shared_preload_libraries").find("pg_stat_statements") != std::string::npos;
     if (counted) sql.run("CREATE EXTENSION pg_stat_statements");
     const auto app = make_app(database.url());
     for (int n = 0; n < kIdleQueues; ++n) app->register_queue({.name = "idle" + std::to_string(n)});
@@ -298,7 +311,8 @@ Idle idle(const std::string& server) {
     if (counted) {
         constexpr double kSeconds = 20;
         const std::string calls =
-            "SELECT sum(calls) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname ="
+            "SELECT sum(calls) FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE "
+            "datname ="
             " current_database()) AND query NOT LIKE '%pg_stat_statements%'";
         const double before = sql.number(calls);
         std::this_thread::sleep_for(std::chrono::duration<double>(kSeconds));
@@ -310,24 +324,31 @@ Idle idle(const std::string& server) {
     for (int n = 0; n < 60; ++n) {
         std::this_thread::sleep_for(std::chrono::milliseconds(random() % 400));
         const std::string id = "python-" + std::to_string(n);
-        sql.run("BEGIN; INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, application_name,"
-                " serialization, created_at, updated_at, recovery_attempts, priority) SELECT '" +
-                id + "', 'ENQUEUED', 'job', 'idle" + std::to_string(n % kIdleQueues) +
-                "', 'bench', 'portable_json', t.now, t.now, 0, 0 FROM (SELECT (extract(epoch FROM clock_timestamp()) *"
-                " 1000)::bigint AS now) t; INSERT INTO dbos.workflow_input (workflow_uuid, inputs) VALUES ('" +
-                id + R"(', '{"positionalArgs":[1]}'); COMMIT)");
+        sql.run(
+            "BEGIN; INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, "
+            "application_name,"
+            " serialization, created_at, updated_at, recovery_attempts, priority) SELECT '" +
+            id + "', 'ENQUEUED', 'job', 'idle" + std::to_string(n % kIdleQueues) +
+            "', 'bench', 'portable_json', t.now, t.now, 0, 0 FROM (SELECT (extract(epoch FROM "
+            "clock_timestamp()) *"
+            " 1000)::bigint AS now) t; INSERT INTO dbos.workflow_input (workflow_uuid, inputs) VALUES ('" +
+            id + R"(', '{"positionalArgs":[1]}'); COMMIT)");
     }
     std::this_thread::sleep_for(3s);
     result.start_p99 =
-        sql.number("SELECT percentile_cont(0.99) WITHIN GROUP (ORDER BY coalesce(started_at_epoch_ms - created_at,"
-                   " 1e9)) FROM dbos.workflow_status WHERE workflow_uuid LIKE 'python-%'") /
+        sql.number(
+            "SELECT percentile_cont(0.99) WITHIN GROUP (ORDER BY coalesce(started_at_epoch_ms - created_at,"
+            " 1e9)) FROM dbos.workflow_status WHERE workflow_uuid LIKE 'python-%'") /
         1000;
 
     dbos::sysdb::DatabaseOptions with;
     with.open.url = dbos::sql::Url::parse(database.url());
     dbos::sysdb::SystemDatabase system(std::move(with));
-    dbos::sysdb::TickRequest request{.now_ms = 0, .application_name = "bench", .application_version = "bench-1",
-                                     .is_latest_version = true, .workflow_names = {"job"}};
+    dbos::sysdb::TickRequest request{.now_ms = 0,
+                                     .application_name = "bench",
+                                     .application_version = "bench-1",
+                                     .is_latest_version = true,
+                                     .workflow_names = {"job"}};
     for (int n = 0; n < kManyQueues; ++n) {
         dbos::sysdb::QueueRow row;
         row.name = "many" + std::to_string(n);
@@ -347,7 +368,9 @@ Idle idle(const std::string& server) {
 }
 
 int run(const std::string& server, std::int64_t jobs, const std::string& only) {
-    const auto wanted = [&](const char* part) { return only.empty() || only.find(part) != std::string::npos; };
+    const auto wanted = [&](const char* part) {
+        return only.empty() || only.find(part) != std::string::npos;
+    };
     double locked = 0, floor = 0;
     Drain plain;
     Idle waits;
@@ -359,21 +382,24 @@ int run(const std::string& server, std::int64_t jobs, const std::string& only) {
         floor = bare(server, jobs);
         std::printf("  bare statements, 4 connections: %.0f jobs/s\n", floor);
         plain = drain(server, jobs, [](Sql&) {});
-        std::printf("  %lld jobs, 4 processes: %.0f/s (%.0f %% of bare), claim p99 %.0f ms, longest pause %.2f s\n",
-                    static_cast<long long>(jobs), plain.rate, 100 * plain.rate / floor, plain.claim_p99, plain.pause);
+        std::printf(
+            "  %lld jobs, 4 processes: %.0f/s (%.0f %% of bare), claim p99 %.0f ms, longest pause %.2f s\n",
+            static_cast<long long>(jobs), plain.rate, 100 * plain.rate / floor, plain.claim_p99, plain.pause);
         std::fflush(stdout);
     }
     const auto compared = [&](const char* what, const Drain& with) {
-        std::printf("  %s: %.0f/s (%.0f %% of the rate without), claim p99 %.0f ms, longest pause %.2f s\n", what,
-                    with.rate, 100 * with.rate / plain.rate, with.claim_p99, with.pause);
+        std::printf("  %s: %.0f/s (%.0f %% of the rate without), claim p99 %.0f ms, longest pause %.2f s\n",
+                    what, with.rate, 100 * with.rate / plain.rate, with.claim_p99, with.pause);
         std::fflush(stdout);
     };
     if (wanted("stranded")) {
         compared("100 000 rows of another version at the head", drain(server, jobs, [](Sql& sql) {
-                     sql.run("INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, application_name,"
-                             " application_version, created_at, updated_at, recovery_attempts, priority)"
-                             " SELECT 'stranded-' || g, 'ENQUEUED', 'job', 'jobs', 'bench', 'another', g, g, 0, 0"
-                             " FROM generate_series(1, 100000) g");
+                     sql.run(
+                         "INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, "
+                         "application_name,"
+                         " application_version, created_at, updated_at, recovery_attempts, priority)"
+                         " SELECT 'stranded-' || g, 'ENQUEUED', 'job', 'jobs', 'bench', 'another', g, g, 0, 0"
+                         " FROM generate_series(1, 100000) g");
                  }));
     }
     if (wanted("ties")) {
@@ -383,14 +409,18 @@ int run(const std::string& server, std::int64_t jobs, const std::string& only) {
     }
     if (wanted("idle")) {
         waits = idle(server);
-        std::printf("  35 idle queues: %.1f statements/s; an enqueue that notifies nobody starts within %.2f s (p99); "
-                    "tick with 500 queues %.1f ms (p50)\n",
-                    waits.statements, waits.start_p99, waits.tick_p50);
+        std::printf(
+            "  35 idle queues: %.1f statements/s; an enqueue that notifies nobody starts within %.2f s "
+            "(p99); "
+            "tick with 500 queues %.1f ms (p50)\n",
+            waits.statements, waits.start_p99, waits.tick_p50);
     }
-    std::printf("queues: 500 jobs/20 slots %.2f s; %lldk jobs 4 processes %.0f/s (%.0f %% of bare SQL); claim p99 %.0f ms; "
-                "idle %.1f statements/s\n",
-                locked, static_cast<long long>(jobs / 1000), plain.rate, floor > 0 ? 100 * plain.rate / floor : 0,
-                plain.claim_p99, waits.statements);
+    std::printf(
+        "queues: 500 jobs/20 slots %.2f s; %lldk jobs 4 processes %.0f/s (%.0f %% of bare SQL); claim p99 "
+        "%.0f ms; "
+        "idle %.1f statements/s\n",
+        locked, static_cast<long long>(jobs / 1000), plain.rate, floor > 0 ? 100 * plain.rate / floor : 0,
+        plain.claim_p99, waits.statements);
     return 0;
 }
 
@@ -398,7 +428,8 @@ int run(const std::string& server, std::int64_t jobs, const std::string& only) {
 
 int main(int argc, char** argv) {
     if (argc < 2) {
-        std::fprintf(stderr, "usage: dbos_bench_queues URL [--jobs N] [--only lockstep,drain,stranded,ties,idle]\n");
+        std::fprintf(stderr,
+                     "usage: dbos_bench_queues URL [--jobs N] [--only lockstep,drain,stranded,ties,idle]\n");
         return 2;
     }
     std::int64_t jobs = 100'000;

@@ -71,7 +71,7 @@ if(DBOS_BUILD_EXAMPLES)
   pkg_check_modules(httplib REQUIRED IMPORTED_TARGET GLOBAL cpp-httplib)
   dbos_add_suite(examples SHARDS 4 LIBRARIES PkgConfig::httplib)   # the demo programs, killed at every step
   target_compile_definitions(examples_tests PRIVATE DBOS_EXAMPLES="${PROJECT_BINARY_DIR}/examples")
-  add_dependencies(examples_tests queue-server queue-worker starter toolbox widget-store)
+  add_dependencies(examples_tests queue-patterns queue-server queue-worker starter toolbox widget-store)
 endif()
 dbos_add_suite(chaos TIMEOUT 600)
 if(TARGET chaos_tests)

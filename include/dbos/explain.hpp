@@ -15,20 +15,20 @@ namespace dbos {
 
 /// What stands in the way of a workflow that waits.
 enum class Obstacle : std::uint8_t {
-    ended,               ///< it has ended, or is dead-lettered: nothing runs it any more
-    running,             ///< it runs
-    abandoned,           ///< its executor is dead, and its peers have not handed it back yet
-    delayed,             ///< its time has not come
-    no_queue,            ///< its queue is not registered
-    foreign_queue,       ///< its queue belongs to another application than the workflow
-    paused,              ///< worker_concurrency of the queue is 0
-    no_partition_key,    ///< the queue is partitioned, and the workflow has no key
-    no_executor,         ///< no executor of its application is alive, as far as the database tells
-    other_version,       ///< no living executor has the version that it is pinned to
-    not_latest,          ///< it has no version, and no living executor has the latest one
-    concurrency,         ///< the queue's limit over all processes is reached
-    worker_concurrency,  ///< every living executor runs as many of the queue as it may
-    rate_limit,          ///< all starts of the period are used up
+    ended,                         ///< it has ended, or is dead-lettered: nothing runs it any more
+    running,                       ///< it runs
+    abandoned,                     ///< its executor is dead, and its peers have not handed it back yet
+    delayed,                       ///< its time has not come
+    no_queue,                      ///< its queue is not registered
+    foreign_queue,                 ///< its queue belongs to another application than the workflow
+    paused,                        ///< worker_concurrency of the queue is 0
+    no_partition_key,              ///< the queue is partitioned, and the workflow has no key
+    no_executor,                   ///< no executor of its application is alive, as far as the database tells
+    other_version,                 ///< no living executor has the version that it is pinned to
+    not_latest,                    ///< it has no version, and no living executor has the latest one
+    concurrency,                   ///< the queue's limit over all processes is reached
+    worker_concurrency,            ///< every living executor runs as many of the queue as it may
+    rate_limit,                    ///< all starts of the period are used up
     partition_concurrency,         ///< as concurrency, of its partition key
     partition_worker_concurrency,  ///< as worker_concurrency, of its partition key
     partition_rate_limit,          ///< as rate_limit, of its partition key

@@ -57,10 +57,12 @@ class Judge {
         const std::string executor = facts_.executor_id.value_or("");
         const bool lives = std::ranges::any_of(
             facts_.living, [&](const LivingExecutor& living) { return living.executor_id == executor; });
-        if (lives) return add({.obstacle = Obstacle::running, .text = "it runs on executor " + quoted(executor)});
+        if (lives)
+            return add({.obstacle = Obstacle::running, .text = "it runs on executor " + quoted(executor)});
         add({.obstacle = Obstacle::abandoned,
              .text = "its executor " + quoted(executor) +
-                     " has no lease: a living executor of this library hands it back to its queue, if it was one of "
+                     " has no lease: a living executor of this library hands it back to its queue, if it was "
+                     "one of "
                      "this library; executors of other SDKs have none"});
     }
 
@@ -80,7 +82,8 @@ class Judge {
                      "; executors of other SDKs leave no sign in the database"});
     }
     std::string application() const {
-        return facts_.application_name ? "application " + quoted(*facts_.application_name) : "any application";
+        return facts_.application_name ? "application " + quoted(*facts_.application_name)
+                                       : "any application";
     }
 
     void queue() {
@@ -93,8 +96,8 @@ class Judge {
         const auto& owner = facts_.queue->application_name;
         if (owner && facts_.application_name && owner != facts_.application_name) {
             add({.obstacle = Obstacle::foreign_queue,
-                 .text = "queue " + name + " belongs to application " + quoted(*owner) + ", the workflow to " +
-                         quoted(*facts_.application_name) + ": nobody serves both"});
+                 .text = "queue " + name + " belongs to application " + quoted(*owner) +
+                         ", the workflow to " + quoted(*facts_.application_name) + ": nobody serves both"});
         }
         const auto paused = [](const auto& limit) { return limit && *limit <= 0; };
         if (paused(facts_.limits.worker_concurrency) || paused(facts_.limits.partition_worker_concurrency)) {
@@ -104,7 +107,8 @@ class Judge {
         }
         if (facts_.limits.partitioned && !facts_.partition_key) {
             add({.obstacle = Obstacle::no_partition_key,
-                 .text = "queue " + name + " is partitioned, and the workflow has no queue_partition_key: it never runs"});
+                 .text = "queue " + name +
+                         " is partitioned, and the workflow has no queue_partition_key: it never runs"});
         }
     }
 
@@ -115,7 +119,8 @@ class Judge {
         const std::string wanted = facts_.version.value_or(facts_.latest_version.value_or(""));
         for (const LivingExecutor& living : facts_.living) {
             versions.insert(living.version);
-            if (living.version == wanted || (!facts_.version && !facts_.latest_version)) fit_.push_back(&living);
+            if (living.version == wanted || (!facts_.version && !facts_.latest_version))
+                fit_.push_back(&living);
         }
         if (!fit_.empty()) return;
         std::string have;
@@ -126,9 +131,10 @@ class Judge {
                          ", which no living executor has (they have " + have + ')'});
         } else {
             add({.obstacle = Obstacle::not_latest,
-                 .text = "it has no version, so only the latest runs it, which is " + quoted(wanted) +
-                         ", and no living executor has that (they have " + have +
-                         "); start one, or make another version the latest with set_latest_application_version"});
+                 .text =
+                     "it has no version, so only the latest runs it, which is " + quoted(wanted) +
+                     ", and no living executor has that (they have " + have +
+                     "); start one, or make another version the latest with set_latest_application_version"});
         }
     }
 
@@ -141,8 +147,8 @@ class Judge {
              .limit = *limit});
     }
 
-    void workers(Obstacle obstacle, const std::optional<std::int32_t>& limit, std::int64_t LivingExecutor::*running,
-                 const std::string& of) {
+    void workers(Obstacle obstacle, const std::optional<std::int32_t>& limit,
+                 std::int64_t LivingExecutor::* running, const std::string& of) {
         if (!limit || *limit <= 0 || fit_.empty()) return;
         std::int64_t most = 0, all = 0;
         for (const LivingExecutor* executor : fit_) {
@@ -161,8 +167,9 @@ class Judge {
               const std::optional<std::int64_t>& next, const std::string& of) {
         if (!rate || !next || *next <= facts_.now_ms) return;
         add({.obstacle = obstacle,
-             .text = "all of the " + plural(rate->max, "start") + " in " + seconds(rate->period_ms) + " of " + of +
-                     " are used" + (rate->max > 0 ? "; the next one in " + seconds(*next - facts_.now_ms) : ""),
+             .text = "all of the " + plural(rate->max, "start") + " in " + seconds(rate->period_ms) + " of " +
+                     of + " are used" +
+                     (rate->max > 0 ? "; the next one in " + seconds(*next - facts_.now_ms) : ""),
              .until_epoch_ms = rate->max > 0 ? next : std::nullopt,
              .limit = rate->max});
     }
@@ -170,11 +177,13 @@ class Judge {
     void budgets() {
         const std::string queue = "the queue";
         limit(Obstacle::concurrency, facts_.running, facts_.limits.concurrency, queue);
-        workers(Obstacle::worker_concurrency, facts_.limits.worker_concurrency, &LivingExecutor::running, queue);
+        workers(Obstacle::worker_concurrency, facts_.limits.worker_concurrency, &LivingExecutor::running,
+                queue);
         rate(Obstacle::rate_limit, facts_.limits.rate, facts_.budget_at_ms, queue);
         if (facts_.limits.partitioned && facts_.partition_key) {
             const std::string key = "partition " + quoted(*facts_.partition_key);
-            limit(Obstacle::partition_concurrency, facts_.running_of_key, facts_.limits.partition_concurrency, key);
+            limit(Obstacle::partition_concurrency, facts_.running_of_key, facts_.limits.partition_concurrency,
+                  key);
             workers(Obstacle::partition_worker_concurrency, facts_.limits.partition_worker_concurrency,
                     &LivingExecutor::running_of_key, key);
             rate(Obstacle::partition_rate_limit, facts_.limits.partition_rate, facts_.key_budget_at_ms, key);

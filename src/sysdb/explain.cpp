@@ -12,12 +12,12 @@ namespace {
 constexpr Dialects kNow{{"explain_now", "SELECT " DBOS_CLOCK_PG, sql::Access::read},
                         {"explain_now", "SELECT 0", sql::Access::read}};
 
-constexpr sql::Statement kRow{
-    "explain_row",
-    "SELECT w.status, w.queue_name, w.queue_partition_key, w.application_version, w.application_name, w.executor_id,"
-    " w.priority, w.created_at, w.delay_until_epoch_ms, w.started_at_epoch_ms"
-    " FROM @workflow_status w WHERE w.workflow_uuid = $1",
-    sql::Access::read};
+constexpr sql::Statement kRow{"explain_row",
+                              "SELECT w.status, w.queue_name, w.queue_partition_key, w.application_version, "
+                              "w.application_name, w.executor_id,"
+                              " w.priority, w.created_at, w.delay_until_epoch_ms, w.started_at_epoch_ms"
+                              " FROM @workflow_status w WHERE w.workflow_uuid = $1",
+                              sql::Access::read};
 
 constexpr sql::Statement kLatest{
     "explain_latest",
@@ -43,30 +43,32 @@ constexpr sql::Statement kLiving{
     sql::Access::read};
 
 // The limits count what the claims count: all names and versions, of the owner and of nobody.
-#define DBOS_COUNTED(alias)                                                                                   \
-    "(CAST($2 AS TEXT) IS NULL OR " alias ".application_name = CAST($2 AS TEXT) OR " alias ".application_name " \
+#define DBOS_COUNTED(alias)                                                                \
+    "(CAST($2 AS TEXT) IS NULL OR " alias ".application_name = CAST($2 AS TEXT) OR " alias \
+    ".application_name "                                                                   \
     "IS NULL)"
 
 constexpr sql::Statement kRunning{
     "explain_running",
-    "SELECT p.executor_id, count(*), sum(CASE WHEN p.queue_partition_key = CAST($3 AS TEXT) THEN 1 ELSE 0 END)"
+    "SELECT p.executor_id, count(*), sum(CASE WHEN p.queue_partition_key = CAST($3 AS TEXT) THEN 1 ELSE 0 "
+    "END)"
     " FROM @workflow_status p WHERE p.queue_name = $1 AND p.status = 'PENDING' AND p.status IN ('ENQUEUED', "
     "'PENDING') AND " DBOS_COUNTED("p") " GROUP BY p.executor_id",
     sql::Access::read};
 
 // The start whose leaving the window frees one: of `max` allowed ones the one before the last `max - 1`.
-#define DBOS_OLDEST(more)                                                                               \
-    "SELECT s.started_at_epoch_ms FROM @workflow_status s WHERE s.queue_name = $1 AND s.rate_limited = " \
-    "TRUE AND s.status NOT IN ('ENQUEUED', 'DELAYED') AND s.started_at_epoch_ms > $3 AND " DBOS_COUNTED( \
-        "s") more " ORDER BY s.started_at_epoch_ms DESC LIMIT 1 OFFSET $4"
+#define DBOS_OLDEST(more)                                                                                    \
+    "SELECT s.started_at_epoch_ms FROM @workflow_status s WHERE s.queue_name = $1 AND s.rate_limited = "     \
+    "TRUE AND s.status NOT IN ('ENQUEUED', 'DELAYED') AND s.started_at_epoch_ms > $3 AND " DBOS_COUNTED("s") \
+        more " ORDER BY s.started_at_epoch_ms DESC LIMIT 1 OFFSET $4"
 constexpr sql::Statement kOldest{"explain_oldest", DBOS_OLDEST(""), sql::Access::read};
 constexpr sql::Statement kOldestOfKey{"explain_oldest_of_key", DBOS_OLDEST(" AND s.queue_partition_key = $5"),
                                       sql::Access::read};
 
-#define DBOS_AHEAD(more)                                                                                    \
-    "SELECT count(*) FROM (SELECT 1 FROM @workflow_status a WHERE a.queue_name = $1 AND a.status = "        \
-    "'ENQUEUED' AND a.status IN ('ENQUEUED', 'PENDING') AND " DBOS_COUNTED(                                 \
-        "a") more " AND (a.priority < $3 OR (a.priority = $3 AND a.created_at < $4)) LIMIT 1000) x"
+#define DBOS_AHEAD(more)                                                                             \
+    "SELECT count(*) FROM (SELECT 1 FROM @workflow_status a WHERE a.queue_name = $1 AND a.status = " \
+    "'ENQUEUED' AND a.status IN ('ENQUEUED', 'PENDING') AND " DBOS_COUNTED("a") more                 \
+        " AND (a.priority < $3 OR (a.priority = $3 AND a.created_at < $4)) LIMIT 1000) x"
 constexpr sql::Statement kAhead{"explain_ahead", DBOS_AHEAD(""), sql::Access::read};
 constexpr sql::Statement kAheadOfKey{"explain_ahead_of_key", DBOS_AHEAD(" AND a.queue_partition_key = $5"),
                                      sql::Access::read};
@@ -79,8 +81,9 @@ class Facts {
     std::optional<QueueFacts> run() {
         const Layout layout = core_.layout(connection_);
         if (!layout.queues || !layout.ownership || !layout.partition_limits) {
-            throw ConfigError("explain: this system database (version " + std::to_string(layout.version) +
-                              ") is from before queues had owners and partitions; migrate it with a current release");
+            throw ConfigError(
+                "explain: this system database (version " + std::to_string(layout.version) +
+                ") is from before queues had owners and partitions; migrate it with a current release");
         }
         const bool leases = leases_exist();
         sql::Transaction transaction(connection_, sql::Isolation::read_only);
@@ -119,9 +122,11 @@ class Facts {
     }
 
     void read_living() {
-        const sql::Result rows = connection_.execute(kLiving, {sql::opt(facts_.application_name), facts_.now_ms});
+        const sql::Result rows =
+            connection_.execute(kLiving, {sql::opt(facts_.application_name), facts_.now_ms});
         for (std::size_t row = 0; row < rows.size(); ++row)
-            facts_.living.push_back({.executor_id = rows.at(row, 0).string(), .version = rows.at(row, 1).string()});
+            facts_.living.push_back(
+                {.executor_id = rows.at(row, 0).string(), .version = rows.at(row, 1).string()});
     }
 
     void read_queue(const Layout& layout) {
@@ -176,7 +181,8 @@ class Facts {
 }  // namespace
 
 std::optional<QueueFacts> SystemDatabase::queue_facts(const std::string& workflow_id) {
-    return core_->with_connection([&](sql::Connection& connection) { return Facts(*core_, connection, workflow_id).run(); });
+    return core_->with_connection(
+        [&](sql::Connection& connection) { return Facts(*core_, connection, workflow_id).run(); });
 }
 
 }  // namespace dbos::sysdb

@@ -28,7 +28,8 @@ struct QueueFacts {
     Text executor_id = {};
     std::optional<Millis> delay_until_ms = {};
     std::optional<Millis> started_at_ms = {};
-    std::vector<LivingExecutor> living = {};  // with a lease, of its application or, if nobody owns it, of all
+    std::vector<LivingExecutor> living =
+        {};  // with a lease, of its application or, if nobody owns it, of all
 
     // Only of an ENQUEUED workflow:
     std::optional<QueueRow> queue = {};

@@ -15,12 +15,14 @@ class ClientExplain : public dbos::test::ManageTest {
    protected:
     void SetUp() override {
         ManageTest::SetUp();
-        now = std::stoll(query_text(GetParam() == dbos::sql::Backend::postgres
-                                        ? "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-                                        : "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"));
+        now =
+            std::stoll(query_text(GetParam() == dbos::sql::Backend::postgres
+                                      ? "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+                                      : "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"));
     }
     void queue(const std::string& name, Cells cells = {}) {
-        cells.insert(cells.begin(), {{"queue_id", name}, {"name", name}, {"created_at", 1}, {"updated_at", 1}});
+        cells.insert(cells.begin(),
+                     {{"queue_id", name}, {"name", name}, {"created_at", 1}, {"updated_at", 1}});
         insert("queues", cells);
     }
     void executor(const std::string& id, const std::string& version, std::int64_t left_ms = 60'000) {
@@ -78,8 +80,9 @@ TEST_P(ClientExplain, what_does_not_wait_says_what_it_does) {
     running("runs", "e1");
     running("left", "gone");
     insert_ended("done", "SUCCESS", "1");
-    insert_workflow("later", "DELAYED",
-                    {{"queue_name", "q"}, {"application_name", "shop"}, {"delay_until_epoch_ms", now + 60'000}});
+    insert_workflow(
+        "later", "DELAYED",
+        {{"queue_name", "q"}, {"application_name", "shop"}, {"delay_until_epoch_ms", now + 60'000}});
     EXPECT_THAT(obstacles("runs"), ElementsAre(Obstacle::running));
     EXPECT_THAT(obstacles("left"), ElementsAre(Obstacle::abandoned));
     EXPECT_THAT(obstacles("done"), ElementsAre(Obstacle::ended));
@@ -167,8 +170,9 @@ TEST_P(ClientExplain, partitions) {
     waiting("b", {{"queue_partition_key", "k2"}});
     running("r", "e1", {{"queue_partition_key", "k1"}, {"rate_limited", true}});
     EXPECT_TRUE(client().explain("keyless").has(Obstacle::no_partition_key));
-    EXPECT_THAT(obstacles("a"), ElementsAre(Obstacle::partition_concurrency, Obstacle::partition_worker_concurrency,
-                                            Obstacle::partition_rate_limit));
+    EXPECT_THAT(obstacles("a"),
+                ElementsAre(Obstacle::partition_concurrency, Obstacle::partition_worker_concurrency,
+                            Obstacle::partition_rate_limit));
     EXPECT_THAT(client().explain("a").text(), HasSubstr("partition \"k1\""));
     EXPECT_THAT(obstacles("b"), IsEmpty());
     waiting("b2", {{"queue_partition_key", "k2"}});
