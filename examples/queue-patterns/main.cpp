@@ -96,7 +96,8 @@ Json fair_pipeline(dbos::Client& client) {
     for (const auto& workflow : waiting)
         tenants[workflow.workflow_id] = workflow.queue_partition_key.value_or("unknown");
     Json running = Json::array();
-    for (const auto& work : client.list_workflows({.status = "PENDING", .name = std::string(FairWork.name())})) {
+    for (const auto& work :
+         client.list_workflows({.status = "PENDING", .name = std::string(FairWork.name())})) {
         const auto tenant = tenants.find(work.parent_workflow_id.value_or(""));
         running.push_back({{"workflow_id", work.workflow_id},
                            {"tenant_id", tenant == tenants.end() ? "unknown" : tenant->second}});
@@ -116,7 +117,8 @@ Json debouncer_pipeline(dbos::Client& client) {
                            {"tenant_id", argument(workflow, 0)},
                            {"input", argument(workflow, 1)},
                            {"start_time", workflow.created_at},
-                           {"delay_until", workflow.delay_until_epoch_ms ? Json(*workflow.delay_until_epoch_ms) : Json()},
+                           {"delay_until",
+                            workflow.delay_until_epoch_ms ? Json(*workflow.delay_until_epoch_ms) : Json()},
                            {"ran_at", workflow.dequeued_at.value_or(workflow.created_at)}});
         }
         return all;
@@ -170,10 +172,12 @@ void add_routes(web::Server& server, dbos::App& app,
         if (!has(request, response, "workflow_name")) return;
         web::reply(response, list(app.client(), request.get_param_value("workflow_name")));
     });
-    server.Get("/api/fair_queue/pipeline",
-               [&](const Request&, Response& response) { web::reply(response, fair_pipeline(app.client())); });
-    server.Get("/api/debouncer/pipeline",
-               [&](const Request&, Response& response) { web::reply(response, debouncer_pipeline(app.client())); });
+    server.Get("/api/fair_queue/pipeline", [&](const Request&, Response& response) {
+        web::reply(response, fair_pipeline(app.client()));
+    });
+    server.Get("/api/debouncer/pipeline", [&](const Request&, Response& response) {
+        web::reply(response, debouncer_pipeline(app.client()));
+    });
 }
 
 }  // namespace

@@ -468,6 +468,18 @@ TEST_P(ClientReference, rename_application) {
     EXPECT_EQ(renamed.workflows, 1);
 }
 
+TEST_P(ClientReference, explain) {
+    auto& client = this->client();
+    insert_workflow("o-17", "ENQUEUED", {{"queue_name", "nobody's"}});
+    std::string line;
+    // [explain]
+    dbos::Explain why = client.explain("o-17");
+    if (why.has(dbos::Obstacle::no_queue)) line = why.text();
+    // [explain]
+    EXPECT_THAT(line,
+                testing::HasSubstr("queue \"nobody's\" is not registered"));
+}
+
 TEST_P(ClientReference, upkeep) {
     auto& client = this->client();
     insert_workflow("o-16", "ERROR", {{"completed_at", 1000}});

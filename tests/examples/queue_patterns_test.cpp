@@ -40,9 +40,10 @@ TEST(QueuePatterns, killed_at_every_operation_keeps_every_limit) {
             EXPECT_TRUE(eventually(
                 [&] {
                     most_of_a_tenant = std::max(
-                        most_of_a_tenant,
-                        workflows(database, kManager, "status = 'PENDING' AND queue_partition_key = 'alice'"));
-                    return database.one("SELECT count(*) FROM @workflow_status WHERE status <> 'SUCCESS'") == "0";
+                        most_of_a_tenant, workflows(database, kManager,
+                                                    "status = 'PENDING' AND queue_partition_key = 'alice'"));
+                    return database.one("SELECT count(*) FROM @workflow_status WHERE status <> 'SUCCESS'") ==
+                           "0";
                 },
                 120));
         });
@@ -51,8 +52,10 @@ TEST(QueuePatterns, killed_at_every_operation_keeps_every_limit) {
         EXPECT_LE(most_of_a_tenant, 2);
         EXPECT_EQ(workflows(database, kWork), workflows(database, kManager));
         // Of any three starts in a row the last is ten seconds after the first.
-        EXPECT_EQ(database.one("SELECT count(*) FROM (SELECT started_at_epoch_ms - lag(started_at_epoch_ms, 2) OVER (ORDER BY "
-                               "started_at_epoch_ms) AS apart FROM @workflow_status WHERE name = 'rate_limited_queue_workflow')"
+        EXPECT_EQ(database.one("SELECT count(*) FROM (SELECT started_at_epoch_ms - lag(started_at_epoch_ms, "
+                               "2) OVER (ORDER BY "
+                               "started_at_epoch_ms) AS apart FROM @workflow_status WHERE name = "
+                               "'rate_limited_queue_workflow')"
                                " x WHERE apart < 10000"),
                   "0");
         EXPECT_TRUE(program.terminate());
@@ -94,7 +97,8 @@ TEST(QueuePatterns, routes) {
         EXPECT_TRUE(delayed.at(0).at("delay_until").is_number());
         for (int n = 0; n < 3; ++n) EXPECT_EQ(http.post("/api/workflows/rate_limited_queue").status, 200);
         EXPECT_TRUE(eventually([&] { return workflows(database, kLimited, "status = 'SUCCESS'") == 2; }));
-        EXPECT_TRUE(eventually([&] { return workflows(database, kDebounced, "status = 'SUCCESS'") == 1; }, 60));
+        EXPECT_TRUE(
+            eventually([&] { return workflows(database, kDebounced, "status = 'SUCCESS'") == 1; }, 60));
         EXPECT_TRUE(program.terminate());
     });
 }

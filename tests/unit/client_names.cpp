@@ -134,6 +134,8 @@ struct ClientNames : dbos::Client {
     using dbos::Client::fork_from_failure_async;
     using dbos::Client::garbage_collect;
     using dbos::Client::garbage_collect_async;
+    using dbos::Client::explain;
+    using dbos::Client::explain_async;
     using dbos::Client::global_timeout;
     using dbos::Client::global_timeout_async;
 };
