@@ -18,7 +18,7 @@ test: dev   ## install what is missing, build, run all tests (with a private Pos
 
 test-interop: bootstrap   ## with applications and clients of the published Python and TypeScript SDKs
 	@cmake --preset dev --log-level=WARNING
-	@$(BUILD) dev -j $(JOBS) --target interop_peer interop_driver interop_ticker
+	@$(BUILD) dev -j $(JOBS) --target interop_peer interop_driver interop_ticker interop_fleet
 	DBOS_INTEROP_OPTIONAL=1 scripts/with-postgres tests/interop/run build/dev
 
 SEEDS ?= 20000

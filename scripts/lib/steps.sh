@@ -76,7 +76,7 @@ sim_sanitized() {
 
 # The other SDKs come from their registries: what cannot be installed is left out, and the last line says so.
 check_interop() {
-    build_preset dev interop_peer interop_driver interop_ticker
+    build_preset dev interop_peer interop_driver interop_ticker interop_fleet
     DBOS_INTEROP_OPTIONAL=1 scripts/with-postgres tests/interop/run build/dev
 }
 
