@@ -22,7 +22,8 @@ void enqueue(dbos::Client& client, int count, const std::vector<std::string>& la
                 dbos::EnqueueOptions options;
                 options.queue_name = std::string(kind) + "-" + language;
                 options.application_name = "fleet-" + language;
-                if (kind == std::string("keyed")) options.queue_partition_key = "key" + std::to_string(number % 2);
+                if (kind == std::string("keyed"))
+                    options.queue_partition_key = "key" + std::to_string(number % 2);
                 client.enqueue(FleetJob, options, "cpp", number);
             }
         }

@@ -62,7 +62,7 @@ void Callers::drive(std::uint64_t thread) {
 }
 
 Callers::Handle Callers::enqueue(Random& random, const std::string& id) {
-    const char* queues[] = {kWide, kWide, kWide, kWide, kNarrow, kShared};
+    const char* queues[] = {kWide, kWide, kWide, kWide, kNarrow, kShared, kRated, kKeyed};
     EnqueueOptions options{.queue_name = queues[random.below(std::size(queues))], .workflow_id = id};
     if (random.one_in(4)) options.deduplication_id = "d-" + id;
     if (random.one_in(6)) options.delay = milliseconds(random.between(1, 1'500));
@@ -70,6 +70,10 @@ Callers::Handle Callers::enqueue(Random& random, const std::string& id) {
     const std::uint64_t kind = random.below(kinds);
     if (kind == parent || kind == stubborn) options.queue_name = kWide;
     if (!only_queue_.empty()) options.queue_name = only_queue_;
+    if (options.queue_name == kKeyed) {
+        options.queue_partition_key = "key" + std::to_string(random.below(4));
+        options.deduplication_id.clear();  // not beside a key
+    }
     const bool blunt = random.one_in(4);
     // The id is new: whoever is told that it is in use has met its own lost acknowledgement.
     if (!blunt && random.one_in(2)) options.workflow_id_reuse_policy = WorkflowIdReusePolicy::reject;

@@ -1,6 +1,10 @@
 #include "chaos/pg/history.hpp"
 
+#include <algorithm>
+#include <map>
+#include <set>
 #include <sstream>
+#include <utility>
 
 #include "chaos/pg/workload.hpp"
 
@@ -23,6 +27,34 @@ bool terminal(const std::string& status) {
 
 std::string milliseconds(Micros time) { return std::to_string(time / kMillisecond) + " ms"; }
 
+/// PENDING workflows that share a limit.
+class Running {
+   public:
+    Running(std::string what, std::size_t limit) : what_(std::move(what)), limit_(limit) {}
+    void set(const std::string& id, bool runs) {
+        if (runs) {
+            ids_.insert(id);
+        } else {
+            ids_.erase(id);
+        }
+    }
+    /// A finding, once for each time that the limit is passed.
+    std::string judge(Micros at) {
+        const bool was = std::exchange(over_, ids_.size() > limit_);
+        if (!over_ || was) return {};
+        std::string text = std::to_string(ids_.size()) + " workflows of " + what_ + " ran at once at " +
+                           std::to_string(at) + ":";
+        for (const std::string& id : ids_) text += " " + id;
+        return text;
+    }
+
+   private:
+    std::string what_;
+    std::size_t limit_;
+    std::set<std::string> ids_;
+    bool over_ = false;
+};
+
 /// Goes through the events once.
 class History {
    public:
@@ -30,7 +62,7 @@ class History {
         : timeline_(timeline), verdict_(verdict), outages_(timeline.sharp_outages()) {}
 
     void add(const Event& event) {
-        if (event.at != at_) judge_shared();  // commits of one moment have no order
+        if (event.at != at_) judge_limits();  // commits of one moment have no order
         at_ = event.at;
         if (event.kind == "lease") {
             leases_[event.subject] = {event.pid, event.expires_at_ms * kMillisecond, event.at};
@@ -44,7 +76,7 @@ class History {
                                         event.old_outcome + " to " + event.outcome);
         }
     }
-    void end() { judge_shared(); }
+    void end() { judge_limits(); }
     /// When each was cancelled, and the first queue of each.
     const std::map<std::string, Micros>& cancels() const { return cancels_; }
     const std::map<std::string, std::string>& queues() const { return queues_; }
@@ -57,11 +89,15 @@ class History {
 
     void row(const Event& event) {
         if (!event.queue.empty()) queues_.emplace(event.subject, event.queue);
-        if (event.status == "PENDING" && event.queue == kShared) {
-            shared_.insert(event.subject);
-        } else {
-            shared_.erase(event.subject);
-        }
+        const bool runs = event.status == "PENDING";
+        shared_.set(event.subject, runs && event.queue == kShared);
+        keyed_.set(event.subject, runs && event.queue == kKeyed);
+        for (auto& [key, running] : keys_)
+            running.set(event.subject, runs && event.queue == kKeyed && key == event.key);
+        if (event.queue == kKeyed && !keys_.contains(event.key))
+            keys_.try_emplace(event.key, Running{"partition " + event.key + " of the queue keyed", 1})
+                .first->second.set(event.subject, runs);
+        start(event);
         if (event.verb == "DELETE") {
             verdict_.add("lost", "the row of " + event.subject + " was deleted, " + event.old_status);
             return;
@@ -79,16 +115,34 @@ class History {
         if (taken) judge_taking(event);
     }
 
-    void judge_shared() {
-        const bool over = shared_.size() > kSharedLimit;
-        if (over && !over_) {
-            std::string all;
-            for (const auto& id : shared_) all += " " + id;
-            verdict_.add("limits", std::to_string(shared_.size()) +
-                                       " workflows of the queue shared ran at once at " +
-                                       std::to_string(at_) + ":" + all);
+    /// What counts for the rate: every row that has a start and does not wait (queues-and-schedules.md 1.5).
+    void start(const Event& event) {
+        const bool counts = event.queue == kRated && event.started_at_ms > 0 && event.status != "ENQUEUED" &&
+                            event.status != "DELAYED" && event.verb != "DELETE";
+        if (!counts) {
+            starts_.erase(event.subject);
+            return;
         }
-        over_ = over;
+        starts_[event.subject] = event.started_at_ms;
+        if (event.status == "PENDING") last_start_ = std::max(last_start_, event.started_at_ms);
+    }
+
+    void judge_limits() {
+        for (const std::string& finding : {shared_.judge(at_), keyed_.judge(at_)}) {
+            if (!finding.empty()) verdict_.add("limits", finding);
+        }
+        for (auto& [key, running] : keys_) {
+            const std::string finding = running.judge(at_);
+            if (!finding.empty()) verdict_.add("limits", finding);
+        }
+        if (last_start_ <= judged_start_) return;
+        judged_start_ = last_start_;
+        const auto within = static_cast<std::size_t>(std::ranges::count_if(starts_, [&](const auto& entry) {
+            return entry.second > last_start_ - kRatePeriodMs && entry.second <= last_start_;
+        }));
+        if (within > kRateLimit)
+            verdict_.add("limits", std::to_string(within) + " workflows of the queue rated started in the " +
+                                       std::to_string(kRatePeriodMs) + " ms before " + std::to_string(at_));
     }
 
     void judge_taking(const Event& event) {
@@ -125,8 +179,10 @@ class History {
     std::map<std::string, Lease> leases_;
     std::map<std::string, Micros> cancels_;
     std::map<std::string, std::string> queues_;
-    std::set<std::string> shared_;  // PENDING
-    bool over_ = false;
+    Running shared_{"the queue shared", kSharedLimit}, keyed_{"the queue keyed", kKeyedLimit};
+    std::map<std::string, Running> keys_;         // by partition key
+    std::map<std::string, std::int64_t> starts_;  // of the queue rated
+    std::int64_t last_start_ = 0, judged_start_ = 0;
     Micros at_ = 0;
 };
 
@@ -211,7 +267,7 @@ std::vector<Event> read_events(sql::Connection& server) {
         "SELECT kind, subject, coalesce(actor, ''), verb, coalesce(old_status, ''), coalesce(status, ''),"
         " coalesce(old_owner, ''), coalesce(owner, ''), coalesce(old_executor, ''), coalesce(executor, ''),"
         " coalesce(queue, ''), coalesce(old_outcome, ''), coalesce(outcome, ''), coalesce(pid, 0),"
-        " coalesce(expires_at, 0),"
+        " coalesce(expires_at, 0), coalesce(key, ''), coalesce(started_at, 0),"
         " (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint AS at FROM @chaos_history"
         " ORDER BY at, id");
     std::vector<Event> events;
@@ -220,7 +276,8 @@ std::vector<Event> read_events(sql::Connection& server) {
         const auto text = [&](std::size_t column) { return rows.at(i, column).string(); };
         events.push_back({text(0), text(1), text(2), text(3), text(4), text(5), text(6), text(7), text(8),
                           text(9), text(10), text(11), text(12), static_cast<int>(rows.at(i, 13).integer()),
-                          rows.at(i, 14).integer(), rows.at(i, 15).integer()});
+                          rows.at(i, 14).integer(), text(15), rows.at(i, 16).integer(),
+                          rows.at(i, 17).integer()});
     }
     return events;
 }

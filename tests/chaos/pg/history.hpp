@@ -22,6 +22,8 @@ struct Event {
                 queue = {}, old_outcome = {}, outcome = {};
     int pid = 0;                     // of a lease's process
     std::int64_t expires_at_ms = 0;  // of a lease
+    std::string key = {};            // partition key of a row
+    std::int64_t started_at_ms = 0;  // of a row; 0 = NULL
     Micros at = 0;                   // of the commit
 };
 

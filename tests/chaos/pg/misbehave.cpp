@@ -23,6 +23,8 @@ constexpr Proof kProofs[] = {
     {"foreign-owner", "stranded"},  // a row stays PENDING under an executor that renews for ever
     {"wide-narrow", "limits"},      // the queue of three at once in a process has room for fifty
     {"wide-shared", "limits"},      // the queue of four at once has room for fifty
+    {"wide-rated", "limits"},       // the queue of six starts a second starts fifty
+    {"wide-keyed", "limits"},       // the queue of one at once of each key has room for fifty
     {"rob", "robbed"},              // rows of executors that live are handed back
     {"other-outcome", "changed"},   // the outcome of a workflow changes after its end
     {"deaf", "deaf"},               // bodies go on for seconds after their workflow was cancelled

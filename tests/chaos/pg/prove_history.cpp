@@ -49,6 +49,14 @@ struct Story {
                           .at = at(when)});
         return *this;
     }
+    /// A workflow of the queue rated is claimed; the queue keyed has one of this key.
+    Story& claimed(int when, const std::string& id, const char* queue, const std::string& key = "") {
+        row(when, id, "ENQUEUED", "PENDING", queue);
+        events.back().old_owner = "";
+        events.back().key = key;
+        events.back().started_at_ms = at(when) / 1'000;
+        return *this;
+    }
     Story& body(int when, const char* verb, const std::string& id, int pid) {
         side_log.push_back(std::string(verb) + " " + id + " " + std::to_string(pid) + " " +
                            std::to_string(at(when)));
@@ -123,6 +131,34 @@ const Case kCases[] = {
      [](Story& s) {
          running(s, kSharedLimit, kShared);
          s.row(500, "next", "", "PENDING", kShared).row(500, "w0", "PENDING", "SUCCESS", kShared);
+     }},
+    {"as many starts as the period has", "",
+     [](Story& s) {
+         for (int n = 0; n <= static_cast<int>(kRateLimit); ++n)
+             s.claimed(n == 0 ? 0 : kRatePeriodMs, "w" + std::to_string(n), kRated);
+     }},
+    {"one start more than the period has", "limits",
+     [](Story& s) {
+         for (int n = 0; n <= static_cast<int>(kRateLimit); ++n)
+             s.claimed(n == 0 ? 1 : kRatePeriodMs, "w" + std::to_string(n), kRated);
+     }},
+    {"a start that was handed back does not count", "",
+     [](Story& s) {
+         s.renews(0).claimed(1, "w0", kRated).row(9, "w0", "PENDING", "ENQUEUED", kRated, "1");
+         for (int n = 1; n <= static_cast<int>(kRateLimit); ++n)
+             s.claimed(kRatePeriodMs, "w" + std::to_string(n), kRated);
+     }},
+    {"one of each key", "",
+     [](Story& s) {
+         for (int n = 0; n < static_cast<int>(kKeyedLimit); ++n)
+             s.claimed(n, "w" + std::to_string(n), kKeyed, "k" + std::to_string(n));
+     }},
+    {"two of a key", "limits",
+     [](Story& s) { s.claimed(0, "w0", kKeyed, "k").claimed(9, "w1", kKeyed, "k"); }},
+    {"more than the partitioned queue has room for", "limits",
+     [](Story& s) {
+         for (int n = 0; n <= static_cast<int>(kKeyedLimit); ++n)
+             s.claimed(n, "w" + std::to_string(n), kKeyed, "k" + std::to_string(n));
      }},
     {"as many bodies as each process has room for", "",
      [](Story& s) {

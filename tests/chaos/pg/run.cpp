@@ -59,9 +59,10 @@ class Run {
         const auto give_up = end + settings_.drain;
         proxy_.faults(!settings_.calm);
         fleet_.excuse_launches(!settings_.calm);
-        const std::string only_queue = settings_.misbehave == "wide-narrow"   ? kNarrow
-                                       : settings_.misbehave == "wide-shared" ? kShared
-                                                                              : "";
+        std::string only_queue;
+        for (const std::string queue : {kNarrow, kShared, kRated, kKeyed}) {
+            if (settings_.misbehave == "wide-" + queue) only_queue = queue;
+        }
         Callers callers(client_options(), only_queue, settings_.seed, end, give_up, known_);
         next_rare_ = Clock::now() + kBetweenRareFaults / 2;
         while (Clock::now() < end) {

@@ -22,23 +22,24 @@ namespace {
 constexpr const char* kWatch = R"sql(
 CREATE TABLE @chaos_history (id bigserial PRIMARY KEY, kind text, subject text, actor text, verb text, old_status text,
     status text, old_owner text, owner text, old_executor text, executor text, queue text, old_outcome text, outcome text,
-    pid int, expires_at bigint);
+    pid int, expires_at bigint, key text, started_at bigint);
 
 CREATE FUNCTION @chaos_row() RETURNS trigger LANGUAGE plpgsql AS $body$ BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO @chaos_history (kind, subject, actor, verb, status, owner, executor, queue)
+        INSERT INTO @chaos_history (kind, subject, actor, verb, status, owner, executor, queue, key, started_at)
             VALUES ('row', NEW.workflow_uuid, current_setting('chaos.actor', true), TG_OP, NEW.status, NEW.owner_xid,
-                    NEW.executor_id, NEW.queue_name);
+                    NEW.executor_id, NEW.queue_name, NEW.queue_partition_key, NEW.started_at_epoch_ms);
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO @chaos_history (kind, subject, actor, verb, old_status)
             VALUES ('row', OLD.workflow_uuid, current_setting('chaos.actor', true), TG_OP, OLD.status);
     ELSIF (OLD.status, OLD.owner_xid, OLD.executor_id, OLD.queue_name, OLD.output, OLD.error)
         IS DISTINCT FROM (NEW.status, NEW.owner_xid, NEW.executor_id, NEW.queue_name, NEW.output, NEW.error) THEN
         INSERT INTO @chaos_history (kind, subject, actor, verb, old_status, status, old_owner, owner, old_executor, executor,
-                                    queue, old_outcome, outcome)
+                                    queue, old_outcome, outcome, key, started_at)
             VALUES ('row', NEW.workflow_uuid, current_setting('chaos.actor', true), TG_OP, OLD.status, NEW.status,
                     OLD.owner_xid, NEW.owner_xid, OLD.executor_id, NEW.executor_id, NEW.queue_name,
-                    coalesce(OLD.output, '') || coalesce(OLD.error, ''), coalesce(NEW.output, '') || coalesce(NEW.error, ''));
+                    coalesce(OLD.output, '') || coalesce(OLD.error, ''), coalesce(NEW.output, '') || coalesce(NEW.error, ''),
+                    NEW.queue_partition_key, NEW.started_at_epoch_ms);
     END IF;
     RETURN NULL;
 END $body$;

@@ -190,6 +190,12 @@ int work(const std::vector<std::string>& arguments) {
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = limit("wide-narrow", kNarrowLimit)});
     app.register_queue({.name = kShared, .concurrency = limit("wide-shared", kSharedLimit)});
+    app.register_queue({.name = kRated,
+                        .limiter = {.limit = limit("wide-rated", kRateLimit),
+                                    .period = std::chrono::milliseconds(kRatePeriodMs)}});
+    app.register_queue({.name = kKeyed,
+                        .concurrency = limit("wide-keyed", kKeyedLimit),
+                        .partition_concurrency = limit("wide-keyed", 1)});
     try {
         app.launch();
     } catch (const DatabaseError& error) {  // whoever runs the workers starts another one

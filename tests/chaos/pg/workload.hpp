@@ -13,7 +13,11 @@ inline constexpr const char* kApplication = "chaos";
 inline constexpr const char* kWide = "wide";      // without limits
 inline constexpr const char* kNarrow = "narrow";  // worker_concurrency kNarrowLimit
 inline constexpr const char* kShared = "shared";  // concurrency kSharedLimit
-inline constexpr std::size_t kNarrowLimit = 3, kSharedLimit = 4;
+inline constexpr const char* kRated = "rated";    // kRateLimit starts in kRatePeriodMs
+inline constexpr const char* kKeyed =
+    "keyed";  // concurrency kKeyedLimit, one at a time of each partition key
+inline constexpr std::size_t kNarrowLimit = 3, kSharedLimit = 4, kRateLimit = 6, kKeyedLimit = 3;
+inline constexpr int kRatePeriodMs = 1'000;
 inline constexpr int kLeaseMs = 2'000, kRenewalMs = 500;
 inline constexpr int kNotLaunched = 3;  // exit code of a worker that could not reach the database
 
