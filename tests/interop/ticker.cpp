@@ -29,7 +29,7 @@ std::int64_t second_of(const std::string& id) {
 
 /// What ran of the schedule, in the order of its ticks.
 std::vector<dbos::WorkflowStatus> runs(dbos::Client& client) {
-    auto found = client.list_workflows({.schedule_name = "both"});
+    auto found = client.list_workflows({.load_input = false, .load_output = false, .schedule_name = "both"});
     std::sort(found.begin(), found.end(), [](const auto& one, const auto& other) {
         return second_of(one.workflow_id) < second_of(other.workflow_id);
     });
@@ -64,12 +64,20 @@ void tick(dbos::App& app) {
     const auto length = static_cast<std::size_t>(*seconds.rbegin() - *seconds.begin() + 1);
     check("schedule: no tick is missing", length == found.size(),
           std::to_string(found.size()) + " in " + std::to_string(length) + " s");
-    bool same = true;
+    // What Python started is in its own format, which is not read here.
+    bool all_ended = true, same = true;
     for (const auto& run : found) {
-        same = same && client.retrieve_workflow<dbos::Value>(run.workflow_id).get_result({.timeout = 60s}) ==
-                           dbos::Value("of both");
+        const auto handle = client.retrieve_workflow<dbos::Value>(run.workflow_id);
+        try {
+            const dbos::Value result = handle.get_result({.timeout = 60s});
+            same = same && (!by_cpp(run) || result == dbos::Value("of both"));
+        } catch (const dbos::DecodeError&) {
+            same = same && !by_cpp(run);
+        }
+        all_ended = all_ended && handle.get_status().status == "SUCCESS";
     }
-    check("schedule: each run has the context, whoever fired it", same, "another");
+    check("schedule: every run has ended well", all_ended, "another status");
+    check("schedule: those that C++ fired have got the context in Python", same, "another");
     const auto last =
         client.list_workflows({.start_time = std::chrono::system_clock::now() - 1s, .name = "ticked"});
     check("schedule: a deleted one fires no more", last.empty(), std::to_string(last.size()));
@@ -83,10 +91,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     try {
-        dbos::App app({.name = "ticking",
-                       .system_database_url = argv[1],
-                       .application_version = "cpp-1",
-                       .run_migrations = false});
+        dbos::App app({.name = "ticking", .system_database_url = argv[1], .application_version = "cpp-1"});
         app.implement(Ticked, [](dbos::Context&, std::chrono::system_clock::time_point,
                                  const dbos::Value& context) { return context; });
         app.launch();
