@@ -177,9 +177,9 @@ void Scheduler::adopt(const sysdb::ScheduleRow& row) {
     if (known == timers_.end()) {
         Timer timer = make(row, instant());
         const auto last = sysdb::fired_instant(row.last_fired_at);
-        if (row.automatic_backfill && last && timer.cron && !backfill(timer, *last)) {
+        if (row.automatic_backfill && last && timer.cron && backfill(timer, *last) != Fire::done) {
             next_poll_ = seam::steady_now() + kFirstPolls;
-            return;  // it is taken up then
+            return;  // it is taken up then, as it stands then
         }
         timers_.emplace(row.schedule_id, std::move(timer));
         return;
@@ -261,17 +261,18 @@ void Scheduler::advance(Timer& timer) {
                "ticks of a schedule were missed and are not made up for; backfill_schedule does it, or "
                "automatic_backfill",
                {{"schedule", timer.row.schedule_name}, {"after", core::instant_text(fired)}});
-    } else if (!backfill(timer, millis_of(fired))) {
-        timer.tick = fired;
+    } else if (backfill(timer, millis_of(fired)) != Fire::done) {
+        timer.tick =
+            fired;  // so that the new definition, if there is one, makes up for what is behind it as well
         timer.due = now_ms + kAgain;
         return;
     }
     set_next(timer, instant_of(now_ms));
 }
 
-bool Scheduler::backfill(const Timer& timer, sysdb::Millis after) {
+Scheduler::Fire Scheduler::backfill(const Timer& timer, sysdb::Millis after) {
     const sysdb::Millis until = executor_.durable_now() + 1;
-    if (after >= until) return true;
+    if (after >= until) return Fire::done;
     const auto found = core::newest_ticks(*timer.cron, timer.zone, core::Cron::Millis(milliseconds(after)),
                                           core::Cron::Millis(milliseconds(until)), kMostBackfilled);
     if (found.more) {
@@ -286,10 +287,9 @@ bool Scheduler::backfill(const Timer& timer, sysdb::Millis after) {
         const auto end = begin + static_cast<std::ptrdiff_t>(std::min(kTicksAtOnce, found.ticks.size() - n));
         seam::reach(seam::Situation::ticks_backfilled);
         const Fire result = fire(timer, {begin, end});
-        if (result != Fire::done)
-            return result == Fire::changed;  // that is found out again, at its next tick
+        if (result != Fire::done) return result;
     }
-    return true;
+    return Fire::done;
 }
 
 Scheduler::Fire Scheduler::fire(const Timer& timer, const std::vector<core::Instant>& ticks) {

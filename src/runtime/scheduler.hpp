@@ -65,8 +65,8 @@ class Scheduler {
     void fire_due();
     /// The tick has been dealt with; on to the next one.
     void advance(Timer& timer);
-    /// Starts what has not run of the ticks after `after`, not after now. False: it is to be tried again.
-    bool backfill(const Timer& timer, sysdb::Millis after);
+    /// Starts what has not run of the ticks after `after`, not after now.
+    Fire backfill(const Timer& timer, sysdb::Millis after);
     Fire fire(const Timer& timer, const std::vector<core::Instant>& ticks);
     bool stopping() const;
     core::Instant instant() const;
