@@ -268,7 +268,7 @@ void settle_existing(ManagedWrite& write, std::span<const std::string> inserted,
 
 LastSteps SystemDatabase::last_steps(const std::string& workflow_id, const std::string& name) {
     // Go writes '' where there is no error.
-    constexpr sql::Statement kLast{
+    static constexpr sql::Statement kLast{
         "last_steps",
         "SELECT max(function_id), max(CASE WHEN COALESCE(error, '') <> '' THEN function_id END),"
         " max(CASE WHEN function_name = $2 THEN function_id END)"

@@ -74,6 +74,14 @@ TEST_F(SqlSqlite, settings_of_a_connection) {
     EXPECT_EQ(value(*open(normal), "PRAGMA synchronous"), "1");
 }
 
+TEST_F(SqlSqlite, a_statement_at_the_address_of_another_one_is_another_one) {
+    const auto connection = open(file());
+    Statement statement{"one", "SELECT 1", Access::read};
+    EXPECT_EQ(connection->execute(statement, {}).at(0, 0).integer(), 1);
+    statement = {"two", "SELECT $1 + 1", Access::read};
+    EXPECT_EQ(connection->execute(statement, {std::int64_t{1}}).at(0, 0).integer(), 2);
+}
+
 TEST_F(SqlSqlite, files_that_cannot_be_opened_say_why) {
     EXPECT_NE(failure(file("absent/x.sqlite"), DatabaseErrorKind::other).find("does not exist; create it"),
               std::string::npos);

@@ -175,7 +175,8 @@ StatementPtr SqliteConnection::prepare(const std::string& text, std::string_view
 
 SqliteConnection::Prepared& SqliteConnection::prepared_of(const Statement& statement) {
     auto& prepared = by_statement_[&statement];
-    if (!prepared) {
+    // The handle of a :memory: database outlives those who use it, whose statements may have stood at the same address.
+    if (!prepared || prepared->text != statement.text) {
         StatementPtr made;
         try {
             made = prepare(expand(statement.text, Backend::sqlite, {}), statement.name, true);
@@ -183,7 +184,7 @@ SqliteConnection::Prepared& SqliteConnection::prepared_of(const Statement& state
             by_statement_.erase(&statement);
             throw;
         }
-        prepared = std::make_unique<Prepared>(Prepared{statement.name, std::move(made)});
+        prepared = std::make_unique<Prepared>(Prepared{statement.name, std::move(made), statement.text});
     }
     return *prepared;
 }
@@ -191,7 +192,7 @@ SqliteConnection::Prepared& SqliteConnection::prepared_of(const Statement& state
 SqliteConnection::Prepared& SqliteConnection::prepared_of(const std::string& text) {
     if (Prepared* prepared = by_text_.find(text)) return *prepared;
     auto owned = std::make_unique<Prepared>(
-        Prepared{"query", prepare(expand(text, Backend::sqlite, {}), "query", true)});
+        Prepared{"query", prepare(expand(text, Backend::sqlite, {}), "query", true), {}});
     Prepared& prepared = *owned;
     by_text_.insert(text, std::move(owned));
     return prepared;

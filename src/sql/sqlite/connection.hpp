@@ -55,6 +55,7 @@ class SqliteConnection final : public Connection {
     struct Prepared {
         std::string label;
         StatementPtr statement;
+        std::string text;  // of the Statement it was made of
     };
     class Turn;
     class Committing;
