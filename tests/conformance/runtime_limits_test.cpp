@@ -296,7 +296,8 @@ TEST_P(QueueLimits, both_rates_bind_and_two_processes_share_them) {
 
 TEST_P(QueueLimits, the_old_form_of_partitions_is_honoured_and_not_written) {
     {
-        auto app = held_app([](dbos::App&) {});
+        dbos::App first(app_options());  // makes the tables
+        first.launch();
     }
     execute(
         "INSERT INTO @queues (queue_id, name, worker_concurrency, partition_queue, priority_enabled, "

@@ -140,7 +140,7 @@ TEST(Options, of_other_calls_are_checked) {
     EXPECT_THAT(refusal([] { dbos::core::check_step({.backoff_rate = 0.5}, "charge"); }),
                 HasSubstr("backoff_rate"));
     EXPECT_THAT(refusal([] { dbos::core::check_queue({.name = "_dbos_x"}); }), HasSubstr("reserved"));
-    EXPECT_THAT(refusal([] { dbos::core::check_queue({.name = "q", .worker_concurrency = 0}); }),
+    EXPECT_THAT(refusal([] { dbos::core::check_queue({.name = "q", .worker_concurrency = -1}); }),
                 HasSubstr("worker_concurrency"));
     EXPECT_THAT(
         refusal([] { dbos::core::check_queue({.name = "q", .worker_concurrency = 3, .concurrency = 2}); }),
