@@ -55,6 +55,15 @@ struct Dialects {
     "::bigint) AND s.status NOT IN ('ENQUEUED', 'DELAYED')"                           \
     " AND ($2::text IS NULL OR s.application_name = $2 OR s.application_name IS NULL)"
 #define DBOS_TIME_PG "t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now)"
+// What a claim writes (queues-and-schedules.md 1.7), at the time that `t` holds.
+#define DBOS_TAKEN_PG(executor, version, application, rated, token)                                         \
+    "UPDATE @workflow_status w SET status = 'PENDING', executor_id = " executor                             \
+    ", application_version = " version ", application_name = COALESCE(w.application_name, " application     \
+    "), started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t), rate_limited = " rated \
+    ", recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1, workflow_deadline_epoch_ms = CASE"         \
+    " WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"                      \
+    " THEN (SELECT now FROM t) + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"              \
+    " owner_xid = " token " "
 // NOLINTEND(cppcoreguidelines-macro-usage)
 
 // A claimer that was stopped inside its transaction must not hold up the others.
@@ -78,6 +87,9 @@ struct QueueBudget {
 QueueBudget queue_budget(sql::Connection& connection, const ClaimRequest& request,
                          const std::optional<std::int32_t>& concurrency, const std::optional<StartRate>& rate,
                          Millis now_ms);
+
+/// Whether a claim met a lock or a snapshot of others, and nothing of it was done.
+bool met_others(const DatabaseError& error) noexcept;
 
 /// Views of texts, as an array parameter; the texts must outlive the call.
 sql::TextArray text_array(std::span<const std::string> texts);

@@ -38,15 +38,7 @@ constexpr sql::Statement kClaimPostgres{
     "    LIMIT q.lim"
     "    FOR NO KEY UPDATE SKIP LOCKED) c"
     "), upd AS ("
-    "  UPDATE @workflow_status w"
-    "  SET status = 'PENDING', executor_id = $9::text, application_version = $5,"
-    "      application_name = COALESCE(w.application_name, $7),"
-    "      started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t), rate_limited = FALSE,"
-    "      recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1,"
-    "      workflow_deadline_epoch_ms = CASE"
-    "        WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"
-    "        THEN (SELECT now FROM t) + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
-    "      owner_xid = $10::text"
+    DBOS_TAKEN_PG("$9::text", "$5", "$7", "FALSE", "$10::text")
     "  WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand))"
     "  RETURNING " DBOS_CLAIM_COLUMNS("w.") ") "
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
@@ -296,6 +288,11 @@ void order_for_dispatch(std::vector<ClaimedWorkflow>& workflows, std::span<const
     result.reserve(workflows.size());
     for (const auto& entry : order) result.push_back(std::move(workflows[entry.second]));
     workflows = std::move(result);
+}
+
+bool met_others(const DatabaseError& error) noexcept {
+    const std::string& state = error.sqlstate();
+    return (state == "55P03" || state == "40001" || state == "40P01") && !error.outcome_unknown();
 }
 
 ClaimState::Scope scope_of(const ClaimRequest& request) {

@@ -98,15 +98,7 @@ constexpr Dialects kStartsOfKeys{
 constexpr sql::Statement kTakePostgres{
     "claim_partition_take",
     "WITH " DBOS_TIME_PG ", upd AS ("
-    "  UPDATE @workflow_status w"
-    "  SET status = 'PENDING', executor_id = $3::text, application_version = $4::text,"
-    "      application_name = COALESCE(w.application_name, $2::text),"
-    "      started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t), rate_limited = $6::boolean,"
-    "      recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1,"
-    "      workflow_deadline_epoch_ms = CASE"
-    "        WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"
-    "        THEN (SELECT now FROM t) + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
-    "      owner_xid = $5::text"
+    DBOS_TAKEN_PG("$3::text", "$4::text", "$2::text", "$6::boolean", "$5::text")
     "  WHERE w.workflow_uuid = ANY ($1::text[])"
     "  RETURNING " DBOS_CLAIM_COLUMNS("w.") ") "
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
@@ -208,9 +200,7 @@ class PartitionClaim {
                 return connection.backend() == sql::Backend::postgres ? on_postgres(connection)
                                                                       : on_sqlite(connection);
             } catch (const DatabaseError& error) {
-                const bool lock =
-                    error.sqlstate() == "55P03" || error.sqlstate() == "40001" || error.sqlstate() == "40P01";
-                if (!lock || error.outcome_unknown()) throw;
+                if (!met_others(error)) throw;
                 if (error.sqlstate() == "40001" && attempt < kSerializableAttempts) continue;
                 return {
                     .workflows = {}, .contended = true, .more = false, .budget_in = {}, .key_budget_in = {}};

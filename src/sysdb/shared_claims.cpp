@@ -60,16 +60,7 @@ constexpr sql::Statement kTake{
     "  SELECT a.id AS workflow_uuid FROM n JOIN unnest($5::text[]) WITH ORDINALITY AS a(id, place)"
     "    ON a.place <= n.n"
     "), upd AS ("
-    "  UPDATE @workflow_status w"
-    "  SET status = 'PENDING', executor_id = $6::text, application_version = $7::text,"
-    "      application_name = COALESCE(w.application_name, $2),"
-    "      started_at_epoch_ms = (SELECT now FROM t), updated_at = (SELECT now FROM t),"
-    "      rate_limited = $10::bigint IS NOT NULL,"
-    "      recovery_attempts = COALESCE(w.recovery_attempts, 0) + 1,"
-    "      workflow_deadline_epoch_ms = CASE"
-    "        WHEN w.workflow_timeout_ms IS NOT NULL AND w.workflow_deadline_epoch_ms IS NULL"
-    "        THEN (SELECT now FROM t) + w.workflow_timeout_ms ELSE w.workflow_deadline_epoch_ms END,"
-    "      owner_xid = $8::text"
+    DBOS_TAKEN_PG("$6::text", "$7::text", "$2", "$10::bigint IS NOT NULL", "$8::text")
     "  WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand))"
     "  RETURNING " DBOS_CLAIM_COLUMNS("w.") ") "
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
@@ -136,9 +127,7 @@ class SharedClaim {
             core_.claims->spent(queue_.name, result.no_budget);
             return result;
         } catch (const DatabaseError& error) {
-            const bool lock =
-                error.sqlstate() == "55P03" || error.sqlstate() == "40001" || error.sqlstate() == "40P01";
-            if (!lock || error.outcome_unknown()) throw;
+            if (!met_others(error)) throw;
             core_.claims->contended(queue_.name, true, now);
             return {.workflows = {}, .contended = true, .no_budget = false, .budget_in = {}};
         }
