@@ -17,6 +17,9 @@ inline constexpr auto Guest = workflow<std::string(std::int64_t)>("guest");
 inline constexpr const char* kTourQueue = "wide";
 inline constexpr const char* kHeldQueue = "narrow";
 
+/// The children of a tour: four that it waits for, the held one, and the debounced one.
+inline constexpr int kTourChildren = 6;
+
 /// A guest of the tour that is cancelled, resumed and rewound, and the fork of it that is deleted.
 inline std::string held_by(const std::string& tour_id) { return tour_id + "-held"; }
 inline std::string forked_by(const std::string& tour_id) { return tour_id + "-forked"; }

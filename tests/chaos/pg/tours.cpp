@@ -250,7 +250,8 @@ class ToursRun {
              "SELECT workflow_uuid FROM @workflow_status WHERE workflow_uuid LIKE '%-forked'");
         none("a child was started twice, or not at all",
              "SELECT w.workflow_uuid FROM @workflow_status w WHERE w.name = 'tour' AND (SELECT count(*) FROM"
-             " @workflow_status c WHERE c.parent_workflow_id = w.workflow_uuid) <> 5");
+             " @workflow_status c WHERE c.parent_workflow_id = w.workflow_uuid) <> " +
+                 std::to_string(test::kTourChildren));
     }
 
     int report() const {
