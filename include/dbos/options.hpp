@@ -565,8 +565,8 @@ struct AppOptions {
     CallbackExecutor executor = {};
     /// As in ClientOptions.
     Duration system_database_idle_transaction_timeout = std::chrono::seconds(60);
-    /// Longest time until a schedule is seen that another process has made, changed, paused or deleted. Once a second in the
-    /// first minute, as in the Python SDK; at once for those of this process.
+    /// The schedules are read this often even where no change of them was noticed. A change is noticed within a second, and at
+    /// once where this process has made it; the Python SDK knows of none between two readings (dbos/_scheduler.py).
     Duration scheduler_polling_interval = std::chrono::seconds(30);
     /// launch() makes this version the latest one of the application: workflows without a version, and the runs of schedules, are
     /// then its own. For a roll-back to an older version. Default: a version is the latest when it is launched for the first time.

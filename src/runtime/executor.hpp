@@ -153,6 +153,8 @@ class Executor {
     /// After a lapse of the lease: asks which runs are still ours, interrupts the others.
     void recheck_ownership(const Run& asking);
     void reload_queues();
+    /// Some process has made, changed, paused, resumed or deleted one.
+    void schedules_changed() noexcept { scheduler_.look_again(); }
     /// Throws UsageError if nobody has registered the queue.
     void check_queue(const std::string& queue);
     /// The same, and if the row could never be claimed from it.

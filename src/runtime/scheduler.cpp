@@ -22,8 +22,6 @@ using std::chrono::seconds;
 namespace {
 
 // py: dbos/_scheduler.py
-constexpr auto kFirstPolls = seconds(1);
-constexpr auto kFirst = seconds(60);
 constexpr sysdb::Millis kLongestJitter = 10'000;
 /// The host may sleep, and the clock of the database be set, while the thread waits.
 constexpr auto kLook = seconds(1);
@@ -33,6 +31,7 @@ constexpr auto kLook = seconds(1);
 constexpr sysdb::Millis kLatest = 2 * kLongestJitter;
 /// After a failure of the database.
 constexpr sysdb::Millis kAgain = 1000;
+constexpr auto kReadAgain = milliseconds(kAgain);
 constexpr std::size_t kMostBackfilled = 1000;
 constexpr std::size_t kTicksAtOnce = 100;
 
@@ -64,7 +63,6 @@ void Scheduler::start() {
         if (stopping_) return;
         reload_ = true;
     }
-    begun_ = seam::steady_now();
     thread_ = seam::spawn("dbos-schedules", [this] { run(); });
 }
 
@@ -143,9 +141,7 @@ bool Scheduler::wait() {
 }
 
 void Scheduler::reload() {
-    const auto slow = core::to_nanos(executor_.options().scheduler_polling_interval);
-    const auto now = seam::steady_now();
-    next_poll_ = now + (now - begun_ < kFirst ? std::min<seam::Duration>(kFirstPolls, slow) : slow);
+    next_poll_ = seam::steady_now() + core::to_nanos(executor_.options().scheduler_polling_interval);
     std::vector<sysdb::ScheduleRow> rows;
     try {
         rows = executor_.database().list_schedules();
@@ -156,6 +152,7 @@ void Scheduler::reload() {
                    {{"error", error.what()}});
         }
         failing_ = true;
+        next_poll_ = seam::steady_now() + kReadAgain;
         return;
     }
     std::erase_if(rows, [&](const sysdb::ScheduleRow& row) {
@@ -178,7 +175,7 @@ void Scheduler::adopt(const sysdb::ScheduleRow& row) {
         Timer timer = make(row, instant());
         const auto last = sysdb::fired_instant(row.last_fired_at);
         if (row.automatic_backfill && last && timer.cron && backfill(timer, *last) != Fire::done) {
-            next_poll_ = seam::steady_now() + kFirstPolls;
+            next_poll_ = seam::steady_now() + kReadAgain;
             return;  // it is taken up then, as it stands then
         }
         timers_.emplace(row.schedule_id, std::move(timer));

@@ -1,5 +1,5 @@
 // The scheduler of an App: one thread that fires the ticks of all schedules of the application whose workflows are implemented
-// here, and looks now and then whether the schedules have changed (queues-and-schedules.md 4.2; safety 56, 57).
+// here, and reads them again when the tick says that they have changed (queues-and-schedules.md 4.2; safety 56, 57).
 //
 // Every process of the application fires every tick; the id of its workflow, made of the schedule's name and the tick, lets one
 // of them succeed.
@@ -30,7 +30,7 @@ class Scheduler {
     void request_stop() noexcept;
     /// The same, and waits for it.
     void stop() noexcept;
-    /// A schedule of this process's making has changed: reads them all again, at once.
+    /// A schedule has changed: reads them all again, at once.
     void look_again() noexcept;
 
     // --- for dbos::testing
@@ -75,7 +75,6 @@ class Scheduler {
 
     Executor& executor_;
     std::map<std::string, Timer> timers_;  // by schedule_id
-    seam::SteadyTime begun_{};
     seam::SteadyTime next_poll_{};
     bool failing_ = false;
 

@@ -193,6 +193,10 @@ void Ticker::act(const sysdb::TickReport& report, seam::Duration sent, seam::Dur
         });
         queues_fingerprint_ = report.queues_fingerprint;
     }
+    if (report.schedules_fingerprint != schedules_fingerprint_) {
+        executor_.schedules_changed();
+        schedules_fingerprint_ = report.schedules_fingerprint;
+    }
     if (report.due_delays) {
         seam::reach(seam::Situation::delay_due);
         maintenance_.add("delays", [this] {

@@ -64,6 +64,7 @@ class Ticker {
     std::unique_ptr<core::LapseJudge> judge_;
     seam::Mutex judge_mutex_;  // the tick and the sweeps
     std::string queues_fingerprint_;
+    std::string schedules_fingerprint_;
     seam::Atomic<bool> queues_stale_{true};
     seam::SteadyTime next_orphans_{};
     seam::SteadyTime next_names_{};

@@ -40,6 +40,9 @@ constexpr sql::Statement kTickPostgres{
     " WHERE w.status IS DISTINCT FROM 'PENDING' OR w.owner_xid IS DISTINCT FROM r.token "
     "UNION ALL SELECT 'queues', count(*) || ':' || coalesce(sum(hashtextextended(q::text, 0)), 0), NULL, NULL, NULL,"
     "  NULL, NULL, NULL, NULL, NULL FROM @queues q WHERE " DBOS_TICK_OWN " "
+    "UNION ALL SELECT 'schedules', count(*) || ':' || coalesce(sum(hashtextextended((s.schedule_id, s.status, s.schedule,"
+    "  s.workflow_name, s.workflow_class_name, s.context, s.cron_timezone, s.queue_name, s.automatic_backfill)::text, 0)), 0),"
+    "  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM @workflow_schedules s WHERE " DBOS_TICK_OWN " "
     "UNION ALL SELECT 'latest', (SELECT version_name FROM @application_versions WHERE " DBOS_TICK_OWN
     "  ORDER BY version_timestamp DESC LIMIT 1), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL "
     "UNION ALL SELECT 'work', NULL, NULL, NULL, NULL, p.place, h.priority::bigint, h.created_at,"
@@ -111,6 +114,14 @@ constexpr sql::Statement kLiteQueues{
     " FROM queues WHERE " DBOS_LITE_OWN " ORDER BY queue_id",
     sql::Access::read};
 
+// All but last_fired_at.
+constexpr sql::Statement kLiteSchedules{"tick_schedules",
+                                        "SELECT schedule_id, status, schedule, workflow_name, "
+                                        "workflow_class_name, context, cron_timezone, queue_name,"
+                                        " automatic_backfill FROM workflow_schedules WHERE " DBOS_LITE_OWN
+                                        " ORDER BY schedule_id",
+                                        sql::Access::read};
+
 constexpr sql::Statement kLiteProbe{
     "tick_probe",
     "SELECT x.priority, x.created_at FROM ("
@@ -172,6 +183,17 @@ LeaseRow read_lease(const sql::Result& result, std::size_t row, std::size_t colu
     lease.pid = static_cast<std::int32_t>(next().optional_integer().value_or(0));
     lease.process_start = next().optional_integer().value_or(0);
     return lease;
+}
+
+std::string fingerprint(const sql::Result& result) {
+    std::string text = std::to_string(result.size()) + ":";
+    for (std::size_t row = 0; row < result.size(); ++row) {
+        for (std::size_t column = 0; column < result.columns(); ++column) {
+            text += result.at(row, column).text();
+            text += result.at(row, column).null() ? '\1' : '\2';
+        }
+    }
+    return text;
 }
 
 /// One tick, or one attempt at it.
@@ -273,6 +295,8 @@ class Tick {
                  .status = rows.at(row, 3).string()});
         } else if (kind == "queues") {
             report_.queues_fingerprint = rows.at(row, 1).string();
+        } else if (kind == "schedules") {
+            report_.schedules_fingerprint = rows.at(row, 1).string();
         } else if (kind == "latest") {
             report_.latest_version = rows.at(row, 1).optional_text();
         } else if (kind == "work") {
@@ -298,13 +322,8 @@ class Tick {
             std::chrono::duration_cast<std::chrono::milliseconds>(seam::wall_now().time_since_epoch())
                 .count();
         ask_running(connection);
-        const sql::Result queues = connection.execute(kLiteQueues, {application});
-        for (std::size_t row = 0; row < queues.size(); ++row) {
-            for (std::size_t column = 0; column < queues.columns(); ++column) {
-                report_.queues_fingerprint += queues.at(row, column).text();
-                report_.queues_fingerprint += queues.at(row, column).null() ? '\1' : '\2';
-            }
-        }
+        report_.queues_fingerprint = fingerprint(connection.execute(kLiteQueues, {application}));
+        report_.schedules_fingerprint = fingerprint(connection.execute(kLiteSchedules, {application}));
         for (std::size_t n = 0; n < probes_.size(); ++n) seen_[n] = probe_sqlite(connection, probes_[n]);
         if (!request_.application_name) return;
         const sql::Result leases = connection.execute(kLiteLeases, {application});

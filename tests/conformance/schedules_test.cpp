@@ -427,7 +427,7 @@ TEST_P(Schedules, operations_of_a_body_reach_the_scheduler_at_once) {
                                              "2026-03-01T11:59:38+00:00"));
 }
 
-TEST_P(Schedules, a_schedule_of_another_process_is_seen_within_the_polling_interval) {
+TEST_P(Schedules, a_schedule_of_another_process_is_seen_at_the_next_tick) {
     const auto app = make();
     app->launch();
     app->impl().connect()->query(
@@ -435,7 +435,7 @@ TEST_P(Schedules, a_schedule_of_another_process_is_seen_within_the_polling_inter
         "context) "
         "VALUES ('x', 'x', 'plain', '* * * * *', 'ACTIVE', 'null')",
         {}, dbos::sql::Access::write);
-    // Once a second at first. The clock is set to the tick when the scheduler waits for it.
+    // The clock is set to the tick when the scheduler waits for it.
     std::optional<std::int64_t> next;
     const auto give_up = std::chrono::steady_clock::now() + 20s;
     while (!next && std::chrono::steady_clock::now() < give_up) {
