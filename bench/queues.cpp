@@ -209,9 +209,16 @@ Drain drain(const std::string& server, std::int64_t jobs, const std::function<vo
     std::vector<std::unique_ptr<Worker>> workers;
     for (int n = 0; n < kWorkers; ++n) workers.push_back(std::make_unique<Worker>(database.url()));
     for (const auto& worker : workers) worker->line();
-    const std::string left =
-        "SELECT count(*) FROM dbos.workflow_status WHERE name = 'job' AND status IN ('ENQUEUED', 'PENDING')"
-        " AND application_version IS DISTINCT FROM 'another'";
+    // Looked for from the end of the index on, which costs nothing until the last ones run.
+    // The queued ones are looked for from the end of the index on, which costs nothing until the last ones are claimed.
+    const auto some = [](const std::string& status) {
+        return "EXISTS (SELECT 1 FROM (SELECT 1 FROM dbos.workflow_status WHERE queue_name = 'jobs' AND "
+               "status = '" +
+               status +
+               "' AND status IN ('ENQUEUED', 'PENDING') AND application_version IS DISTINCT FROM 'another'"
+               " ORDER BY priority DESC, created_at DESC LIMIT 1) x)";
+    };
+    const std::string left = "SELECT (" + some("ENQUEUED") + " OR " + some("PENDING") + ")::int";
     while (sql.number(left) > 0) std::this_thread::sleep_for(100ms);
     Drain result;
     const std::string ended = " FROM dbos.workflow_status WHERE name = 'job' AND status = 'SUCCESS'";

@@ -42,6 +42,7 @@ namespace dbos::seam {
     X(deduplicated, "13: a start meets the holder of its deduplication id")                           \
     X(wake_during_claim, "16: a wake-up arrives during the claim")                                    \
     X(rate_spent, "58: a claim finds that the period has had its starts")                             \
+    X(history_read_on, "48: a replay comes to records that its claim did not bring along")            \
     X(spent_seen_by_tick, "58: the tick sees that a limit is used up, and nothing is claimed")        \
     X(partition_full, "55: a partition key is passed over because its limit is used up")              \
     X(head_of_others, "55: the first workflow of a key is of a name that is not implemented here")    \

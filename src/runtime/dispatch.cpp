@@ -14,7 +14,7 @@ namespace dbos::runtime {
 
 namespace {
 
-constexpr std::int32_t kNotBegunMax = 400;  // two claim batches
+constexpr std::int32_t kNotBegunMax = 200;  // two claim batches
 constexpr std::size_t kOutcomesPendingMax = 4096;
 constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted
 

@@ -91,16 +91,21 @@ void CompletedPending::await_completion() noexcept {
 
 void PooledPending::start() {
     run_->async_step_added(name_);
+    resume();
+}
+
+void PooledPending::resume() {
     run_->executor().submit([self = shared_from_this()] {
-        sysdb::StepRecord record;
+        std::optional<sysdb::StepRecord> record;
         std::exception_ptr error;
         try {
             record = self->perform();
+            if (!record) return;
         } catch (...) {
             error = std::current_exception();
         }
         self->complete([&] {
-            self->record_ = std::move(record);
+            if (record) self->record_ = std::move(*record);
             self->error_ = std::move(error);
         });
         self->run_->async_step_ended(self->name_);
@@ -139,7 +144,7 @@ class PooledOperation final : public PooledPending {
     }
 
    private:
-    sysdb::StepRecord perform() override { return perform_(new_record(*run_, id_, name_)); }
+    std::optional<sysdb::StepRecord> perform() override { return perform_(new_record(*run_, id_, name_)); }
 
     const Perform perform_;
     const MakeObject make_;

@@ -97,8 +97,11 @@ class PooledPending : public CompletedPending, public std::enable_shared_from_th
     void finish() noexcept override;
 
    protected:
-    /// On a thread of the pool. An interrupt or a sticky error that it throws meets the body at its next durable call.
-    virtual sysdb::StepRecord perform() = 0;
+    /// On a thread of the pool. An interrupt or a sticky error that it throws meets the body at its next durable call. None: it
+    /// goes on when resume() is called, which it has seen to.
+    virtual std::optional<sysdb::StepRecord> perform() = 0;
+    /// perform() again. Never waits.
+    void resume();
     /// The body does not wait for the value any more, only for the end.
     virtual void end_soon() noexcept {}
 

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <limits>
 #include <utility>
 
 #include "client/decode.hpp"
 #include "client/marks.hpp"
 #include "core/log.hpp"
 #include "platform/planted.hpp"
+#include "platform/situations.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/probe.hpp"
 #include "runtime/waiting.hpp"
@@ -94,16 +96,33 @@ void Run::enter(const char* operation) {
     if (auto error = sticky_error()) std::rethrow_exception(error);
 }
 
-const sysdb::StepRecord* Run::find(std::int32_t id_wanted) const noexcept {
-    const auto& history = birth_.history;
+void Run::read_history_from(std::int32_t id_wanted) {
+    seam::reach(seam::Situation::history_read_on);
+    try {
+        birth_.history = executor_.database().history_from(id(), id_wanted);
+    } catch (const DatabaseError& error) {
+        give_up(error, "what is recorded could not be read; the workflow is left to be recovered", "replay");
+    }
+}
+
+const sysdb::StepRecord* Run::find(std::int32_t id_wanted) {
+    if (id_wanted > birth_.history.known_to) read_history_from(id_wanted);
+    const auto& history = birth_.history.records;
     const auto found =
         std::lower_bound(history.begin(), history.end(), id_wanted,
                          [](const sysdb::StepRecord& r, std::int32_t i) { return r.function_id < i; });
     return found != history.end() && found->function_id == id_wanted ? &*found : nullptr;
 }
 
-bool Run::recorded_above() const noexcept {
-    return !birth_.history.empty() && birth_.history.back().function_id > last_id_ + 1;
+bool Run::recorded_above() {
+    const auto above = [&] {
+        const auto& records = birth_.history.records;
+        return !records.empty() && records.back().function_id > last_id_ + 1;
+    };
+    if (above()) return true;
+    if (birth_.history.known_to == std::numeric_limits<std::int32_t>::max()) return false;
+    read_history_from(last_id_ + 1);
+    return above();
 }
 
 std::exception_ptr Run::run_deferred() {
@@ -186,6 +205,7 @@ void Run::interrupt(Interrupt::Reason reason) noexcept {
         sources = stop_sources_;
         if (!seam::planted(seam::Bug::cancel_unseen_by_wait)) woken_.notify_all();
     }
+    end_pauses(std::unique_lock(mutex_));
     // Stop callbacks are user code: never on the thread that found the reason.
     if (sources.empty() && !lends_.load()) return;
     executor_.post([self = shared_from_this(), sources = std::move(sources)]() mutable {
@@ -231,8 +251,59 @@ void Run::give_up(const DatabaseError& why, const char* message, const std::stri
 }
 
 void Run::notify() noexcept {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     woken_.notify_all();
+    end_pauses(std::move(lock));
+}
+
+std::optional<Woken> Run::look(const WakeSpec& spec, seam::Duration& nap) const {
+    if ((spec.ready && spec.ready()) || (spec.waiting && spec.waiting->has_news())) return Woken::ready;
+    // The durable clock may be corrected meanwhile, so no nap is longer than 10 s.
+    milliseconds longest = std::chrono::seconds(10);
+    if (spec.until) {
+        const auto left = *spec.until - executor_.durable_now();
+        if (left <= 0) return Woken::due;
+        longest = std::min(longest, milliseconds(left));
+    }
+    nap = longest;
+    return std::nullopt;
+}
+
+void Run::pause_step(WakeSpec spec, std::function<void()> resume) {
+    auto pause = std::make_unique<Pause>(Pause{std::move(spec), std::move(resume)});
+    const Pause* const known = pause.get();
+    {
+        std::lock_guard lock(mutex_);
+        waits_.push_back(&pause->spec);
+        pauses_.push_back(std::move(pause));
+    }
+    watch(known);  // an interrupt or a stop that came before it is seen here
+}
+
+void Run::end_pauses(std::unique_lock<seam::Mutex> lock) noexcept {
+    std::vector<std::unique_ptr<Pause>> over;
+    for (auto& pause : pauses_) {
+        seam::Duration nap{};
+        if (!interrupted() && !look(pause->spec, nap)) continue;
+        std::erase(waits_, &pause->spec);
+        over.push_back(std::move(pause));
+    }
+    std::erase(pauses_, nullptr);
+    lock.unlock();
+    for (const auto& pause : over) pause->resume();
+}
+
+void Run::watch(const Pause* pause) {
+    end_pauses(std::unique_lock(mutex_));
+    seam::Duration nap{};
+    {
+        std::lock_guard lock(mutex_);
+        if (std::ranges::find(pauses_, pause, &std::unique_ptr<Pause>::get) == pauses_.end()) return;
+        static_cast<void>(look(pause->spec, nap));  // due meanwhile: no nap
+    }
+    executor_.timers().at(seam::steady_now() + nap, [weak = weak_from_this(), pause] {
+        if (const auto run = weak.lock()) run->watch(pause);
+    });
 }
 
 std::optional<Woken> Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const WakeSpec& spec,
@@ -245,14 +316,8 @@ std::optional<Woken> Run::wait_locked(std::unique_lock<seam::Mutex>& lock, const
     } const over{waits_, &spec};  // under the lock, on every way out
     for (;;) {
         if (const auto reason = interrupt_reason()) throw Interrupt(*reason, id());
-        if ((spec.ready && spec.ready()) || (spec.waiting && spec.waiting->has_news())) return Woken::ready;
-        // The durable clock may be corrected while we wait, so no nap is longer than 10 s.
-        milliseconds nap = std::chrono::seconds(10);
-        if (spec.until) {
-            const auto left = *spec.until - executor_.durable_now();
-            if (left <= 0) return Woken::due;
-            nap = std::min(nap, milliseconds(left));
-        }
+        seam::Duration nap{};
+        if (const auto woken = look(spec, nap)) return woken;
         auto nap_until = seam::steady_now() + nap;
         // None of its steps may be under way: a park would have to stop it, or leave it without a stack to refer to.
         if (blocked_until && async_steps_.empty()) {
@@ -327,11 +392,6 @@ std::optional<BackOff> Run::resumed_back_off(std::int32_t id_wanted) {
 
 void Run::replay_ends() noexcept {
     if (!replay_) replay_ = seam::steady_now() - begun_;
-}
-
-Woken Run::wait_in_step(const WakeSpec& spec) {
-    std::unique_lock lock(mutex_);
-    return *wait_locked(lock, spec, std::nullopt);
 }
 
 bool Run::in_step() const {

@@ -80,8 +80,8 @@ class Run : public std::enable_shared_from_this<Run> {
         sysdb::Text authenticated_user;
         sysdb::Text authenticated_roles;
         sysdb::Text assumed_role;
-        std::vector<sysdb::StepRecord> history;  // complete and ordered: empty on a first execution
-        std::uint32_t lapse = 0;                 // the lease's lapse number before the row became ours
+        sysdb::History history;   // the first records: empty on a first execution
+        std::uint32_t lapse = 0;  // the lease's lapse number before the row became ours
         std::int64_t recovery_attempts = 1;
         seam::Duration last_replay{};            // how long the replay of the life before took
         std::unique_ptr<BackOff> back_off = {};  // of a step in whose back-off the life before parked
@@ -116,7 +116,7 @@ class Run : public std::enable_shared_from_this<Run> {
     /// The next step number. After enter().
     std::int32_t reserve() noexcept { return ++last_id_; }
     /// Whether the next number is recorded: this call is a replay.
-    bool next_is_recorded() const noexcept { return peek() != nullptr; }
+    bool next_is_recorded() { return peek() != nullptr; }
     /// The record of a number, or null. Throws UnexpectedStep (sticky) if another operation is recorded there.
     const sysdb::StepRecord* recorded(std::int32_t id, const std::string& name);
     /// For dbos::testing: the run has come to this point. Throws Interrupt if the probe has interrupted it.
@@ -124,8 +124,8 @@ class Run : public std::enable_shared_from_this<Run> {
     /// The same on a thread that is not the run's: throws nothing.
     void passed(Point point, std::int32_t number, const std::string& name) noexcept;
     /// The record of the next number, whatever it is; null = none. Whether any number above it is recorded.
-    const sysdb::StepRecord* peek() const noexcept { return find(last_id_ + 1); }
-    bool recorded_above() const noexcept;
+    const sysdb::StepRecord* peek() { return find(last_id_ + 1); }
+    bool recorded_above();
     /// To be called when the body ends.
     void defer(std::string name, std::unique_ptr<detail::StepFunction> function) {
         deferred_.push_back({std::move(name), std::move(function)});
@@ -146,8 +146,9 @@ class Run : public std::enable_shared_from_this<Run> {
     }
     /// After the stack has returned by a park.
     Parked take_parked() noexcept { return std::move(parked_); }
-    /// The same for a thread that runs a step: holds no permit.
-    Woken wait_in_step(const WakeSpec& spec);
+    /// The wait of a step beside the body, which holds no thread: `resume` is called once, when it is over or the run is
+    /// interrupted, on a thread that must not block.
+    void pause_step(WakeSpec spec, std::function<void()> resume);
     /// Throws `error` now and at every later durable call; it will be the outcome.
     [[noreturn]] void fail_for_good(std::exception_ptr error);
 
@@ -210,7 +211,13 @@ class Run : public std::enable_shared_from_this<Run> {
 
    private:
     static constexpr int kGoing = -1;
-    const sysdb::StepRecord* find(std::int32_t id) const noexcept;
+    struct Pause {
+        WakeSpec spec;
+        std::function<void()> resume;
+    };
+    /// Records are asked for in the order of their numbers; those below are given up.
+    const sysdb::StepRecord* find(std::int32_t id);
+    void read_history_from(std::int32_t id);
     template <class F>
     sysdb::StepResult written(const sysdb::StepRecord& step, F&& write);
     /// Without a value: `blocked_until` has come, and nothing stands in the way of parking.
@@ -219,6 +226,12 @@ class Run : public std::enable_shared_from_this<Run> {
     /// How long this wait blocks before the run parks; nullopt = it does not park.
     std::optional<seam::Duration> limit_of(const WakeSpec& spec) const;
     [[noreturn]] void park(const WakeSpec& spec);
+    /// Whether it is over; else how long to sleep at most before it is looked at again.
+    std::optional<Woken> look(const WakeSpec& spec, seam::Duration& nap) const;
+    /// Resumes the pauses that are over; with the lock held, which it gives back.
+    void end_pauses(std::unique_lock<seam::Mutex> lock) noexcept;
+    /// Looks at the pause again when its end has come, unless it is over then.
+    void watch(const Pause* pause);
     void interrupt_lent() noexcept;
     void replay_ends() noexcept;
 
@@ -246,7 +259,8 @@ class Run : public std::enable_shared_from_this<Run> {
 
     mutable seam::Mutex mutex_;
     seam::CondVar woken_;
-    std::vector<const WakeSpec*> waits_;  // of its threads that wait now
+    std::vector<const WakeSpec*> waits_;  // of its threads that wait now, and of its pauses
+    std::vector<std::unique_ptr<Pause>> pauses_;
     std::exception_ptr sticky_;
     std::multimap<seam::ThreadId, std::int32_t> step_threads_;  // with the step's number
     std::vector<std::stop_source> stop_sources_;
@@ -291,19 +305,26 @@ class StepAttempts {
           name_(std::move(name)),
           options_(options),
           on_body_thread_(on_body_thread),
-          authentication_(std::move(authentication)) {}
-    /// The record that was committed. Throws Interrupt, or a sticky error; never the step's own error.
-    sysdb::StepRecord run(const std::function<Value(StepContext&)>& call, std::stop_source& stop);
+          authentication_(std::move(authentication)),
+          state_{.function_id = id} {}
+    using Call = std::function<Value(StepContext&)>;
+    /// All attempts, on the body's thread: the record that was committed. Throws Interrupt, or a sticky error; never the
+    /// step's own error.
+    sysdb::StepRecord run(const Call& call, const std::stop_source& stop);
+    /// One attempt. None: another one is to follow at next_at(). Throws as run() does.
+    std::optional<sysdb::StepRecord> advance(const Call& call, const std::stop_source& stop);
+    sysdb::Millis next_at() const noexcept { return state_.next; }
 
    private:
     struct Attempt {
         Value value = {};
         std::exception_ptr error = {};
     };
-    Attempt attempt_once(const std::function<Value(StepContext&)>& call, int number,
-                         const std::stop_source& stop);
+    Attempt attempt_once(const Call& call, int number, const std::stop_source& stop);
     bool should_retry(const std::exception_ptr& error);
-    void back_off(int failed_attempts, const std::vector<std::string>& errors, const std::stop_source& stop);
+    /// What the failure of an attempt leads to: true = another attempt; else `error` is the step's own.
+    bool goes_on(std::exception_ptr& error);
+    sysdb::StepRecord commit(const Attempt& attempt);
 
     Run& run_;
     const std::int32_t id_;
@@ -311,6 +332,9 @@ class StepAttempts {
     const StepOptions& options_;
     const bool on_body_thread_;
     const std::shared_ptr<const Authentication> authentication_;
+    std::optional<sysdb::Millis> began_;
+    BackOff state_;
+    std::exception_ptr last_error_;  // of the attempt before a pause
 };
 
 /// The value of a record, or its error thrown as the contract says.

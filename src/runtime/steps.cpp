@@ -136,79 +136,83 @@ bool StepAttempts::should_retry(const std::exception_ptr& error) {
     }
 }
 
-void StepAttempts::back_off(int failed_attempts, const std::vector<std::string>& errors,
-                            const std::stop_source& stop) {
-    const double seconds =
-        std::min(options_.interval.count() * std::pow(options_.backoff_rate, failed_attempts - 1),
-                 kLongestBackOffSeconds);
-    const auto next = run_.executor().durable_now() + static_cast<sysdb::Millis>(std::ceil(seconds * 1000));
-    if (on_body_thread_) {
-        run_.back_off({.function_id = id_, .attempts = failed_attempts, .errors = errors, .next = next});
-    } else {
-        run_.wait_in_step({.until = next, .ready = [&stop] { return stop.stop_requested(); }});
+bool StepAttempts::goes_on(std::exception_ptr& error) {
+    // A value is kept; an error after the interrupt may be nothing but its consequence, and a replay shall try again.
+    run_.throw_if_interrupted();
+    state_.errors.push_back(describe_briefly(error));
+    bool retry = false;
+    try {
+        retry = should_retry(error);
+    } catch (...) {  // a failing predicate's failure becomes the step's error
+        error = std::current_exception();
+        return false;
     }
+    if (!retry || options_.max_attempts == 1) return false;
+    if (state_.attempts >= options_.max_attempts) {
+        error = std::make_exception_ptr(
+            StepRetriesExhausted(run_.id(), name_, options_.max_attempts, state_.errors));
+        return false;
+    }
+    log_to(run_.executor().log(), LogLevel::warn, "a step failed and will be tried again",
+           {{"workflow_id", run_.id()},
+            {"step", name_},
+            {"attempt", std::to_string(state_.attempts)},
+            {"error", state_.errors.back()}});
+    const double seconds =
+        std::min(options_.interval.count() * std::pow(options_.backoff_rate, state_.attempts - 1),
+                 kLongestBackOffSeconds);
+    state_.next = run_.executor().durable_now() + static_cast<sysdb::Millis>(std::ceil(seconds * 1000));
+    return true;
 }
 
-sysdb::StepRecord StepAttempts::run(const std::function<Value(StepContext&)>& call, std::stop_source& stop) {
+sysdb::StepRecord StepAttempts::commit(const Attempt& attempt) {
     Executor& executor = run_.executor();
     const Serializer& format = executor.serializer();
     sysdb::StepRecord record{.function_id = id_,
                              .function_name = name_,
-                             .started_at_ms = executor.durable_now(),
+                             .started_at_ms = began_,
                              .serialization = std::string(format.name()),
                              .application_name = executor.application_name()};
-    std::vector<std::string> errors;
-    std::exception_ptr error;
-    int number = 1;
-    if (auto resumed = run_.resumed_back_off(id_)) {  // the run parked in the pause before this attempt
-        number = resumed->attempts + 1;
-        errors = std::move(resumed->errors);
-        if (resumed->next > executor.durable_now()) run_.back_off(std::move(*resumed));
-    }
-    for (;; ++number) {
-        Attempt attempt = attempt_once(call, number, stop);
-        error = attempt.error;
-        // A value is kept; an error after the interrupt may be nothing but its consequence, and a replay shall try again.
-        if (error) run_.throw_if_interrupted();
-        if (!error) {
-            try {
-                record.output = format.encode(attempt.value);
-            } catch (
-                const std::
-                    exception&) {  // what cannot be stored is the step's recorded error; trying again would not help
-                error = std::current_exception();
-            }
-            break;
-        }
-        errors.push_back(describe_briefly(error));
-        bool retry = false;
+    std::exception_ptr error = attempt.error;
+    if (!error) {
         try {
-            retry = should_retry(error);
-        } catch (...) {  // a failing predicate's failure becomes the step's error
+            record.output = format.encode(attempt.value);
+        } catch (
+            const std::
+                exception&) {  // what cannot be stored is the step's recorded error; trying again would not help
             error = std::current_exception();
-            break;
         }
-        if (!retry || options_.max_attempts == 1) break;
-        if (number >= options_.max_attempts) {
-            error = std::make_exception_ptr(
-                StepRetriesExhausted(run_.id(), name_, options_.max_attempts, errors));
-            break;
-        }
-        log_to(executor.log(), LogLevel::warn, "a step failed and will be tried again",
-               {{"workflow_id", run_.id()},
-                {"step", name_},
-                {"attempt", std::to_string(number)},
-                {"error", errors.back()}});
-        back_off(number, errors, stop);
-        if (stop.stop_requested() && !run_.interrupted())
-            break;  // its Pending was destroyed: no further attempt
     }
-    if (error) {
-        record.error = encode_error(format, error, run_.errors());
-        record.output.reset();
-    }
+    if (error) record.error = encode_error(format, error, run_.errors());
     record.completed_at_ms = executor.durable_now();
     return run_.record(record, sysdb::OnConflict::report);
+}
+
+std::optional<sysdb::StepRecord> StepAttempts::advance(const Call& call, const std::stop_source& stop) {
+    if (!began_) began_ = run_.executor().durable_now();
+    if (last_error_) {  // a pause is over
+        run_.throw_if_interrupted();
+        // Its Pending was destroyed: no further attempt.
+        if (stop.stop_requested()) return commit({.error = last_error_});
+    }
+    Attempt attempt = attempt_once(call, ++state_.attempts, stop);
+    if (attempt.error && goes_on(attempt.error)) {
+        last_error_ = attempt.error;
+        return std::nullopt;
+    }
+    return commit(attempt);
+}
+
+sysdb::StepRecord StepAttempts::run(const Call& call, const std::stop_source& stop) {
+    began_ = run_.executor().durable_now();
+    if (auto resumed = run_.resumed_back_off(id_)) {  // the run parked in the pause before this attempt
+        state_ = std::move(*resumed);
+        if (state_.next > run_.executor().durable_now()) run_.back_off(state_);
+    }
+    for (;;) {
+        if (auto record = advance(call, stop)) return std::move(*record);
+        run_.back_off(state_);
+    }
 }
 
 Value deliver(Run& run, const sysdb::StepRecord& record, const std::string& step_name) {
@@ -235,19 +239,29 @@ class AsyncStep final : public PooledPending {
         stop_.request_stop();
         run_->notify();  // it may be in a back-off
     }
-    sysdb::StepRecord perform() override {
-        run_->add_stop_source(stop_);
+    std::optional<sysdb::StepRecord> perform() override {
         // The callable refers to the stack that may go as soon as the step is done.
         struct Gone {
-            AsyncStep& step;
+            AsyncStep* step;
             ~Gone() {
-                step.run_->remove_stop_source(step.stop_);
-                step.function_.reset();
+                if (step == nullptr) return;
+                step->run_->remove_stop_source(step->stop_);
+                step->function_.reset();
             }
-        } const gone{*this};
-        if (stop_.stop_requested() && !run_->interrupted()) return record_abandoned();
-        StepAttempts attempts(*run_, id_, name_, options_, false, authentication_);
-        return attempts.run([this](StepContext& context) { return (*function_)(context); }, stop_);
+        } gone{this};
+        if (!attempts_) {
+            run_->add_stop_source(stop_);
+            if (stop_.stop_requested() && !run_->interrupted()) return record_abandoned();
+            attempts_.emplace(*run_, id_, name_, options_, false, authentication_);
+        }
+        auto record =
+            attempts_->advance([this](StepContext& context) { return (*function_)(context); }, stop_);
+        if (record) return record;
+        gone.step = nullptr;
+        // From here on another thread may have the step.
+        run_->pause_step({.until = attempts_->next_at(), .ready = [this] { return stop_.stop_requested(); }},
+                         [this] { resume(); });
+        return std::nullopt;
     }
 
     sysdb::StepRecord record_abandoned() {
@@ -269,6 +283,7 @@ class AsyncStep final : public PooledPending {
     const StepOptions options_;
     const std::shared_ptr<const Authentication> authentication_;
     std::stop_source stop_;
+    std::optional<StepAttempts> attempts_;  // from the first one on
 };
 
 }  // namespace runtime

@@ -9,13 +9,13 @@ namespace dbos::runtime {
 ThreadPool::ThreadPool(std::size_t max_threads, seam::Duration idle_time)
     : max_threads_(std::max<std::size_t>(1, max_threads)), idle_time_(idle_time) {
     std::lock_guard lock(mutex_);
-    add_worker({});
+    add_worker();
 }
 
 ThreadPool::~ThreadPool() {
     std::unique_lock lock(mutex_);
     stopping_ = true;
-    for (Worker* worker : idle_) {
+    for (const auto& worker : idle_) {
         worker->woken = true;
         worker->cv.notify_one();
     }
@@ -35,73 +35,73 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::submit(std::function<void()> job) {
     std::unique_lock lock(mutex_);
+    queue_.push_back(std::move(job));
+    pass_on(std::move(lock));
+}
+
+std::shared_ptr<ThreadPool::Worker> ThreadPool::start_one() {
+    if (queue_.empty() || starting_ >= kStarting) return nullptr;
     if (!idle_.empty()) {
-        Worker* worker = idle_.back();
+        auto worker = std::move(idle_.back());
         idle_.pop_back();
-        worker->job = std::move(job);
-        worker->woken = true;
-        worker->cv.notify_one();
-        return;
+        worker->woken = worker->starting = true;
+        ++starting_;
+        return worker;
     }
     if (workers_.size() < max_threads_) {
         try {
-            add_worker(job);
-            auto finished = std::move(finished_);
-            finished_.clear();
-            lock.unlock();
-            for (auto& ended : finished) ended->thread.join();
-            return;
-        } catch (const std::
-                     system_error&) {  // no more threads to be had: back-pressure, not the end of the process
+            add_worker().starting = true;
+            ++starting_;
+        } catch (const std::system_error&) {
+            // No more threads to be had: back-pressure, not the end of the process.
         }
     }
-    queue_.push_back(std::move(job));
+    return nullptr;
 }
 
-void ThreadPool::add_worker(std::function<void()> job) {
-    auto& worker = *workers_.emplace_back(std::make_unique<Worker>());
-    worker.woken = static_cast<bool>(job);
-    worker.job = std::move(job);
+void ThreadPool::pass_on(std::unique_lock<seam::Mutex> lock) {
+    const auto next = start_one();
+    const auto finished = std::move(finished_);
+    finished_.clear();
+    lock.unlock();
+    if (next) next->cv.notify_one();  // without the lock, which it wants first
+    for (const auto& worker : finished) worker->thread.join();
+}
+
+ThreadPool::Worker& ThreadPool::add_worker() {
+    const auto& worker = workers_.emplace_back(std::make_shared<Worker>());
     try {
-        worker.thread = seam::spawn("dbos-run", [this, &worker] { work(worker); });
+        worker->thread = seam::spawn("dbos-run", [this, self = worker.get()] { work(*self); });
     } catch (...) {
         workers_.pop_back();
         throw;
     }
+    return *worker;
 }
 
 bool ThreadPool::next_job(Worker& self, std::function<void()>& job) {
     std::unique_lock lock(mutex_);
-    if (!self.woken) {
+    for (;;) {
+        if (std::exchange(self.starting, false)) --starting_;
+        self.woken = false;
         if (!queue_.empty()) {
             job = std::move(queue_.front());
             queue_.pop_front();
+            pass_on(std::move(lock));
             return true;
         }
-        if (!stopping_) {
-            idle_.push_back(&self);
-            while (!self.woken) {
-                self.cv.wait_until(lock, seam::steady_now() + idle_time_, [&] { return self.woken; });
-                if (!self.woken && workers_.size() > 1) {
-                    std::erase(idle_, &self);
-                    break;
-                }
-            }
+        if (stopping_) return false;  // the destructor joins this thread
+        idle_.push_back(self.shared_from_this());
+        while (!self.woken) {
+            self.cv.wait_until(lock, seam::steady_now() + idle_time_, [&] { return self.woken; });
+            if (self.woken || workers_.size() == 1) continue;
+            const auto mine = std::ranges::find(workers_, &self, &std::shared_ptr<Worker>::get);
+            std::erase(idle_, *mine);
+            finished_.push_back(std::move(*mine));  // whoever comes next joins this thread
+            workers_.erase(mine);
+            return false;
         }
     }
-    if (self.woken) {
-        self.woken = false;
-        job = std::exchange(self.job, {});
-        if (job) return true;
-    }
-    // The end: the next submit (or the destructor) joins this thread.
-    auto mine =
-        std::find_if(workers_.begin(), workers_.end(), [&](const auto& w) { return w.get() == &self; });
-    if (!stopping_) {
-        finished_.push_back(std::move(*mine));
-        workers_.erase(mine);
-    }
-    return false;
 }
 
 void ThreadPool::work(Worker& self) {

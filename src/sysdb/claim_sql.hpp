@@ -114,7 +114,7 @@ void order_for_dispatch(std::vector<ClaimedWorkflow>& workflows, std::span<const
 std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, const ClaimRequest& request,
                                                 Millis since);
 
-/// Reads the recorded steps of all of them. Must begin after the claim has committed.
+/// Reads the first recorded steps of all of them (histories.cpp). Must begin after the claim has committed.
 void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& workflows);
 
 /// Largest number of rows of one claim on a file that several processes write, so that none waits long for its turn.

@@ -92,20 +92,6 @@ constexpr Dialects kClaimed{
                "= 'PENDING'",
      sql::Access::read}};
 
-constexpr Dialects kHistories{
-    {"claim_histories",
-     "SELECT o.workflow_uuid, o.function_id, o.function_name, o.output, o.error, o.child_workflow_id,"
-     " o.started_at_epoch_ms, o.completed_at_epoch_ms, o.serialization, o.application_name "
-     "FROM @operation_outputs o WHERE o.workflow_uuid = ANY ($1::text[]) "
-     "ORDER BY o.workflow_uuid, o.function_id",
-     sql::Access::read},
-    {"claim_histories",
-     "SELECT o.workflow_uuid, o.function_id, o.function_name, o.output, o.error, o.child_workflow_id,"
-     " o.started_at_epoch_ms, o.completed_at_epoch_ms, o.serialization, o.application_name "
-     "FROM json_each($1) a CROSS JOIN operation_outputs o ON o.workflow_uuid = a.value "
-     "ORDER BY o.workflow_uuid, o.function_id",
-     sql::Access::read}};
-
 /// Longer than this for a claim: dead entries are likely in the way of its scans.
 constexpr seam::Duration kSlowClaim = std::chrono::milliseconds(10);
 
@@ -368,31 +354,6 @@ std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, con
     for (std::size_t row = 0; row < result.size(); ++row)
         claimed.push_back(read_claimed(result, row, request.token));
     return claimed;
-}
-
-void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& workflows) {
-    if (workflows.empty()) return;
-    sql::TextArray ids;
-    std::unordered_map<std::string_view, ClaimedWorkflow*> by_id;
-    for (ClaimedWorkflow& workflow : workflows) {
-        ids.emplace_back(workflow.workflow_id);
-        by_id[workflow.workflow_id] = &workflow;
-        workflow.history.clear();
-    }
-    const sql::Result result = connection.execute(kHistories.on(connection.backend()), {ids});
-    for (std::size_t row = 0; row < result.size(); ++row) {
-        StepRecord step;
-        step.function_id = static_cast<std::int32_t>(result.at(row, 1).integer());
-        step.function_name = result.at(row, 2).string();
-        step.output = result.at(row, 3).optional_text();
-        step.error = result.at(row, 4).optional_text();
-        step.child_workflow_id = result.at(row, 5).optional_text();
-        step.started_at_ms = result.at(row, 6).optional_integer();
-        step.completed_at_ms = result.at(row, 7).optional_integer();
-        step.serialization = result.at(row, 8).optional_text();
-        step.application_name = result.at(row, 9).optional_text();
-        by_id.at(result.at(row, 0).text())->history.push_back(std::move(step));
-    }
 }
 
 std::vector<ClaimedWorkflow> SystemDatabase::claim(const ClaimRequest& request) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -88,6 +89,13 @@ struct StepRecord {
     Text application_name = {};
 };
 
+/// What is recorded of a workflow, as far as it was read.
+struct History {
+    std::vector<StepRecord> records = {};  // by function_id
+    /// What is not among `records` is not recorded, up to this number.
+    std::int32_t known_to = std::numeric_limits<std::int32_t>::max();
+};
+
 /// What a checkpoint does if the number is already recorded.
 enum class OnConflict : std::uint8_t {
     report,      // StepResult::Kind::other unless the record is ours
@@ -167,7 +175,7 @@ struct ClaimedWorkflow {
     Text authenticated_roles = {};
     Text attributes = {};
     Text application_name = {};
-    std::vector<StepRecord> history = {};  // ordered by function_id; read after the claim committed
+    History history = {};  // the first records; read after the claim committed
 };
 
 /// One queue in a claim.
@@ -349,7 +357,8 @@ struct TickReport {
         std::string status = {};  // empty: the row is gone
     };
     std::vector<Lost> lost = {};
-    std::string queues_fingerprint = {};  // changes when a row of `queues` in scope changes
+    std::string queues_fingerprint = {};     // changes when a row of `queues` in scope changes
+    std::string schedules_fingerprint = {};  // the same of the schedules, whatever they have fired
     Text latest_version = {};
     std::vector<std::string> queues_with_work = {};
     std::vector<LeaseRow> leases = {};  // of this application

@@ -169,6 +169,10 @@ class SystemDatabase {
     /// The first instant after `after` at which a delay or a deadline is due; for clocks of tests (it may read many rows).
     std::optional<Millis> next_due(Millis after);
 
+    // --- histories.cpp
+    /// The records of a workflow from this number on: the first 8 MiB of them, and one at least if there is one.
+    History history_from(const std::string& workflow_id, std::int32_t number);
+
     // --- parked runs (waking.cpp)
     /// What those of these runs that are still ours begin with again: inputs (as in a claim), history, deadline.
     std::vector<ClaimedWorkflow> parked(std::span<const Fence> fences);

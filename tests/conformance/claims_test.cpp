@@ -1,4 +1,5 @@
 // Claims from queues without a shared limit (queues-and-schedules.md 1.5, 1.7; safety 6-8).
+#include <limits>
 #include <set>
 
 #include "queue_fixture.hpp"
@@ -8,6 +9,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::SizeIs;
 
 class Claims : public QueueTest {};
 DBOS_FOR_EVERY_DATABASE(Claims);
@@ -49,7 +51,7 @@ TEST_P(Claims, Writes_the_columns_of_the_protocol) {
     EXPECT_EQ(w.authenticated_roles, "[\"clerk\"]");
     EXPECT_EQ(w.attributes, "{\"a\": 1}");
     EXPECT_EQ(w.application_name, "app");
-    EXPECT_THAT(w.history, IsEmpty());
+    EXPECT_THAT(w.history.records, IsEmpty());
 
     EXPECT_EQ(value("status", "w"), "PENDING");
     EXPECT_EQ(value("executor_id", "w"), "me");
@@ -224,8 +226,8 @@ TEST_P(Claims, Every_claimed_row_brings_its_history) {
                                  {"retention_timestamp", "8"}});
     const auto claimed = process().claim(claim_of({{"q", 10}}));
     ASSERT_THAT(ids(claimed), ElementsAre("fresh", "old"));
-    EXPECT_THAT(claimed[0].history, IsEmpty());
-    const auto& history = claimed[1].history;
+    EXPECT_THAT(claimed[0].history.records, IsEmpty());
+    const auto& history = claimed[1].history.records;
     ASSERT_EQ(history.size(), 4u);
     EXPECT_EQ(history[0].function_id, 0);
     EXPECT_EQ(history[1].function_id, 2);
@@ -239,6 +241,47 @@ TEST_P(Claims, Every_claimed_row_brings_its_history) {
     EXPECT_EQ(history[2].application_name, "app");
     EXPECT_EQ(history[3].child_workflow_id, "old-11");
     EXPECT_EQ(history[3].error, "bad");
+}
+
+TEST_P(Claims, A_long_history_is_read_in_pieces) {
+    constexpr std::int32_t kAll = std::numeric_limits<std::int32_t>::max();
+    workflow("long");
+    workflow("wide", {{"created_at", "1001"}});
+    const auto record = [&](const char* id, int number, std::size_t bytes) {
+        insert("operation_outputs", {{"workflow_uuid", id},
+                                     {"function_id", std::to_string(number)},
+                                     {"function_name", "step"},
+                                     {"output", std::string(bytes, 'x')},
+                                     {"retention_timestamp", "8"}});
+    };
+    for (int number = 1; number <= 40; ++number) record("long", number, 10);
+    constexpr std::size_t kMega = std::size_t{1} << 20U;
+    record("wide", 1, 10), record("wide", 2, 17 * kMega), record("wide", 3, 5 * kMega);
+    for (int number = 5; number <= 7; ++number) record("wide", number, 5 * kMega);
+
+    const auto claimed = process().claim(claim_of({{"q", 10}}));
+    ASSERT_THAT(ids(claimed), ElementsAre("long", "wide"));
+    const auto numbers = [](const dbos::sysdb::History& history) {
+        std::vector<std::int32_t> found;
+        for (const auto& step : history.records) found.push_back(step.function_id);
+        return found;
+    };
+    EXPECT_THAT(claimed[0].history.records, SizeIs(32));
+    EXPECT_EQ(claimed[0].history.known_to, 32);
+    const auto rest = process().history_from("long", 33);
+    EXPECT_THAT(numbers(rest), ElementsAre(33, 34, 35, 36, 37, 38, 39, 40));
+    EXPECT_EQ(rest.known_to, kAll);
+    EXPECT_THAT(process().history_from("long", 41).records, IsEmpty());
+
+    EXPECT_THAT(numbers(claimed[1].history), ElementsAre(1)) << "a claim brings 32 MiB for all of its rows";
+    EXPECT_EQ(claimed[1].history.known_to, 1);
+    const auto large = process().history_from("wide", 2);
+    EXPECT_THAT(numbers(large), ElementsAre(2)) << "one, however large";
+    EXPECT_EQ(large.known_to, 2);
+    const auto next = process().history_from("wide", 3);
+    EXPECT_THAT(numbers(next), ElementsAre(3, 5));
+    EXPECT_EQ(next.known_to, 5) << "4 is known not to be recorded";
+    EXPECT_THAT(numbers(process().history_from("wide", 6)), ElementsAre(6, 7));
 }
 
 TEST_P(Claims, Nothing_to_ask_for_asks_nothing) {

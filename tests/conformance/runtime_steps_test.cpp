@@ -1,6 +1,8 @@
 // Steps and waits in detail: attempts, time-outs, numbers, times (runtime_cases.list).
 #include <atomic>
 #include <numeric>
+#include <set>
+#include <thread>
 
 #include "support/context.hpp"
 
@@ -146,6 +148,63 @@ TEST_P(StepRules, a_workflow_that_is_recovered_between_attempts_ends_once) {
 TEST_P(StepRules, the_result_of_a_step_that_a_shutdown_meets_in_its_pause_is_not_recorded) {
     launch([&](dbos::Context& ctx, const std::string&) {
         ctx.step("shaky", [] { throw std::runtime_error("no"); }, {.max_attempts = 2, .interval = 1h});
+        return "done";
+    });
+    app->start_workflow(dbos::test::Speaker, {.workflow_id = "w"}, std::string());
+    ASSERT_TRUE(eventually([&] { return log.count("will be tried again") == 1; }));
+    EXPECT_TRUE(app->shutdown().empty());
+    EXPECT_EQ(scalar("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'w'"), "0");
+    EXPECT_EQ(scalar("SELECT status FROM @workflow_status WHERE workflow_uuid = 'w'"), "PENDING");
+}
+
+TEST_P(StepRules, a_long_history_is_replayed_to_its_end) {
+    constexpr int kSteps = 100;
+    std::atomic<int> calls{0};
+    std::atomic<bool> patched{false};
+    launch([&](dbos::Context& ctx, const std::string&) {
+        int sum = 0;
+        for (int n = 1; n <= kSteps; ++n) {
+            sum += ctx.step("add", [&] { return ++calls, n; });
+            // At the last record that a claim brings along, and with none left.
+            if (n == 31 || n == kSteps) patched = ctx.patch("later");
+        }
+        return std::to_string(sum);
+    });
+    EXPECT_EQ(run(), "5050");
+    EXPECT_TRUE(patched);
+    replay();
+    EXPECT_EQ(calls, kSteps);
+    EXPECT_TRUE(patched);
+    EXPECT_EQ(steps().size(), kSteps + 2U);
+}
+
+TEST_P(StepRules, pauses_beside_the_body_hold_no_thread_and_end_with_it) {
+    constexpr int kSteps = 40;
+    std::set<std::thread::id> threads;  // the attempts follow each other
+    launch([&](dbos::Context& ctx, const std::string&) {
+        std::vector<dbos::Pending<void>> pending;
+        for (int n = 1; n <= kSteps; ++n) {
+            pending.push_back(ctx.async_step("shaky",
+                                             [&] {
+                                                 threads.insert(std::this_thread::get_id());
+                                                 throw std::runtime_error("no");
+                                             },
+                                             {.max_attempts = 2, .interval = 1h}));
+            EXPECT_TRUE(eventually([&] { return log.count("will be tried again") == n; }));
+        }
+        return "done";
+    });
+    EXPECT_EQ(run(), "done");
+    EXPECT_LE(threads.size(), 10U);
+    EXPECT_EQ(
+        scalar("SELECT count(*) FROM @operation_outputs WHERE workflow_uuid = 'w' AND error LIKE '%no%'"),
+        std::to_string(kSteps));
+}
+
+TEST_P(StepRules, a_shutdown_ends_the_pause_of_a_step_beside_the_body) {
+    launch([&](dbos::Context& ctx, const std::string&) {
+        ctx.async_step("shaky", [] { throw std::runtime_error("no"); }, {.max_attempts = 2, .interval = 1h})
+            .get();
         return "done";
     });
     app->start_workflow(dbos::test::Speaker, {.workflow_id = "w"}, std::string());

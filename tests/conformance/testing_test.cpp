@@ -163,6 +163,15 @@ TEST_P(Testing, back_off_delay_and_timeouts_are_virtual) {
                          if (++attempts < 5) throw std::runtime_error("again");
                      },
                      {.max_attempts = 5, .interval = 600s, .backoff_rate = 3});
+        } else if (what == "retry beside") {
+            const dbos::StepOptions patient{.max_attempts = 3, .interval = 600s};
+            auto flaky = ctx.async_step(
+                "flaky",
+                [](dbos::StepContext& step) {
+                    if (step.attempt() < 3) throw std::runtime_error("again");
+                },
+                patient);
+            flaky.get();
         } else if (what == "recv") {
             if (!ctx.recv<int>("nothing", 7 * 24h)) return "nobody";
         } else if (what == "for ever") {
@@ -171,6 +180,7 @@ TEST_P(Testing, back_off_delay_and_timeouts_are_virtual) {
         return what;
     });
     EXPECT_EQ(app.run(Job, {}, "retry"), "retry");
+    EXPECT_EQ(app.run(Job, {}, "retry beside"), "retry beside");
     EXPECT_EQ(app.run(Job, {}, "recv"), "nobody");
     EXPECT_EQ(app.run(Job, {.queue_name = "later", .delay = 24h}, "late"), "late");
     EXPECT_THROW(app.run(Job, {.workflow_timeout = 3600s}, "for ever"), dbos::AwaitedWorkflowCancelled);
