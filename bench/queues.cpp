@@ -1,6 +1,6 @@
 // dbos_bench_queues: how fast queues are worked off, and what it costs to wait for work.
 //
-//   dbos_bench_queues URL [--jobs 100000] [--only lockstep,drain,stranded,ties,idle]
+//   dbos_bench_queues URL [--jobs 100000] [--only lockstep,drain,stranded,ties,sqlite,idle]
 //
 // URL is a PostgreSQL server; databases of its own are made on it. For the statements a second of an idle process the server must have
 // been started with shared_preload_libraries = pg_stat_statements, as `make bench-queues` does.
@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -156,6 +157,25 @@ class Worker {
     int ends_[2] = {-1, -1};
 };
 
+/// A file that goes with the object.
+class File {
+   public:
+    explicit File(const std::string& name)
+        : directory_(std::filesystem::temp_directory_path() / (name + '-' + std::to_string(::getpid()))) {
+        std::filesystem::create_directories(directory_);
+    }
+    ~File() {
+        std::error_code ignored;
+        std::filesystem::remove_all(directory_, ignored);
+    }
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+    std::string url() const { return "sqlite:///" + (directory_ / "queues.sqlite").string(); }
+
+   private:
+    const std::filesystem::path directory_;
+};
+
 void enqueue(const std::string& url, std::int64_t jobs) {
     constexpr std::int64_t kAtOnce = 5000;
     dbos::Client client({.system_database_url = url, .application_name = "bench"});
@@ -230,6 +250,30 @@ Drain drain(const std::string& server, std::int64_t jobs, const std::function<vo
             "PARTITION BY executor_id ORDER BY started_at_epoch_ms) AS next" +
             ended + ") x") /
         1000;
+    for (const auto& worker : workers) result.claim_p99 = std::max(result.claim_p99, worker->end());
+    return result;
+}
+
+/// The same on one SQLite file; from the moment when all processes are up.
+Drain drain_file(std::int64_t jobs) {
+    const File file("dbos_bench_queues");
+    {
+        const auto app = make_app(file.url());
+        app->register_queue({.name = kQueue});
+        app->launch();
+    }
+    enqueue(file.url(), jobs);
+    dbos::Client client({.system_database_url = file.url(), .application_name = "bench"});
+    const auto left = [&client] {
+        return !client.list_queued_workflows({.limit = 1, .sort_desc = true, .load_input = false}).empty();
+    };
+    std::vector<std::unique_ptr<Worker>> workers;
+    for (int n = 0; n < kWorkers; ++n) workers.push_back(std::make_unique<Worker>(file.url()));
+    for (const auto& worker : workers) worker->line();
+    const auto begin = Clock::now();
+    while (left()) std::this_thread::sleep_for(50ms);
+    Drain result;
+    result.rate = static_cast<double>(jobs) / since(begin);
     for (const auto& worker : workers) result.claim_p99 = std::max(result.claim_p99, worker->end());
     return result;
 }
@@ -414,6 +458,13 @@ int run(const std::string& server, std::int64_t jobs, const std::string& only) {
                      sql.run("UPDATE dbos.workflow_status SET created_at = 1000");
                  }));
     }
+    if (wanted("sqlite")) {
+        const std::int64_t some = jobs / 5;
+        const Drain file = drain_file(some);
+        std::printf("  %lld jobs on one SQLite file, 4 processes: %.0f/s, claim p99 %.0f ms\n",
+                    static_cast<long long>(some), file.rate, file.claim_p99);
+        std::fflush(stdout);
+    }
     if (wanted("idle")) {
         waits = idle(server);
         std::printf(
@@ -436,7 +487,7 @@ int run(const std::string& server, std::int64_t jobs, const std::string& only) {
 int main(int argc, char** argv) {
     if (argc < 2) {
         std::fprintf(stderr,
-                     "usage: dbos_bench_queues URL [--jobs N] [--only lockstep,drain,stranded,ties,idle]\n");
+                     "usage: dbos_bench_queues URL [--jobs N] [--only lockstep,drain,stranded,ties,sqlite,idle]\n");
         return 2;
     }
     std::int64_t jobs = 100'000;

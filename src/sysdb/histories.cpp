@@ -11,8 +11,8 @@ namespace dbos::sysdb {
 namespace {
 
 constexpr std::int32_t kFirst = 32;  // records of each workflow that a claim brings along
-constexpr std::int64_t kClaimBytes = 32 * 1024 * 1024;
-constexpr std::int64_t kPageBytes = 8 * 1024 * 1024;
+constexpr std::int64_t kClaimBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kPageBytes = std::int64_t{8} << 20;
 constexpr std::int64_t kPageRecords = 4096;
 
 #define DBOS_RECORD_COLUMNS                                                                        \
