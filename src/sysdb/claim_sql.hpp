@@ -47,6 +47,13 @@ struct Dialects {
     "::text"                                                                                         \
     " AND p.status IN ('ENQUEUED', 'PENDING')"                                                       \
     " AND ($2::text IS NULL OR p.application_name = $2 OR p.application_name IS NULL))"
+#define DBOS_RUNNING_LITE                                                                 \
+    "SELECT count(*) FROM workflow_status WHERE queue_name = $1 AND status = 'PENDING'"   \
+    " AND status IN ('ENQUEUED', 'PENDING') AND ($2 IS NULL OR application_name = $2 OR " \
+    "application_name IS NULL)"
+// The latest version among those that `own` holds for.
+#define DBOS_LATEST_VERSION(own) \
+    "SELECT version_name FROM @application_versions WHERE " own " ORDER BY version_timestamp DESC LIMIT 1"
 // Starts of the last `period` milliseconds. `t` holds the database time. The pair is what the index of all starts of all queues
 // cannot serve: on empty tables it looks as good as that of the starts under a rate.
 #define DBOS_STARTS_PG(period)                                                        \
@@ -74,6 +81,13 @@ inline constexpr sql::Statement kBounds{"claim_bounds",
 inline constexpr sql::Statement kQueueLock{
     "claim_queue_lock",
     "SELECT pg_advisory_xact_lock(hashtextextended('dbos_cpp_claim:' || $1::text || ':' || $2::text, 0))"};
+
+/// Of an application; NULL: of all.
+inline constexpr sql::Statement kLatestVersion{
+    "version_latest",
+    DBOS_LATEST_VERSION(
+        "CAST($1 AS TEXT) IS NULL OR application_name = CAST($1 AS TEXT) OR application_name IS NULL"),
+    sql::Access::read};
 
 /// A parameter of statements that count what runs, see DBOS_RUNNING_PG.
 inline constexpr std::string_view kPending = "PENDING";

@@ -19,13 +19,6 @@ constexpr sql::Statement kRow{"explain_row",
                               " FROM @workflow_status w WHERE w.workflow_uuid = $1",
                               sql::Access::read};
 
-constexpr sql::Statement kLatest{
-    "explain_latest",
-    "SELECT version_name FROM @application_versions"
-    " WHERE CAST($1 AS TEXT) IS NULL OR application_name = CAST($1 AS TEXT) OR application_name IS NULL"
-    " ORDER BY version_timestamp DESC LIMIT 1",
-    sql::Access::read};
-
 // The table is made by the first executor of this library.
 constexpr Dialects kLeasesExist{
     {"explain_leases_exist",
@@ -132,7 +125,7 @@ class Facts {
     void read_queue(const Layout& layout) {
         facts_.queue = queue_row(connection_, layout, *facts_.queue_name);
         if (facts_.queue) facts_.limits = limits_of(*facts_.queue);
-        const sql::Result latest = connection_.execute(kLatest, {sql::opt(facts_.application_name)});
+        const sql::Result latest = connection_.execute(kLatestVersion, {sql::opt(facts_.application_name)});
         if (!latest.empty()) facts_.latest_version = latest.at(0, 0).string();
 
         const std::string_view queue = *facts_.queue_name;

@@ -76,12 +76,7 @@ constexpr sql::Statement kBudget{
     "FROM " DBOS_STARTS_PG("$6") " ORDER BY s.started_at_epoch_ms DESC OFFSET GREATEST(0, $5 - 1) LIMIT 1) END",
     sql::Access::read};
 
-constexpr sql::Statement kRunningSqlite{
-    "claim_running",
-    "SELECT count(*) FROM workflow_status WHERE queue_name = $1 AND status = 'PENDING'"
-    " AND status IN ('ENQUEUED', 'PENDING') AND ($2 IS NULL OR application_name = $2 OR application_name IS "
-    "NULL)",
-    sql::Access::read};
+constexpr sql::Statement kRunningSqlite{"claim_running", DBOS_RUNNING_LITE, sql::Access::read};
 
 constexpr sql::Statement kStartsSqlite{
     "claim_starts",

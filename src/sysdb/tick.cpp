@@ -43,8 +43,7 @@ constexpr sql::Statement kTickPostgres{
     "UNION ALL SELECT 'schedules', count(*) || ':' || coalesce(sum(hashtextextended((s.schedule_id, s.status, s.schedule,"
     "  s.workflow_name, s.workflow_class_name, s.context, s.cron_timezone, s.queue_name, s.automatic_backfill)::text, 0)), 0),"
     "  NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM @workflow_schedules s WHERE " DBOS_TICK_OWN " "
-    "UNION ALL SELECT 'latest', (SELECT version_name FROM @application_versions WHERE " DBOS_TICK_OWN
-    "  ORDER BY version_timestamp DESC LIMIT 1), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL "
+    "UNION ALL SELECT 'latest', (" DBOS_LATEST_VERSION(DBOS_TICK_OWN) "), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL "
     "UNION ALL SELECT 'work', NULL, NULL, NULL, NULL, p.place, h.priority::bigint, h.created_at,"
     "  CASE WHEN h.priority IS NULL OR p.lim IS NULL THEN 0 ELSE (SELECT count(*) FROM (SELECT 1 FROM @workflow_status r"
     "   WHERE r.queue_name = p.name AND r.status = $13::text AND r.status IN ('ENQUEUED', 'PENDING')"
@@ -95,8 +94,7 @@ constexpr sql::Statement kLiteState{
     "AND " DBOS_LITE_OWN
     "), EXISTS (SELECT 1 FROM workflow_status WHERE status IN ('ENQUEUED', 'PENDING', 'DELAYED')"
     "  AND workflow_deadline_epoch_ms IS NOT NULL AND workflow_deadline_epoch_ms <= $2 AND " DBOS_LITE_OWN
-    "), (SELECT version_name FROM application_versions WHERE " DBOS_LITE_OWN
-    " ORDER BY version_timestamp DESC LIMIT 1)",
+    "), (" DBOS_LATEST_VERSION(DBOS_LITE_OWN) ")",
     sql::Access::read};
 
 constexpr sql::Statement kLiteLost{
@@ -145,12 +143,7 @@ constexpr sql::Statement kLiteScan{
     " AND " DBOS_CLAIMABLE("", "$2", "$3", "$4", "IN (SELECT value FROM json_each($5))")
     " AND (NOT $6 OR queue_partition_key IS NOT NULL) ORDER BY priority, created_at LIMIT 1",
     sql::Access::read};
-constexpr sql::Statement kLiteRunning{
-    "tick_running",
-    "SELECT count(*) FROM workflow_status WHERE queue_name = $1 AND status = 'PENDING'"
-    " AND status IN ('ENQUEUED', 'PENDING') AND ($2 IS NULL OR application_name = $2 OR application_name IS "
-    "NULL)",
-    sql::Access::read};
+constexpr sql::Statement kLiteRunning{"tick_running", DBOS_RUNNING_LITE, sql::Access::read};
 constexpr sql::Statement kLiteTail{"scan_last",
                                    "SELECT priority, created_at FROM workflow_status WHERE " DBOS_LITE_QUEUE
                                    " ORDER BY priority DESC, created_at DESC LIMIT 1",

@@ -39,13 +39,6 @@ constexpr sql::Statement kOwners{
     "SELECT application_name FROM @application_versions WHERE version_name = CAST($1 AS TEXT)",
     sql::Access::read};
 
-constexpr sql::Statement kLatest{
-    "version_latest",
-    "SELECT version_name FROM @application_versions"
-    " WHERE CAST($1 AS TEXT) IS NULL OR application_name = CAST($1 AS TEXT) OR application_name IS NULL"
-    " ORDER BY version_timestamp DESC LIMIT 1",
-    sql::Access::read};
-
 // One branch per status, each by its own partial index.
 #define DBOS_ACTIVE(status_condition)                                                                      \
     "SELECT application_version AS version, count(*) AS n FROM @workflow_status WHERE " status_condition   \
@@ -94,7 +87,7 @@ void SystemDatabase::register_version(const std::string& version, const Text& ap
 
 Text SystemDatabase::latest_version(const Text& application_name) {
     return core_->with_connection([&](sql::Connection& connection) -> Text {
-        const sql::Result found = connection.execute(kLatest, {sql::opt(application_name)});
+        const sql::Result found = connection.execute(kLatestVersion, {sql::opt(application_name)});
         return found.empty() ? std::nullopt : found.at(0, 0).optional_text();
     });
 }
