@@ -173,7 +173,8 @@ class DBOS_EXPORT App {
     void register_datasource(const detail::DatasourceBase& datasource);
 
     /// Connects, migrates (unless `run_migrations` is off), takes the executor's lease, recovers what a configured executor id
-    /// left behind, and starts to serve. Throws ConfigError, DatabaseError; nothing runs then. Once.
+    /// left behind, and starts to serve. A connection that fails is tried again for 10 s, unless retry_connection_errors is off.
+    /// Throws ConfigError, DatabaseError; nothing runs then. Once.
     void launch();
     /// Blocks until SIGINT or SIGTERM arrives (or shutdown() is called on another thread), then shuts down gracefully.
     void wait();

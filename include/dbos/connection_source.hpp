@@ -1,4 +1,4 @@
-// Connections of the program's own pool, for ClientOptions::system_database_engine.
+// Connections of the program's own pool, for ClientOptions::system_database_engine and AppOptions::system_database_engine.
 //
 //   auto engine = dbos::postgres_connections([&] { return pool.take(); },
 //                                            [&](PGconn* connection, bool good) { pool.put(connection, good); });
@@ -16,7 +16,7 @@ struct sqlite3;
 namespace dbos {
 
 /// Where connections come from that the library neither opens nor closes. Made by the functions below; may be shared by several
-/// clients, which must be destroyed before what the functions refer to.
+/// clients and applications, which must be destroyed before what the functions refer to.
 class ConnectionSource;
 
 /// PostgreSQL. Both functions are called from any thread, several at a time.
@@ -24,8 +24,9 @@ class ConnectionSource;
 /// `acquire` returns an open connection that is idle, outside of a transaction and not in pipeline mode, with client_encoding
 /// UTF8, and leaves it to the client until `release`. It may wait. nullptr and exceptions count as a lost connection, which is
 /// tried again; a DatabaseError goes to the caller as it is. A client holds up to system_database_pool_size connections, two to
-/// write (once something was enqueued), and while something is waited for two more; a direct connection, or a pooler of
-/// sessions.
+/// write (once something was enqueued), and while something is waited for two more; an application, from its launch on, up to
+/// nine beside its pool. One of them listens (LISTEN, ended by UNLISTEN before it is given back), unless use_listen_notify is
+/// false: so direct connections, or a pooler of sessions. Nothing else is set for longer than a transaction.
 ///
 /// `release` must not throw. Unless `good`, the connection is broken or in the middle of something: close it. The settings of a
 /// good one are as they were; prepared statements stay on it, whose names begin with `dbos_`.

@@ -530,6 +530,9 @@ struct AppOptions {
     std::string name = {};
     /// `sqlite:///path` or `postgresql://…`. Default: `sqlite:///<name>.sqlite`.
     std::string system_database_url = {};
+    /// As in ClientOptions: the program's own connections, from the launch until the end of shutdown(). The program creates the
+    /// database; launch() makes the tables in it.
+    std::shared_ptr<ConnectionSource> system_database_engine = {};
     /// Schema of the system tables; ignored on SQLite.
     std::string dbos_system_schema = "dbos";
     /// Default: the environment variable DBOS__APPVERSION, else `<name>-1`.

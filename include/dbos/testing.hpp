@@ -41,8 +41,8 @@ struct TestAppOptions {
     bool auto_advance = true;
     /// What the virtual clock shows at first. Default: the time of day.
     std::optional<std::chrono::system_clock::time_point> now = {};
-    /// Everything else. `name` is "test-app" unless it is given; system_database_url, dbos_system_schema and executor_id are the
-    /// TestApp's own. The default `log_sink` writes warnings and errors to standard error. What a life logs that has been
+    /// Everything else. `name` is "test-app" unless it is given; system_database_url, system_database_engine, dbos_system_schema
+    /// and executor_id are the TestApp's own. The default `log_sink` writes warnings and errors to standard error. What a life logs that has been
     /// killed is dropped.
     AppOptions app = {};
 };

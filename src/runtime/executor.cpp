@@ -1,4 +1,5 @@
-// Launch, shutdown and identity of an executor. What it does with runs is in dispatch.cpp, starts in starts.cpp.
+// Launch, shutdown and identity of an executor. How it reaches its database is in opening.cpp, what it does with runs in
+// dispatch.cpp, starts in starts.cpp.
 #include "runtime/executor.hpp"
 
 #include <algorithm>
@@ -34,7 +35,7 @@ std::string environment(const char* name) {
 
 AppOptions with_defaults(AppOptions options) {
     core::check_app(options);
-    if (options.system_database_url.empty()) {
+    if (options.system_database_url.empty() && !options.system_database_engine) {
         std::string file = options.name;
         std::replace(file.begin(), file.end(), '-', '_');
         options.system_database_url = "sqlite:///" + file + ".sqlite";
@@ -65,8 +66,8 @@ Executor::Executor(AppOptions options)
       ticker_(*this),
       scheduler_(*this),
       parking_(*this) {
-    static_cast<void>(
-        sql::Url::parse(options_.system_database_url));  // a malformed one is refused here, not at launch
+    if (!options_.system_database_engine)  // a malformed URL is refused here, not at launch
+        static_cast<void>(sql::Url::parse(options_.system_database_url));
     // Unique per process by default: host, process, and a random part for the next process of the same number.
     if (executor_id_.empty()) {
         executor_id_ =
@@ -197,55 +198,6 @@ seam::Duration Executor::lease_duration() const { return core::to_nanos(options_
 
 std::string Executor::new_token() const { return uuid4(); }
 
-void Executor::open_database() {
-    sql::OpenOptions open;
-    open.url = sql::Url::parse(options_.system_database_url);
-    open.schema = options_.dbos_system_schema;
-    open.application_name = "dbos_cpp_" + executor_id_;
-    sysdb::DatabaseOptions database;
-    database.open = open;
-    database.open.idle_transaction_timeout =
-        core::to_nanos(options_.system_database_idle_transaction_timeout);
-    database.pool_size = static_cast<std::size_t>(options_.system_database_pool_size);
-    database.retry_connection_errors = options_.retry_connection_errors;
-    database.log = log();
-    database.local_wake.enqueued = [this](const std::string& queue) { claimer_.has_work(queue); };
-    database.local_wake.ended = [this](const std::string& id) {
-        // What this process runs is delivered with its result, in finish().
-        client::Core* core = local_core_.load();
-        if (core && !runs_here(id)) core->hub().notify_ended(id);
-    };
-    database.local_wake.published = [this](const std::string& id, const sysdb::Effect& effect) {
-        published(id, effect);
-    };
-    database.local_wake.schedules_changed = [this] { schedules_changed(); };
-    database.rewinding = [this](const std::string& id, std::int64_t start_step) {
-        transactions_.forget_from(id, start_step);
-    };
-    if (instruments_.database) instruments_.database(database);
-    database_ = std::make_shared<sysdb::SystemDatabase>(std::move(database));
-    if (options_.run_migrations) {
-        database_->open({.log = log()});
-    } else {
-        database_->open();
-    }
-    sysdb::require_app_floor(database_->layout());
-    transactions_.bind(database_);
-    core_ = std::make_shared<client::Core>(
-        database_, client::CoreOptions{.database_key = open.url.printable + " " + open.schema,
-                                       .application_name = options_.name,
-                                       .serializer = options_.serializer,
-                                       .log = log(),
-                                       .executor = options_.executor,
-                                       .wakeups = options_.use_listen_notify.value_or(true),
-                                       .retry_connection_errors = options_.retry_connection_errors,
-                                       .runs_here = [this](const std::string& id) { return runs_here(id); },
-                                       .query_timeout = options_.observability_query_timeout});
-    mailboxes_ = std::make_unique<Mailboxes>(*database_, log());
-    local_core_.store(core_.get());
-    client_ = client::make_client(core_);
-}
-
 void Executor::published(const std::string& workflow_id, const sysdb::Effect& effect) noexcept {
     client::Core* core = local_core_.load();
     if (!core) return;
@@ -297,7 +249,7 @@ void Executor::launch() {
     }
     try {
         open_database();
-        transactions_.launch();
+        reaching([this] { transactions_.launch(); });
         take_lease();
         lease_->start();
         // Before anything is started or claimed here: what an earlier process under this id left behind.
@@ -464,7 +416,11 @@ void Executor::stop_services() noexcept {
     }
     timers_.reset();
     transactions_.close();
-    if (core_) core_->close();
+    if (core_) {
+        core_->close();
+    } else if (database_) {  // a launch that came to nothing
+        database_->close();
+    }
 }
 
 std::shared_ptr<void> Executor::after_grace(std::function<void()> interrupt) {

@@ -83,6 +83,8 @@ class Executor {
     // --- for the parts
     const AppOptions& options() const noexcept { return options_; }
     const LogSink& log() const noexcept { return options_.log_sink; }
+    /// How the system database is opened. With an engine, one of its connections is looked at: throws DatabaseError.
+    sql::OpenOptions system_options() const;
     const std::string& executor_id() const noexcept { return executor_id_; }
     const std::string& application_version() const noexcept { return version_; }
     const std::string& application_name() const noexcept { return options_.name; }
@@ -167,6 +169,8 @@ class Executor {
     enum class Phase : std::uint8_t { configuring, launching, serving, stopping, stopped };
 
     void open_database();
+    /// Calls `what`, again while connections fail, up to Instruments::launch_patience. Throws what is left then.
+    void reaching(const std::function<void()>& what);
     /// This process has committed a message, event or stream value.
     void published(const std::string& workflow_id, const sysdb::Effect& effect) noexcept;
     void take_lease();

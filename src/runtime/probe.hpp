@@ -2,12 +2,17 @@
 // one pointer, beside a call of the database.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
 
 #include "sysdb/records.hpp"
 #include "sysdb/system_database.hpp"
+
+namespace dbos::client {
+struct CoreOptions;
+}
 
 namespace dbos::runtime {
 
@@ -43,6 +48,10 @@ struct Instruments {
     Probe* probe = nullptr;  // must outlive the App
     /// Changes how the system database is opened.
     std::function<void(sysdb::DatabaseOptions&)> database = {};
+    /// Changes the core of the client within the App.
+    std::function<void(client::CoreOptions&)> core = {};
+    /// How long a launch tries to reach its databases after it has failed to.
+    seam::Duration launch_patience = std::chrono::seconds(10);
 };
 
 }  // namespace dbos::runtime

@@ -33,10 +33,7 @@ void Transactions::launch() {
 
 std::shared_ptr<Datasource> Transactions::system_datasource(bool sqlite) {
     constexpr std::size_t kConnections = 5;
-    sql::OpenOptions open;
-    open.url = sql::Url::parse(executor_.options().system_database_url);
-    open.schema = executor_.options().dbos_system_schema;
-    open.application_name = "dbos_cpp_" + executor_.executor_id();
+    sql::OpenOptions open = executor_.system_options();
     if (sqlite != (open.url.backend == sql::Backend::sqlite)) {
         throw UsageError(std::string("system_datasource: the system database is ") + open.url.printable +
                          (sqlite ? ", so it is a PostgresDatasource (or PqxxDatasource)"

@@ -90,6 +90,10 @@ void Committer::close(seam::Duration drain) noexcept {
         side = std::move(side_thread_);
     }
     if (side.joinable()) side.join();
+    for (Lane* lane : {&main_, &side_}) {
+        const std::lock_guard<seam::Mutex> lock(lane->guard);
+        lane->connection.reset();
+    }
 }
 
 // ------------------------------------------------------------------------------------------------------------ callers

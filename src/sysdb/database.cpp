@@ -196,6 +196,14 @@ void Lane::interrupt() noexcept {
     if (connection_) connection_->interrupt();
 }
 
+void Lane::close() noexcept {
+    std::unique_ptr<sql::Connection> connection;
+    const std::unique_lock<seam::Mutex> turn(use_, std::try_to_lock);
+    if (!turn.owns_lock()) return;
+    const std::lock_guard<seam::Mutex> lock(guard_);
+    std::swap(connection, connection_);
+}
+
 void SystemDatabase::Core::interrupt_all() noexcept {
     upkeep.request();
     pool.close();
@@ -249,6 +257,8 @@ void SystemDatabase::Core::close(seam::Duration drain) noexcept {
     if (Committer* started = started_committer()) started->close(drain);
     stop.request();
     interrupt_all();
+    // Connections of the program's own may be waited for elsewhere.
+    for (Lane* lane : {&claim_lane, &tick_lane, &maintenance_lane, &lease_lane}) lane->close();
 }
 
 // ---------------------------------------------------------------------------------------------------- SystemDatabase

@@ -37,6 +37,8 @@ class Lane {
     bool stopped() const noexcept { return stopped_.requested(); }
     /// stop(), and the attempt that runs now fails.
     void interrupt() noexcept;
+    /// Lets go of the connection, unless a call uses it now: that one was interrupted, and it goes with the object.
+    void close() noexcept;
 
    private:
     friend struct SystemDatabase::Core;

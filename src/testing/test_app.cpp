@@ -49,6 +49,7 @@ TestApp::Impl::Impl(TestAppOptions given)
       now(std::make_shared<seam::Atomic<std::int64_t>>(millis(options.now.value_or(seam::wall_now())))) {
     if (options.app.name.empty()) options.app.name = "test-app";
     options.app.system_database_url = options.system_database_url;
+    options.app.system_database_engine = nullptr;
     options.app.dbos_system_schema = open.schema;
     options.app.executor_id = "test-" + uuid4();
 }

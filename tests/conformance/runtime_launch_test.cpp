@@ -2,7 +2,10 @@
 #include <fstream>
 #include <iterator>
 
+#include "runtime/app_impl.hpp"
 #include "support/app.hpp"
+#include "support/faulty_connection.hpp"
+#include "support/proxy.hpp"
 
 using namespace std::chrono_literals;
 
@@ -70,13 +73,115 @@ TEST_P(Launch, below_the_version_that_fences_is_refused) {
     EXPECT_NE(text.find("123"), std::string::npos) << text;
 }
 
-TEST_P(Launch, a_database_out_of_reach_is_told_at_once) {
+TEST_P(Launch, a_database_out_of_reach_is_told_at_once_where_nothing_is_to_be_tried_again) {
     dbos::AppOptions options = app_options();
+    options.retry_connection_errors = false;
     options.system_database_url =
         postgres() ? "postgresql://nobody@127.0.0.1:1/nowhere" : "sqlite:////proc/no-such-directory/x.sqlite";
     const auto text = refusal(options);
     EXPECT_NE(text, "");
     EXPECT_NE(text.find(postgres() ? "127.0.0.1" : "no-such-directory"), std::string::npos) << text;
+}
+
+/// A launch over connections that the test breaks.
+class LaunchFaults : public Launch {
+   public:
+    /// Launches with all connections of the pool, which migrate, through `faults`.
+    void launch(dbos::App& app, const std::function<void(dbos::sysdb::DatabaseOptions&)>& change) {
+        app.impl().executor.instrument({.database = change, .launch_patience = patience});
+        app.implement(Job, [](dbos::Context&, int n) { return n; });
+        app.launch();
+    }
+    dbos::seam::Duration patience = 30s;
+};
+DBOS_FOR_EVERY_DATABASE(LaunchFaults);
+
+TEST_P(LaunchFaults, lost_connections_are_made_again) {
+    auto faults = std::make_shared<dbos::test::Faults>();
+    // The first migration is undone, the second one commits and nobody hears of it.
+    faults->next({dbos::test::Fault::drop, dbos::test::Fault::lose_ack});
+    dbos::App app(app_options());
+    launch(app, [&](dbos::sysdb::DatabaseOptions& database) {
+        database.open.decorate = dbos::test::FaultyConnection::wrap(faults);
+    });
+    EXPECT_EQ(log.count("launch: the database cannot be reached; it is tried again"), 2) << log.text();
+    EXPECT_GE(faults->commits(), 2);
+    EXPECT_EQ(app.start_workflow(Job, {}, 4).get_result({.timeout = 20s}), 4);
+}
+
+TEST_P(LaunchFaults, give_up_after_a_while_with_the_error_itself) {
+    auto faults = std::make_shared<dbos::test::Faults>();
+    faults->always(dbos::test::Fault::drop);
+    patience = 500ms;
+    dbos::App app(app_options());
+    try {
+        launch(app, [&](dbos::sysdb::DatabaseOptions& database) {
+            database.open.decorate = dbos::test::FaultyConnection::wrap(faults);
+        });
+        ADD_FAILURE() << "launched";
+    } catch (const dbos::DatabaseError& error) {
+        EXPECT_EQ(error.kind(), dbos::DatabaseErrorKind::connection);
+        EXPECT_STREQ(error.what(), "acknowledgement lost by the test");
+    }
+    EXPECT_GE(faults->commits(), 2);
+    EXPECT_EQ(log.count("it is tried again"), faults->commits() - 1);
+}
+
+TEST_P(LaunchFaults, are_not_tried_again_if_the_program_says_so) {
+    auto faults = std::make_shared<dbos::test::Faults>();
+    faults->next({dbos::test::Fault::drop});
+    dbos::AppOptions options = app_options();
+    options.retry_connection_errors = false;
+    dbos::App app(options);
+    EXPECT_THROW(launch(app,
+                        [&](dbos::sysdb::DatabaseOptions& database) {
+                            database.open.decorate = dbos::test::FaultyConnection::wrap(faults);
+                        }),
+                 dbos::DatabaseError);
+    EXPECT_EQ(faults->commits(), 1);
+}
+
+TEST_P(LaunchFaults, a_server_that_comes_back_is_waited_for) {
+    if (!postgres()) GTEST_SKIP() << "a file is there or not";
+    const auto port_of = [](const std::string& url) {
+        const auto colon = url.rfind(':');
+        return static_cast<std::uint16_t>(std::stoi(url.substr(colon + 1)));
+    };
+    const std::string url = database().url();
+    dbos::test::Proxy proxy(port_of(url));
+    proxy.set(dbos::test::Proxy::Mode::refuse);
+    dbos::AppOptions options = app_options();
+    const auto at = url.rfind(':');
+    options.system_database_url = url.substr(0, at + 1) + std::to_string(proxy.port()) +
+                                  url.substr(url.find_first_not_of("0123456789", at + 1));
+    options.log_sink = [sink = log.sink(), &proxy](const dbos::LogRecord& record) {
+        sink(record);
+        if (std::string_view(record.message).starts_with("launch: the database cannot be reached"))
+            proxy.set(dbos::test::Proxy::Mode::pass);
+    };
+    dbos::App app(options);
+    launch(app, {});
+    EXPECT_GE(log.count("launch: the database cannot be reached"), 1);
+    EXPECT_EQ(app.start_workflow(Job, {}, 4).get_result({.timeout = 20s}), 4);
+}
+
+TEST_P(LaunchFaults, mistakes_are_told_at_once) {
+    const auto told = [&](const std::string& url) {
+        dbos::AppOptions options = app_options();
+        options.system_database_url = url;
+        const std::string text = refusal(options);
+        EXPECT_NE(text, "") << url;
+        return text;
+    };
+    if (postgres()) {
+        told("postgresql://nobody@no-such-host.invalid:5432/nowhere");
+        const std::string url = database().url();
+        told("postgresql://nobody-of-this-name" + url.substr(url.find('@')));
+        told("postgresql://dbos_password:wrong" + url.substr(url.find('@')));
+    } else {
+        told("sqlite:////proc/no-such-directory/x.sqlite");
+    }
+    EXPECT_EQ(log.count("it is tried again"), 0) << log.text();
 }
 
 TEST_P(Launch, a_file_that_is_no_database_is_left_as_it_is) {
