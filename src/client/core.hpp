@@ -35,6 +35,9 @@ struct CoreOptions {
     /// As HubOptions::runs_here.
     std::function<bool(const std::string& workflow_id)> runs_here = {};
     Duration query_timeout = std::chrono::seconds(30);
+    /// How long a debouncer waits for a key that a workflow keeps although it has left its delay: only executors that do not
+    /// clear the key then (Java's) keep it that long.
+    seam::Duration debounce_patience = std::chrono::seconds(5);
     /// Names the twin in errors of calls made in a body: "ctx.".
     const char* body_twin = "ctx.";
 };
@@ -117,6 +120,8 @@ class Core : public std::enable_shared_from_this<Core> {
                        std::optional<seam::SteadyTime>& until);
     void debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detail::HandleDone done,
                         std::optional<seam::SteadyTime> until = {});
+    void check_patience(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result,
+                        std::optional<seam::SteadyTime>& until) const;
 
     // --- in a transaction of the caller's (in_transaction.cpp)
     std::shared_ptr<detail::HandleState> enqueue_in(const CallerTransaction& transaction,

@@ -11,8 +11,6 @@ namespace {
 
 /// How long to wait for a workflow that has left its delay to let go of the key, before looking again.
 constexpr auto kPause = std::chrono::milliseconds(100);
-/// And how long in all: only executors that do not clear the key when the delay ends (Java's) keep it longer.
-constexpr auto kPatience = std::chrono::seconds(5);
 
 void refuse(const char* option) {
     throw UsageError(std::string("Cannot debounce a workflow with ") + option +
@@ -87,18 +85,13 @@ sysdb::Text Core::debounced(const sysdb::DebounceCall& call, const sysdb::Deboun
     return std::nullopt;
 }
 
-namespace {
-
-/// Whether to go on; sets `until` at first.
-void check_patience(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result,
-                    std::optional<seam::SteadyTime>& until) {
-    if (!until) until = seam::steady_now() + kPatience;
+void Core::check_patience(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result,
+                          std::optional<seam::SteadyTime>& until) const {
+    if (!until) until = seam::steady_now() + options_.debounce_patience;
     if (seam::steady_now() < *until) return;
     throw QueueDeduplicated(result.workflow_id, call.row.queue_name.value_or(""),
                             call.row.deduplication_id.value_or(""));
 }
-
-}  // namespace
 
 void Core::await_release(const sysdb::DebounceCall& call, const sysdb::DebounceResult& result,
                          std::optional<seam::SteadyTime>& until) {
@@ -136,7 +129,7 @@ void Core::debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detai
                     return (*shared)([state = std::move(state)]() -> Handle { return state; }, false);
                 }
             } while (result.kind != sysdb::DebounceResult::Kind::starting);
-            check_patience(*call, result, until);
+            self->check_patience(*call, result, until);
             // Waiting costs no thread.
             self->hub_.add_end(
                 result.workflow_id, {.timeout = kPause},

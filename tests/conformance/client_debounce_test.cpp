@@ -2,8 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <thread>
 
+#include "client/core.hpp"
 #include "dbos/debouncer.hpp"
 #include "dbos/types.hpp"
 #include "support/client_rows.hpp"
@@ -115,6 +117,43 @@ TEST_P(ClientDebounce, a_start_that_holds_its_key_is_waited_for) {
     blocked.join();
     EXPECT_NE(second, first);
     EXPECT_EQ(waiting.get().workflow_id(), second);
+}
+
+TEST_P(ClientDebounce, a_start_that_keeps_its_key_is_given_up_after_a_while) {
+    dbos::Debouncer debouncer(client(), Process, {.queue = "q"});
+    const std::string holder = debouncer.debounce("k", 60s, "a").workflow_id();
+    execute("UPDATE @workflow_status SET status = 'PENDING'");
+    EXPECT_EQ(dbos::client::CoreOptions().debounce_patience, 5s);
+    dbos::sysdb::DatabaseOptions database;
+    database.open = options();
+    dbos::client::CoreOptions core_options;
+    core_options.serializer = dbos::serializers::portable_json();
+    core_options.log = log.sink();
+    core_options.debounce_patience = 350ms;
+    const auto core = std::make_shared<dbos::client::Core>(
+        std::make_shared<dbos::sysdb::SystemDatabase>(database), core_options);
+    const auto impatient = dbos::client::make_client(core);
+    dbos::Debouncer second(*impatient, Process, {.queue = "q"});
+    const auto given_up = [&](const std::function<void()>& call) {
+        const auto began = std::chrono::steady_clock::now();
+        try {
+            call();
+            ADD_FAILURE() << "joined, or began a new one";
+        } catch (const dbos::QueueDeduplicated& error) {
+            EXPECT_EQ(error.workflow_id(), holder);
+            EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("process-k"), HasSubstr("\"q\"")));
+        }
+        // It has looked again and again, not once.
+        EXPECT_GE(std::chrono::steady_clock::now() - began, 350ms);
+    };
+    given_up([&] { second.debounce("k", 60s, "b"); });
+    given_up([&] { second.debounce_async("k", 60s, "b").get(); });
+    EXPECT_EQ(query_text("SELECT count(*) FROM @workflow_status"), "1");
+    EXPECT_EQ(inputs(holder), R"({"positionalArgs":["a"],"namedArgs":{}})");
+    // The next call begins with all its patience, and joins what has come free.
+    execute("UPDATE @workflow_status SET status = 'SUCCESS', deduplication_id = NULL");
+    EXPECT_NE(second.debounce("k", 60s, "c").workflow_id(), holder);
+    core->close();
 }
 
 TEST_P(ClientDebounce, a_key_that_something_else_holds_is_refused) {

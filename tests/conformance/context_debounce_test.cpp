@@ -150,6 +150,56 @@ TEST_P(ContextDebounce, a_key_that_something_else_holds_is_a_recorded_error) {
                 ElementsAre(HasSubstr("DBOS.debounce_delayed_workflow"), HasSubstr("DBOS.sleep")));
 }
 
+TEST_P(ContextDebounce, a_start_that_keeps_its_key_is_a_recorded_error_after_a_while) {
+    dbos::AppOptions options;
+    options.name = "app";
+    options.log_sink = log.sink();
+    dbos::test::TestDatabase database(GetParam());
+    options.system_database_url = database.url();
+    options.dbos_system_schema = database.schema();
+    dbos::App app(options);
+    app.impl().executor.instrument({.core = [](dbos::client::CoreOptions& core) {
+        EXPECT_EQ(core.debounce_patience, 5s);
+        core.debounce_patience = 350ms;
+    }});
+    app.register_queue({.name = "q"});
+    app.implement(Process, [](Context&, const std::string& text) { return text; });
+    std::atomic<int> bodies{0};
+    app.implement(Calls, [&](Context& ctx) {
+        ++bodies;
+        dbos::Debouncer debouncer(ctx, Process, {.queue = "q"});
+        try {
+            return debouncer.debounce("k", 1s, "b").workflow_id();
+        } catch (const dbos::QueueDeduplicated& error) {
+            return "held by " + error.workflow_id();
+        }
+    });
+    app.launch();
+    // As an executor of another SDK runs it: started, and its key kept.
+    const auto connection = dbos::sql::open(database.options());
+    dbos::DebouncerClient theirs(app.client(),
+                                 {.workflow_name = "process", .queue_name = "q", .workflow_id = "theirs"});
+    theirs.debounce("k", 3600s, "a");
+    connection->query("UPDATE @workflow_status SET status = 'PENDING', executor_id = 'theirs'", {},
+                      dbos::sql::Access::write);
+    EXPECT_EQ(app.start_workflow(Calls, {.workflow_id = "c"}).get_result({.timeout = 30s}), "held by theirs");
+    const auto steps = app.client().list_workflow_steps("c");
+    ASSERT_EQ(steps.size(), 1u);
+    EXPECT_EQ(steps[0].function_name, "DBOS.debounce_delayed_workflow");
+    EXPECT_TRUE(steps[0].error);
+    // The refusal is the record: a replay asks nobody, although the key has come free.
+    connection->query(
+        "UPDATE @workflow_status SET status = 'SUCCESS', deduplication_id = NULL WHERE "
+        "workflow_uuid = 'theirs'",
+        {}, dbos::sql::Access::write);
+    connection->query(
+        "UPDATE @workflow_status SET status = 'ENQUEUED', queue_name = '_dbos_internal_queue', "
+        "owner_xid = NULL, completed_at = NULL WHERE workflow_uuid = 'c'",
+        {}, dbos::sql::Access::write);
+    ASSERT_TRUE(dbos::test::eventually([&] { return bodies >= 2; }));
+    EXPECT_EQ(app.retrieve_workflow(Calls, "c").get_result({.timeout = 30s}), "held by theirs");
+}
+
 TEST_P(ContextDebounce, keys_of_two_workflows_that_make_one_id_do_not_mix) {
     constexpr auto Short = dbos::workflow<std::string(std::string)>("colw");
     constexpr auto Long = dbos::workflow<std::string(std::string)>("colw-b");
