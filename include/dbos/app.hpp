@@ -138,7 +138,8 @@ class DBOS_EXPORT App {
     ///     app.schedule(DailyReport, {.schedule_name = "daily", .schedule = "0 5 * * *", .cron_timezone = "Europe/Berlin"}, "sales");
     ///
     /// Throws UsageError: a name that is declared already, a cron expression or zone that cannot be used, a time that is not that
-    /// of a schedule of this App. launch() throws it for a workflow that is not implemented and a queue that nobody has registered.
+    /// of a schedule of this App. launch() throws it for a workflow that is not implemented, and for a queue that nobody has
+    /// registered or that is partitioned, for a run of a schedule has no partition key.
     template <class R, class Time, class C, class... E>
     void schedule(const Workflow<R(Time, C), E...>& workflow, ScheduleOptions options,
                   detail::argument_t<C> context) {

@@ -43,7 +43,7 @@ struct ScheduleOptions {
     bool automatic_backfill = false;
     /// IANA name, `Europe/Berlin`. Default: UTC.
     std::string cron_timezone = {};
-    /// Default: the internal queue.
+    /// Default: the internal queue. A partitioned queue is refused: a run of a schedule has no partition key.
     std::string queue_name = {};
     /// Application that fires it. Default: that of the client.
     std::string application_name = {};

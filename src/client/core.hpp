@@ -279,6 +279,7 @@ class Core : public std::enable_shared_from_this<Core> {
     sysdb::ListQuery list_query(const ListWorkflowsOptions& options) const;
     void start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone done);
 
+    sysdb::ScheduleRow schedule_to_run(const std::string& name);
     std::string version_for(const sysdb::ScheduleRow& schedule);
     /// The borrowed connection, and the layout of its database.
     std::unique_ptr<sql::Connection> borrow(const CallerTransaction& transaction);

@@ -10,6 +10,7 @@
 #include "core/schedule_ids.hpp"
 #include "platform/zone_file.hpp"
 #include "sysdb/database.hpp"
+#include "sysdb/firing.hpp"
 #include "value/uuid.hpp"
 
 namespace dbos::client {
@@ -266,6 +267,19 @@ void Core::update_schedule(const std::string& name, const ScheduleUpdate& update
 
 // ---------------------------------------------------------------------------------------------------- runs
 
+/// The schedule, whose runs can be claimed.
+sysdb::ScheduleRow Core::schedule_to_run(const std::string& name) {
+    return guarded(*this, [&] {
+        auto schedule = database_->find_schedule(name);
+        if (!schedule) throw no_schedule(name);
+        if (schedule->queue_name) {
+            if (const auto queue = database_->find_queue(*schedule->queue_name))
+                sysdb::require_schedulable(name, *queue);
+        }
+        return std::move(*schedule);
+    });
+}
+
 std::string Core::version_for(const sysdb::ScheduleRow& schedule) {
     const sysdb::Text owner =
         schedule.application_name ? schedule.application_name : text_or_null(options_.application_name);
@@ -305,14 +319,13 @@ sysdb::NewWorkflow Core::run_of(const sysdb::ScheduleRow& schedule, std::string 
 std::vector<std::shared_ptr<detail::HandleState>> Core::backfill_schedule(const std::string& name,
                                                                           Instant start, Instant end,
                                                                           ScheduleStyle style) {
-    const auto schedule = guarded(*this, [&] { return database_->find_schedule(name); });
-    if (!schedule) throw no_schedule(name);
-    const core::TimeZone zone = zone_of(schedule->cron_timezone);
+    const sysdb::ScheduleRow schedule = schedule_to_run(name);
+    const core::TimeZone zone = zone_of(schedule.cron_timezone);
     // What its own application accepted may have a seventh field.
     core::CronOptions accepted = cron_options(style);
     accepted.years = true;
     using core::Cron;
-    core::CronRange range(Cron::parse(schedule->schedule, accepted), zone,
+    core::CronRange range(Cron::parse(schedule.schedule, accepted), zone,
                           Cron::Millis(std::chrono::milliseconds(start.epoch_ms())),
                           Cron::Millis(std::chrono::milliseconds(end.epoch_ms())),
                           style == ScheduleStyle::java);
@@ -328,8 +341,8 @@ std::vector<std::shared_ptr<detail::HandleState>> Core::backfill_schedule(const 
         rows.clear();
     };
     while (const auto tick = range.next()) {
-        if (version.empty()) version = version_for(*schedule);
-        rows.push_back(run_of(*schedule,
+        if (version.empty()) version = version_for(schedule);
+        rows.push_back(run_of(schedule,
                               core::backfill_id(dialect(style), name, *tick,
                                                 style == ScheduleStyle::go ? core::TimeZone() : zone),
                               *tick, version));
@@ -340,12 +353,11 @@ std::vector<std::shared_ptr<detail::HandleState>> Core::backfill_schedule(const 
 }
 
 std::shared_ptr<detail::HandleState> Core::trigger_schedule(const std::string& name, ScheduleStyle style) {
-    const auto schedule = guarded(*this, [&] { return database_->find_schedule(name); });
-    if (!schedule) throw no_schedule(name);
+    const sysdb::ScheduleRow schedule = schedule_to_run(name);
     // Once, before anything is repeated: the id is made of it.
     const auto now = seam::wall_now();
-    const sysdb::NewWorkflow row = run_of(
-        *schedule, core::trigger_id(dialect(style), name, core::Moment(now)), now, version_for(*schedule));
+    const sysdb::NewWorkflow row = run_of(schedule, core::trigger_id(dialect(style), name, core::Moment(now)),
+                                          now, version_for(schedule));
     const sysdb::StartResult result = guarded(*this, [&] { return database_->start_workflow(row); });
     return handle(settle({row, {}}, result), true);
 }

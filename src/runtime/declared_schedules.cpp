@@ -4,6 +4,7 @@
 
 #include "core/log.hpp"
 #include "runtime/executor.hpp"
+#include "sysdb/firing.hpp"
 
 namespace dbos::runtime {
 
@@ -47,6 +48,14 @@ void Executor::declare_schedule(std::string_view workflow_name, ScheduleOptions&
     schedule_options_.push_back(std::move(options));
 }
 
+void Executor::check_declared_queues() const {
+    for (const auto& schedule : schedule_options_) {
+        const auto queue = std::ranges::find(queue_options_, schedule.queue_name, &QueueOptions::name);
+        if (queue != queue_options_.end())
+            sysdb::require_schedulable(schedule.schedule_name, definition_of(*queue));
+    }
+}
+
 void Executor::check_schedules() {
     for (const auto& schedule : schedule_options_) {
         const std::string where = "schedule \"" + schedule.schedule_name + "\": ";
@@ -54,6 +63,10 @@ void Executor::check_schedules() {
             throw UsageError(where + "workflow \"" + schedule.workflow_name +
                              "\" has no body in this application: implement() it before launch()");
         }
+        if (schedule.queue_name.empty()) continue;
+        // Also one that this process does not serve.
+        if (const auto queue = database().find_queue(schedule.queue_name))
+            sysdb::require_schedulable(schedule.schedule_name, *queue);
         try {
             check_queue(schedule.queue_name);
         } catch (const UsageError& error) {

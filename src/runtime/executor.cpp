@@ -132,7 +132,7 @@ bool Executor::is_or_becomes_latest() {
     return std::ranges::none_of(known, [&](const auto& row) { return row.version_name == version_; });
 }
 
-void Executor::register_queue_row(const QueueOptions& queue) {
+sysdb::QueueRow Executor::definition_of(const QueueOptions& queue) const {
     sysdb::QueueRow row;
     row.name = queue.name;
     const auto number = [](const std::optional<std::int64_t>& value) {
@@ -155,10 +155,14 @@ void Executor::register_queue_row(const QueueOptions& queue) {
     row.priority_enabled = true;
     row.polling_interval_sec = queue.polling_interval.count();
     row.application_name = options_.name;
+    return row;
+}
+
+void Executor::register_queue_row(const QueueOptions& queue) {
     const bool update =
         queue.on_conflict == QueueConflict::update ||
         (queue.on_conflict == QueueConflict::update_if_latest_version && is_or_becomes_latest());
-    database().upsert_queue(row, update);
+    database().upsert_queue(definition_of(queue), update);
 }
 
 void Executor::reload_queues() {
@@ -248,6 +252,7 @@ void Executor::launch() {
             "launch() was called twice: an App is launched once; make another App to launch again");
     }
     try {
+        check_declared_queues();
         open_database();
         reaching([this] { transactions_.launch(); });
         take_lease();

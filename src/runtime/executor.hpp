@@ -174,8 +174,10 @@ class Executor {
     /// This process has committed a message, event or stream value.
     void published(const std::string& workflow_id, const sysdb::Effect& effect) noexcept;
     void take_lease();
+    sysdb::QueueRow definition_of(const QueueOptions& queue) const;
     void register_queue_row(const QueueOptions& queue);
-    /// Before anything is written: whether what is declared can be fired.
+    /// Whether what is declared can be fired: by the declared queues, and, before a schedule is written, by those of the database.
+    void check_declared_queues() const;
     void check_schedules();
     /// Brings the rows of declared schedules up to date, if this version is the latest.
     void apply_schedules(bool latest);

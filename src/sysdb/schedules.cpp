@@ -4,6 +4,8 @@
 #include "dbos/error.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
+#include "sysdb/explain.hpp"
+#include "sysdb/firing.hpp"
 #include "sysdb/managed_write.hpp"
 
 namespace dbos::sysdb {
@@ -65,6 +67,12 @@ void check_owner(const ScheduleRow& wanted, const std::optional<ScheduleRow>& th
         "the other application's schedule first");
 }
 
+void check_queue(sql::Connection& connection, const Layout& layout, const ScheduleRow& row) {
+    if (!row.queue_name || !layout.queues) return;
+    if (const auto queue = queue_row(connection, layout, *row.queue_name))
+        require_schedulable(row.schedule_name, *queue);
+}
+
 sql::Params values(const ScheduleRow& row) {
     return {std::string_view(row.schedule_id),
             std::string_view(row.schedule_name),
@@ -104,6 +112,13 @@ void changed(const SystemDatabase::Core& core) {
 
 }  // namespace
 
+void require_schedulable(const std::string& schedule_name, const QueueRow& queue) {
+    if (!limits_of(queue).partitioned) return;
+    throw UsageError("schedule \"" + schedule_name + "\": queue \"" + queue.name +
+                     "\" is partitioned, and a run of a schedule has no queue_partition_key, so it would "
+                     "never run; give the schedule another queue_name, or none");
+}
+
 std::vector<ScheduleRow> SystemDatabase::list_schedules() {
     return core_->with_connection([&](sql::Connection& connection) {
         usable(*core_, connection);
@@ -130,6 +145,7 @@ void SystemDatabase::create_schedule(const ScheduleRow& row, Gate* gate) {
         const auto there = find(write.connection, row.schedule_name);
         if (there && there->schedule_id == row.schedule_id) return;  // an attempt of ours was committed
         check_owner(row, there);
+        check_queue(write.connection, write.layout, row);
         if (write.write(std::string(kInsert) + "NOTHING RETURNING schedule_id", values(row)).empty()) {
             throw AlreadyExists(
                 "schedule \"" + row.schedule_name +
@@ -143,9 +159,11 @@ void SystemDatabase::create_schedule(const ScheduleRow& row, Gate* gate) {
 void SystemDatabase::apply_schedules(std::span<const ScheduleRow> rows) {
     core_->with_connection([&](sql::Connection& connection) {
         usable(*core_, connection);
+        const Layout layout = core_->layout(connection);
         sql::Transaction transaction(connection);
         for (const ScheduleRow& row : rows) {
             check_owner(row, find(connection, row.schedule_name));
+            check_queue(connection, layout, row);
             connection.query(std::string(kInsert) + kUpdate, values(row), sql::Access::write);
             check_owner(row, find(connection, row.schedule_name));  // the COALESCE hides a lost race
         }
@@ -162,7 +180,9 @@ void SystemDatabase::update_schedule(const std::string& name, const ScheduleChan
         if (!row) {
             throw NotFound("schedule \"" + name + "\" does not exist; list_schedules shows those that do");
         }
+        const Text queue = row->queue_name;
         change(*row);
+        if (row->queue_name != queue) check_queue(write.connection, write.layout, *row);
         write.write(
             "UPDATE @workflow_schedules SET schedule = CAST($2 AS TEXT), context = CAST($3 AS TEXT), "
             "automatic_backfill = "

@@ -135,6 +135,39 @@ TEST_P(ClientSchedules, bad_input_is_refused_and_nothing_is_written) {
     EXPECT_THAT(refusal([&] { client().update_schedule("none", {.schedule = "x"}); }), HasSubstr("x"));
 }
 
+TEST_P(ClientSchedules, a_partitioned_queue_is_refused) {
+    add_version("v1", 1);
+    client().register_queue({.name = "tenants", .partition_concurrency = 1}, dbos::QueueConflict::update);
+    client().register_queue({.name = "plain"}, dbos::QueueConflict::update);
+    const dbos::ScheduleOptions wrong{
+        .schedule_name = "s", .workflow_name = "f", .schedule = "0 1 * * *", .queue_name = "tenants"};
+    const auto clear = testing::AllOf(HasSubstr("schedule \"s\""), HasSubstr("\"tenants\" is partitioned"),
+                                      HasSubstr("another queue_name"));
+    EXPECT_THAT(refusal([&] { client().create_schedule(wrong); }), clear);
+    EXPECT_THAT(refusal([&] {
+                    client().apply_schedules(
+                        {{.schedule_name = "fine", .workflow_name = "f", .schedule = "* * * * *"}, wrong});
+                }),
+                clear);
+    EXPECT_EQ(column("count(*)"), "0");
+    dbos::ScheduleOptions right = wrong;
+    right.queue_name = "plain";
+    client().create_schedule(right);
+    EXPECT_THAT(refusal([&] { client().update_schedule("s", {.queue_name = "tenants"}); }), clear);
+    EXPECT_EQ(column("queue_name"), "plain");
+    // One that somebody else has written: it can be mended, but its runs would wait for ever.
+    execute("UPDATE @workflow_schedules SET queue_name = 'tenants'");
+    client().update_schedule("s", {.schedule = "0 2 * * *"});
+    EXPECT_THAT(refusal([&] { client().trigger_schedule("s"); }), clear);
+    EXPECT_THAT(
+        refusal([&] { client().backfill_schedule("s", "2026-03-07T00:00:00Z", "2026-03-09T04:00:00Z"); }),
+        clear);
+    EXPECT_EQ(query_text("SELECT count(*) FROM @workflow_status"), "0");
+    client().update_schedule("s", {.queue_name = "plain"});
+    client().trigger_schedule("s");
+    EXPECT_EQ(query_text("SELECT count(*) FROM @workflow_status"), "1");
+}
+
 TEST_P(ClientSchedules, apply_keeps_id_status_and_others) {
     client().create_schedule({.schedule_name = "a", .workflow_name = "f", .schedule = "0 1 * * *"});
     client().create_schedule({.schedule_name = "b", .workflow_name = "f", .schedule = "0 1 * * *"});

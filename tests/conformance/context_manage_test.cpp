@@ -248,6 +248,24 @@ TEST_P(ContextManage, what_is_wrong_with_the_call_takes_no_number) {
     EXPECT_EQ(steps("w"), "s=\"10\"");
 }
 
+TEST_P(ContextManage, a_schedule_on_a_partitioned_queue_is_a_recorded_refusal) {
+    app().client().register_queue({.name = "tenants", .partition_concurrency = 1},
+                                  dbos::QueueConflict::update);
+    body = [](Context& ctx) {
+        return error_of<dbos::UsageError>([&] {
+            ctx.create_schedule({.schedule_name = "s",
+                                 .workflow_name = "job",
+                                 .schedule = "0 1 * * *",
+                                 .queue_name = "tenants"});
+        });
+    };
+    const std::string met = run("w");
+    EXPECT_THAT(met, HasSubstr("\"tenants\" is partitioned"));
+    EXPECT_TRUE(app().client().list_schedules().empty());
+    app().client().delete_queue("tenants");
+    EXPECT_EQ(replay("w"), met);
+}
+
 TEST_P(ContextManage, call_as_step_within_step) {
     for (const char* id : {"a", "b", "c", "done"}) enqueue(id);
     answer = [](Context&) { return std::string("plain"); };

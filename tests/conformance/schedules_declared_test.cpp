@@ -12,6 +12,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -151,6 +152,31 @@ TEST_P(DeclaredSchedules, that_cannot_be_fired_are_refused_and_nothing_is_writte
     queueless.schedule(Report, {.schedule_name = "t", .schedule = "* * * * *", .queue_name = "nowhere"}, "x");
     EXPECT_THAT(refusal([&] { queueless.launch(); }), HasSubstr("\"nowhere\" is not known"));
     EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_schedules"), "1");
+}
+
+TEST_P(DeclaredSchedules, on_a_partitioned_queue_are_refused) {
+    const auto launch = [&](bool declares_queue) {
+        dbos::App app(app_options());
+        implement(app);
+        if (declares_queue) app.register_queue({.name = "tenants", .partition_concurrency = 1});
+        app.schedule(Report, {.schedule_name = "s", .schedule = "* * * * *", .queue_name = "tenants"}, "x");
+        return refusal([&] { app.launch(); });
+    };
+    const auto clear = AllOf(HasSubstr("schedule \"s\""), HasSubstr("\"tenants\" is partitioned"),
+                             HasSubstr("another queue_name"));
+    {
+        dbos::App creator(app_options());
+        creator.launch();
+    }
+    EXPECT_THAT(launch(true), clear);
+    EXPECT_EQ(scalar("SELECT count(*) FROM @queues"), "0") << "what the program says itself is told first";
+    {
+        dbos::App other(app_options());
+        other.register_queue({.name = "tenants", .partition_concurrency = 1});
+        other.launch();
+    }
+    EXPECT_THAT(launch(false), clear);
+    EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_schedules"), "0");
 }
 
 TEST_P(DeclaredSchedules, several_executors_run_each_tick_once) {
