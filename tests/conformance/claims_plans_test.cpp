@@ -1,4 +1,4 @@
-// The plans of every statement about queues, claims, leases, recovery, versions and ticks: prepared while the tables are
+// The plans of every statement about queues, claims, leases, recovery, versions, ticks and firings: prepared while the tables are
 // empty (a prepared statement keeps that plan), looked at with 100 000 rows (safety 54). No table scan, no index that is read
 // whole where a place in it is known.
 #include <cctype>
@@ -6,6 +6,7 @@
 
 #include "queue_fixture.hpp"
 #include "sql/text.hpp"
+#include "sysdb/firing.hpp"
 
 namespace dbos::sysdb::test {
 namespace {
@@ -91,9 +92,53 @@ class Plans : public QueueTest {
         mine.expire_lease(lease);
         mine.prune_leases("app");
         mine.active_versions("app");
+        mine.fire(firing({"tick-1"}));
+        mine.fire(firing({"tick-2", "tick-3"}));
+    }
+
+    /// Ticks of the seeded schedule.
+    static Firing firing(const std::vector<std::string>& ids) {
+        Firing firing;
+        firing.schedule.schedule_id = "schedule-1";
+        firing.schedule.schedule_name = "s";
+        firing.schedule.workflow_name = "job";
+        firing.schedule.schedule = "0 * * * *";
+        firing.schedule.context = "null";
+        firing.application_name = "app";
+        for (const std::string& id : ids) {
+            Firing::Tick tick;
+            tick.row.workflow_id = id;
+            tick.row.token = "token-" + id;
+            tick.row.status = "ENQUEUED";
+            tick.row.name = "job";
+            tick.row.inputs = "[]";
+            tick.row.serialization = "portable_json";
+            tick.row.queue_name = "ticks";
+            tick.row.application_name = "app";
+            tick.row.schedule_name = "s";
+            tick.ids = {id, id + "-of-typescript", id + "-of-go"};
+            firing.ticks.push_back(std::move(tick));
+        }
+        firing.newest = "2026-03-01T05:00:00+00:00";
+        firing.newest_ms = *fired_instant(firing.newest);
+        return firing;
     }
 
     void seed() {
+        for (const char* name : {"v0", "v1"}) {
+            insert("application_versions", {{"version_id", "id-" + std::string(name)},
+                                            {"version_name", name},
+                                            {"version_timestamp", std::string(name) == "v1" ? "9" : "5"},
+                                            {"created_at", "1"},
+                                            {"application_name", "app"}});
+        }
+        insert("workflow_schedules", {{"schedule_id", "schedule-1"},
+                                      {"schedule_name", "s"},
+                                      {"workflow_name", "job"},
+                                      {"schedule", "0 * * * *"},
+                                      {"status", "ACTIVE"},
+                                      {"context", "null"},
+                                      {"application_name", "app"}});
         workflow("seed", {{"queue_name", "seeded"}});
         for (const std::string key : {"a", "b", "c", "d", "e"})
             workflow("seed-" + key, {{"queue_name", "k"}, {"queue_partition_key", key}});
@@ -227,6 +272,26 @@ class Plans : public QueueTest {
             << plan;
     }
 
+    /// A tick costs as much in a large database as in a small one: the look for its ids, and one row in each index.
+    static void expect_few_pages(const std::string& name, const std::string& plan) {
+        if (name != "committer_fire_look" && name != "committer_fire_row" && name != "schedule_fired") return;
+        EXPECT_NE(plan.find("actual time"), std::string::npos) << plan;
+        if (name == "committer_fire_row") {  // it came as far as to write
+            EXPECT_NE(plan.find("Insert on workflow_status"), std::string::npos) << plan;
+            EXPECT_EQ(plan.find("never executed"), std::string::npos) << plan;
+        }
+        const std::size_t first = plan.find("Buffers: shared");  // of the whole statement
+        ASSERT_NE(first, std::string::npos) << plan;
+        const std::string line = plan.substr(first, plan.find('\n', first) - first);
+        std::int64_t pages = 0;
+        for (const char* kind : {"hit=", "read="}) {
+            const std::size_t at = line.find(kind);
+            if (at != std::string::npos) pages += std::stoll(line.substr(at + std::string(kind).size()));
+        }
+        EXPECT_GT(pages, 0) << plan;
+        EXPECT_LE(pages, 200) << name << "\n" << plan;
+    }
+
     /// PostgreSQL: rows that an index delivered for nothing. 100 000 rows stand in the tables.
     void expect_little_read(sql::Connection& connection, const std::vector<Captured>& captured) {
         const std::set<std::string> whole{"pending_executors", "version_active", "lease_prune",
@@ -236,8 +301,9 @@ class Plans : public QueueTest {
                 continue;  // read all PENDING, or all that started since, by design
             connection.begin();
             const std::string plan =
-                explain(connection, "p" + std::to_string(n), captured[n], "EXPLAIN (ANALYZE) ");
+                explain(connection, "p" + std::to_string(n), captured[n], "EXPLAIN (ANALYZE, BUFFERS) ");
             connection.rollback();
+            expect_few_pages(captured[n].name, plan);
             for (std::size_t at = plan.find("Rows Removed by"); at != std::string::npos;
                  at = plan.find("Rows Removed by", at + 1)) {
                 const std::size_t colon = plan.find(':', at);
@@ -287,7 +353,10 @@ TEST_P(Plans, No_statement_reads_a_table_from_end_to_end) {
                                                                                     "lease_renew",
                                                                                     "lease_expire",
                                                                                     "lease_prune",
-                                                                                    "version_active"}
+                                                                                    "version_active",
+                                                                                    "committer_fire_look",
+                                                                                    "committer_fire_row",
+                                                                                    "schedule_fired"}
                                                          : std::vector<std::string>{"tick_state",
                                                                                     "tick_probe",
                                                                                     "tick_full",
@@ -316,7 +385,10 @@ TEST_P(Plans, No_statement_reads_a_table_from_end_to_end) {
                                                                                     "sweep",
                                                                                     "pending_executors",
                                                                                     "lease_prune",
-                                                                                    "version_active"};
+                                                                                    "version_active",
+                                                                                    "committer_fire_look",
+                                                                                    "committer_fire_row",
+                                                                                    "schedule_fired"};
     for (const std::string& name : expected) EXPECT_TRUE(names.contains(name)) << name << " was not captured";
 
     auto pinned = options();
