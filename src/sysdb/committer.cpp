@@ -90,7 +90,8 @@ void Committer::close(seam::Duration drain) noexcept {
         side = std::move(side_thread_);
     }
     if (side.joinable()) side.join();
-    for (Lane* lane : {&main_, &side_}) {
+    if (!core_.options.open.source) return;
+    for (Lane* lane : {&main_, &side_}) {  // the program's own go back to it now, not with this object
         const std::lock_guard<seam::Mutex> lock(lane->guard);
         lane->connection.reset();
     }

@@ -257,7 +257,8 @@ void SystemDatabase::Core::close(seam::Duration drain) noexcept {
     if (Committer* started = started_committer()) started->close(drain);
     stop.request();
     interrupt_all();
-    // Connections of the program's own may be waited for elsewhere.
+    if (!options.open.source) return;
+    // The program's own connections go back to it now, not with this object.
     for (Lane* lane : {&claim_lane, &tick_lane, &maintenance_lane, &lease_lane}) lane->close();
 }
 
