@@ -38,7 +38,19 @@ namespace dbos::seam {
     X(no_poll_floor, "only wake-ups tell of queued work")                                                 \
     X(cancel_unseen_by_wait, "a wait of a body is not ended by its interrupt")                            \
     X(tick_of_a_paused_schedule, "a tick is fired without a look whether its schedule is still active")   \
-    X(next_tick_after_now, "after a tick the next one is looked for from now on, not from that tick on")
+    X(next_tick_after_now, "after a tick the next one is looked for from now on, not from that tick on")  \
+    X(deadline_counts_anew, "each claim of a workflow gives it its whole time-out once more")             \
+    X(resume_keeps_attempts, "a resume leaves the counter of attempts as it is")                          \
+    X(dead_letter_late, "a workflow is given up after one run more than its limit allows")                \
+    X(sleep_truncated, "a sleep ends with the second that its instant is in")                             \
+    X(timeout_forgotten, "a receive that has timed out gives a replay what has come since")               \
+    X(every_version_is_latest, "rows without a version are claimed by whichever version meets them")      \
+    X(turn_never_passes, "claims share out from the first queue on, every time")                          \
+    X(rewind_cuts_late, "a rewind leaves the record of its first step")                                   \
+    X(overdue_unseen, "nobody cancels what is past its deadline")                                         \
+    X(child_without_deadline, "a child does not inherit the deadline of its parent")                      \
+    X(undecodable_given_back, "a run whose inputs cannot be decoded is handed back, to be tried again")   \
+    X(one_attempt_more, "a step with retries is tried once more than it may be")
 
 enum class Bug : std::uint8_t {
 #define DBOS_BUG_ENUM(name, text) name,

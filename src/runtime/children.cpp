@@ -9,6 +9,7 @@
 #include "client/marks.hpp"
 #include "core/durations.hpp"
 #include "core/options.hpp"
+#include "platform/planted.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/manage.hpp"
@@ -257,7 +258,8 @@ ChildCall begin_child(Run& run, const detail::CallTarget& target, EnqueueOptions
     }
     child.parent_workflow_id = run.id();
     inherit_authentication(run, child);
-    if (!own_timeout) child.deadline_ms = run.birth().deadline_ms;
+    if (!own_timeout && !seam::planted(seam::Bug::child_without_deadline))
+        child.deadline_ms = run.birth().deadline_ms;
     const auto now = executor.durable_now();
     call.record = {.function_id = id,
                    .function_name = child.name,

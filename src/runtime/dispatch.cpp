@@ -18,6 +18,18 @@ constexpr std::int32_t kNotBegunMax = 200;  // two claim batches
 constexpr std::size_t kOutcomesPendingMax = 4096;
 constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted
 
+/// For a planted bug.
+bool is_undecodable(const std::exception_ptr& error) {
+    try {
+        if (error) std::rethrow_exception(error);
+    } catch (const DecodeError&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+    return false;
+}
+
 }  // namespace
 
 std::int32_t Executor::claim_room() {
@@ -115,9 +127,11 @@ void Executor::dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse) {
         claimer_.slot_freed(row.queue_name, fence);
         return;
     }
-    if (limit > 0 && row.recovery_attempts > limit + 1) {
+    const std::int64_t most = limit + (seam::planted(seam::Bug::dead_letter_late) ? 2 : 1);
+    if (limit > 0 && row.recovery_attempts > most) {
         const bool done = guarded("dead-lettering a workflow", [&] {
             if (database().dead_letter(fence, row.recovery_attempts)) {
+                seam::reach(seam::Situation::dead_lettered);
                 log_to(
                     log(), LogLevel::error,
                     "a workflow was taken up too often and is given up (MAX_RECOVERY_ATTEMPTS_EXCEEDED)",
@@ -228,6 +242,8 @@ void Executor::execute(const std::shared_ptr<Run>& run) {
         ~Forgotten() { transactions.ended(run); }
     } const forgotten{transactions_, *run};
     if (auto sticky = run->sticky_error()) error = sticky;
+    if (seam::planted(seam::Bug::undecodable_given_back) && is_undecodable(error))
+        return abandon(run->fence(), run->birth().queue_name);
     if (!interrupted && !run->interrupted()) {
         if (error) payload = encode_error(*format, error, run->errors());
         if (probe()) {

@@ -56,18 +56,21 @@ constexpr sql::Statement kCandidatesSqlite{
     "ORDER BY priority, created_at LIMIT $8",
     sql::Access::read};
 
+#define DBOS_TAKEN_LITE(deadline_begins)                                                              \
+    "UPDATE workflow_status SET status = 'PENDING', executor_id = $2, application_version = $3,"      \
+    " application_name = COALESCE(application_name, $4), started_at_epoch_ms = $5, updated_at = $5, " \
+    "rate_limited = $7,"                                                                              \
+    " recovery_attempts = COALESCE(recovery_attempts, 0) + 1,"                                        \
+    " workflow_deadline_epoch_ms = CASE WHEN " deadline_begins                                        \
+    "   THEN $5 + workflow_timeout_ms ELSE workflow_deadline_epoch_ms END,"                           \
+    " owner_xid = $6 "                                                                                \
+    "WHERE workflow_uuid IN (SELECT value FROM json_each($1)) "                                       \
+    "RETURNING " DBOS_CLAIM_COLUMNS("")
 constexpr sql::Statement kTakeSqlite{
-    "claim_take",
-    "UPDATE workflow_status SET status = 'PENDING', executor_id = $2, application_version = $3,"
-    " application_name = COALESCE(application_name, $4), started_at_epoch_ms = $5, updated_at = $5, "
-    "rate_limited = $7,"
-    " recovery_attempts = COALESCE(recovery_attempts, 0) + 1,"
-    " workflow_deadline_epoch_ms = CASE WHEN workflow_timeout_ms IS NOT NULL AND workflow_deadline_epoch_ms "
-    "IS NULL"
-    "   THEN $5 + workflow_timeout_ms ELSE workflow_deadline_epoch_ms END,"
-    " owner_xid = $6 "
-    "WHERE workflow_uuid IN (SELECT value FROM json_each($1)) "
-    "RETURNING " DBOS_CLAIM_COLUMNS("")};
+    "claim_take", DBOS_TAKEN_LITE("workflow_timeout_ms IS NOT NULL AND workflow_deadline_epoch_ms IS NULL")};
+constexpr sql::Statement kTakeAnew{"claim_take_anew",  // only with a planted bug
+                                   DBOS_TAKEN_LITE("workflow_timeout_ms IS NOT NULL")};
+#undef DBOS_TAKEN_LITE
 
 constexpr sql::Statement kInputsSqlite{
     "claim_inputs",
@@ -170,7 +173,7 @@ class Claim {
 
     std::vector<ClaimedWorkflow> run(sql::Connection& connection) {
         std::vector<ClaimQueue> wanted = request_.queues;
-        const std::size_t turn = state_.turn();
+        const std::size_t turn = seam::planted(seam::Bug::turn_never_passes) ? 0 : state_.turn();
         while (budget_ > 0) {
             const std::vector<std::int32_t> shares = share_out(wanted, budget_, turn);
             if (std::reduce(shares.begin(), shares.end()) == 0) break;
@@ -225,10 +228,11 @@ std::vector<ClaimedWorkflow> take_on_sqlite(sql::Connection& connection, const C
                                             bool rate_limited) {
     std::vector<ClaimedWorkflow> claimed;
     if (ids.empty()) return claimed;
-    const sql::Result taken = connection.execute(
-        kTakeSqlite, {text_array(ids), std::string_view(request.executor_id),
-                      std::string_view(request.application_version), sql::opt(request.application_name),
-                      now_ms, std::string_view(request.token), rate_limited});
+    const sql::Result taken =
+        connection.execute(seam::planted(seam::Bug::deadline_counts_anew) ? kTakeAnew : kTakeSqlite,
+                           {text_array(ids), std::string_view(request.executor_id),
+                            std::string_view(request.application_version), sql::opt(request.application_name),
+                            now_ms, std::string_view(request.token), rate_limited});
     std::unordered_map<std::string, std::size_t> places;
     for (std::size_t row = 0; row < taken.size(); ++row) {
         claimed.push_back(read_claimed(taken, row, request.token));

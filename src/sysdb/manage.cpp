@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "platform/planted.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/manage.hpp"
 #include "sysdb/managed_write.hpp"
@@ -172,8 +173,9 @@ void SystemDatabase::resume(std::span<const std::string> ids, const Resume& how,
             write.release(rows);
             for (const LockedRow& row : rows) add_queue(write.queues, row);
             std::string sets =
-                "status = 'ENQUEUED', queue_name = $3, recovery_attempts = 0, workflow_deadline_epoch_ms = "
-                "NULL, deduplication_id = NULL, started_at_epoch_ms = NULL, updated_at = $2";
+                "status = 'ENQUEUED', queue_name = $3, workflow_deadline_epoch_ms = NULL, deduplication_id = "
+                "NULL, started_at_epoch_ms = NULL, updated_at = $2";
+            if (!seam::planted(seam::Bug::resume_keeps_attempts)) sets += ", recovery_attempts = 0";
             if (write.layout.completed_at) sets += ", completed_at = NULL";
             if (write.layout.creator_token) sets += ", owner_xid = NULL";
             write.write("UPDATE @workflow_status SET " + sets + " WHERE " + write.among("workflow_uuid", 1),

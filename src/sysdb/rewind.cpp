@@ -1,4 +1,5 @@
 // The same workflow again from a step on (ts 5.3: system_database.ts rewindWorkflow; py 3.4.0 runs the same statements).
+#include "platform/planted.hpp"
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/manage.hpp"
 #include "sysdb/managed_write.hpp"
@@ -64,7 +65,8 @@ void SystemDatabase::rewind(const Rewind& how, Gate* gate) {
                                  how.workflow_id);
             }
             write.queues.insert(queue);
-            const sql::Params cut{std::string_view(how.workflow_id), how.start_step};
+            const std::int64_t first = how.start_step + (seam::planted(seam::Bug::rewind_cuts_late) ? 1 : 0);
+            const sql::Params cut{std::string_view(how.workflow_id), first};
             for (const sql::Statement* statement :
                  {&kEvents, &kEventsBefore, &kStreamEnds, &kSteps, &kHistory, &kMessages}) {
                 write.connection.execute(*statement, cut);

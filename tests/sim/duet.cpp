@@ -44,8 +44,13 @@ void take_time(Context& ctx, const char* name, Nanos time) {
 
 }  // namespace
 
-std::string listener(Context& ctx, std::int64_t argument, Nanos pace) {
+std::string listener(Context& ctx, std::int64_t argument, Nanos pace, StepWatch& watch) {
     Bits bits(argument);
+    std::size_t waits = 0;
+    const auto told = [&](const std::string& value) {
+        watch.told(ctx.workflow_id(), waits++, value);
+        return value;
+    };
     const std::string partner = ctx.workflow_id().substr(0, ctx.workflow_id().rfind('-'));
     std::string result;
     {
@@ -59,20 +64,20 @@ std::string listener(Context& ctx, std::int64_t argument, Nanos pace) {
             return 1;
         });
         if (bits.one_in(2)) step.get();
-        result += std::to_string(ctx.select(mail, limit, news)) + ":";
-        result += text(mail.get());
-        if (bits.one_in(2)) result += text(news.get());
+        result += told(std::to_string(ctx.select(mail, limit, news)) + ":");
+        result += told(text(mail.get()));
+        if (bits.one_in(2)) result += told(text(news.get()));
     }
     if (ctx.patch("more")) {
         for (auto left = bits.below(3); left > 0; --left)
-            result += text(ctx.recv<std::string>(kMail, span(bits.time(pace))));
+            result += told(text(ctx.recv<std::string>(kMail, span(bits.time(pace)))));
     }
     if (bits.one_in(3)) {
         try {
             auto pages = ctx.read_stream<std::string>(partner, kPages, {.timeout = span(bits.time(pace))});
-            while (const auto page = pages.next()) result += *page + ",";
+            while (const auto page = pages.next()) result += told(*page + ",");
         } catch (const StreamTimeout&) {
-            result += "late,";
+            result += told("late,");
         }
     }
     ctx.defer("leave", [] {});

@@ -11,6 +11,6 @@ inline constexpr auto Duet = workflow<std::string(std::int64_t)>("duet");
 inline constexpr auto Listener = workflow<std::string(std::int64_t)>("listener");
 
 std::string duet(Context& ctx, std::int64_t bits, Nanos pace);
-std::string listener(Context& ctx, std::int64_t bits, Nanos pace);
+std::string listener(Context& ctx, std::int64_t bits, Nanos pace, StepWatch& watch);
 
 }  // namespace dbos::sim

@@ -1,44 +1,16 @@
 #include "errands.hpp"
 
-#include <sqlite3.h>
-
-#include <functional>
-
 #include "core/schedule_ids.hpp"
 #include "duet.hpp"
+#include "errand_tools.hpp"
 
 namespace dbos::sim {
 
 namespace {
 
-/// A connection of the client program itself, as it would open one beside the library.
-class OwnConnection {
+class Doer : public ErrandTools {
    public:
-    explicit OwnConnection(const std::string& path) {
-        if (sqlite3_open_v2(path.c_str(), &database_, SQLITE_OPEN_READWRITE, seam::db_vfs()) != SQLITE_OK)
-            fail("the client cannot open the file");
-        sqlite3_busy_timeout(database_, 60'000);
-    }
-    ~OwnConnection() { sqlite3_close(database_); }
-    OwnConnection(const OwnConnection&) = delete;
-    OwnConnection& operator=(const OwnConnection&) = delete;
-    /// Whether it was done; busy = it was not.
-    bool run(const char* sql) {
-        const int code = sqlite3_exec(database_, sql, nullptr, nullptr, nullptr);
-        if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
-            fail(std::string("the client's own ") + sql + " failed: " + sqlite3_errmsg(database_));
-        return code == SQLITE_OK;
-    }
-    sqlite3* get() const { return database_; }
-
-   private:
-    sqlite3* database_ = nullptr;
-};
-
-class Doer {
-   public:
-    Doer(Client& client, Known& known, Nanos pace, const std::string& path)
-        : client_(client), known_(known), pace_(pace), path_(path) {}
+    using ErrandTools::ErrandTools;
 
     void run(const Errand& errand) {
         trace("errand " + errand.id);
@@ -56,6 +28,11 @@ class Doer {
             case ErrandKind::duet: return duet(errand);
             case ErrandKind::schedule: return schedule(errand);
             case ErrandKind::crowd: return crowd(errand);
+            case ErrandKind::rewind: return do_rewind(*this, errand);
+            case ErrandKind::fragile: return do_fragile(*this, errand);
+            case ErrandKind::deadline: return do_deadline(*this, errand);
+            case ErrandKind::unrunnable: return do_unrunnable(*this, errand);
+            case ErrandKind::flood: return do_flood(*this, errand);
             case ErrandKind::count: break;
         }
     }
@@ -68,32 +45,6 @@ class Doer {
         auto handle = client_.enqueue(Chain, options, bits);
         accepted(id);
         return handle;
-    }
-    void accepted(const std::string& id) {
-        note([&] { known_.accepted.insert(id); });
-    }
-    void note(const std::function<void()>& what) {
-        const Unseen unseen;
-        what();
-    }
-    void pause(Nanos longest) {
-        seam::sleep_for(seam::Duration(static_cast<Nanos>(draw() % static_cast<std::uint64_t>(longest))));
-    }
-    /// Waits for the end; whether it was SUCCESS or ERROR.
-    template <class Get>
-    bool ended(const Get& get) {
-        try {
-            get();
-            return true;
-        } catch (const AwaitedWorkflowCancelled&) {
-            return false;
-        } catch (const DatabaseError&) {
-            throw;
-        } catch (const NonexistentWorkflow&) {
-            throw;
-        } catch (const std::exception&) {  // a step of it has failed
-            return true;
-        }
     }
 
     void resume(const Errand& errand) {
@@ -218,6 +169,7 @@ class Doer {
     void rearrange(const Errand& errand) {
         const auto handle = enqueue(errand.id, errand.bits, {.delay = seam::Duration(3600 * kSecond)});
         client_.set_workflow_priority(errand.id, 5);
+        note([&] { known_.rearranged.insert(errand.id); });
         for (std::int64_t round = 1; round <= 2; ++round) {
             note([&] { known_.rounds.erase(errand.id); });
             client_.update_workflow_attributes(errand.id, Value(Object{{"round", Value(round)}}));
@@ -364,11 +316,6 @@ class Doer {
         client_.cancel_workflow(nobodys);
         ended([&] { return handles.front().get_result(); });
     }
-
-    Client& client_;
-    Known& known_;
-    const Nanos pace_;
-    const std::string& path_;
 };
 
 }  // namespace

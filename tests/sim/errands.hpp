@@ -26,6 +26,11 @@ enum class ErrandKind : std::uint8_t {
     duet,          // two that wait for each other
     schedule,      // one that ticks every second is made, changed, paused, resumed and deleted
     crowd,         // many on a queue with a rate or with partitions, one key flooded
+    rewind,        // of one that has ended, twice
+    fragile,       // one that kills its process
+    deadline,      // of a parent, whose children would take longer
+    unrunnable,    // inputs, ids, formats and roles with which nothing can be run
+    flood,         // one queue is flooded, and others are used
 };
 
 inline constexpr auto kErrandKinds = static_cast<std::uint64_t>(ErrandKind::count);

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <set>
 #include <tuple>
+#include <utility>
+
+#include "world.hpp"
 
 namespace dbos::sim {
 
@@ -77,7 +80,14 @@ constexpr const char* kRowsWhere =
     "SELECT w.workflow_uuid, w.status, w.executor_id, w.owner_xid, w.queue_name,"
     " coalesce(o.output, w.output, '') || '|' || coalesce(o.error, w.error, ''), w.rowid, "
     "w.queue_partition_key,"
-    " w.priority, w.created_at, CASE WHEN w.rate_limited THEN w.started_at_epoch_ms END"
+    " w.priority, w.created_at, CASE WHEN w.rate_limited THEN w.started_at_epoch_ms END, w.name, "
+    "w.application_version, w.parent_workflow_id, coalesce(w.recovery_attempts, 0), "
+    "w.workflow_deadline_epoch_ms, w.workflow_timeout_ms, w.attributes, w.name || '|' || "
+    "coalesce(w.class_name, '') || '|' || coalesce(w.config_name, '') || '|' || "
+    "coalesce(w.parent_workflow_id, '') || '|' || coalesce(w.serialization, '') || '|' || "
+    "coalesce(w.authenticated_user, '') || '|' || coalesce(w.assumed_role, '') || '|' || "
+    "coalesce(w.authenticated_roles, '') || '|' || coalesce(w.workflow_timeout_ms, '') || '|' || "
+    "coalesce(w.forked_from, '') || '|' || coalesce(w.schedule_name, '') || '|' || w.created_at"
     " FROM workflow_status w LEFT JOIN workflow_output o ON o.workflow_uuid = w.workflow_uuid WHERE ";
 constexpr const char* kLeasesWhere =
     "SELECT executor_id, incarnation, counter FROM dbos_cpp_executors WHERE ";
@@ -89,8 +99,8 @@ constexpr const char* kStepsWhere =
 }  // namespace
 
 void Oracle::changed(std::string_view table, std::int64_t rowid) {
-    constexpr std::string_view kTables[] = {"workflow_status", "workflow_output", "dbos_cpp_executors",
-                                            "operation_outputs"};
+    constexpr std::string_view kTables[] = {"workflow_status",   "workflow_output", "dbos_cpp_executors",
+                                            "operation_outputs", "workflow_input",  "application_versions"};
     for (std::size_t i = 0; i < std::size(kTables); ++i) {
         if (table == kTables[i]) changed_[i].insert(rowid);
     }
@@ -125,6 +135,10 @@ std::optional<Oracle::Changes> Oracle::read_changes(bool everything) {
     }
     for (const auto rowid : changed_[kSteps])
         read = read && add(changes.steps, std::string(kStepsWhere) + "rowid = ?", rowid);
+    for (const auto rowid : changed_[kInputs])
+        read = read &&
+               add(changes.inputs, "SELECT workflow_uuid, inputs FROM workflow_input WHERE rowid = ?", rowid);
+    changes.versions = !changed_[kVersions].empty() && !versions_.empty();
     return read ? std::optional(std::move(changes)) : std::nullopt;
 }
 
@@ -137,12 +151,17 @@ void Oracle::committed() {
 
 void Oracle::judge(bool everything) {
     const auto changes = read_changes(everything);
+    // Who dies between the publication of a commit and its end leaves it to be seen with the next one.
+    exact_ = !std::exchange(missed_, !changes) && crashes_ == world->crashes;
     if (!changes) return;  // at the next commit
+    crashes_ = world->crashes;
+    if (changes->versions) note_latest();
     for (auto& rowids : changed_) rowids.clear();
     for (const Line& line : changes->leases) note_lease(line);
     std::map<std::string, Row> before;
     for (const Line& line : changes->rows) note_row(line, before);
     for (const Line& line : changes->steps) note_step(line);
+    for (const Line& line : changes->inputs) note_input(line);
     for (const std::int64_t rowid : changes->gone) {
         const auto known = ids_.find(rowid);
         if (known == ids_.end()) continue;
@@ -150,6 +169,8 @@ void Oracle::judge(bool everything) {
         if (!known_.deleting.contains(id)) fail("workflow " + id + " is lost: its row has gone");
         rows_.erase(id);
         steps_.erase(id);
+        inputs_.erase(id);
+        runs_.erase(id);
         ids_.erase(known);
     }
     if (everything && changes->rows.size() != rows_.size())
@@ -158,8 +179,10 @@ void Oracle::judge(bool everything) {
     for (const auto& [id, row] : before) {
         judge_row(id, row, rows_[id]);
         judge_order(id, row, rows_[id]);
+        judge_change(id, row, rows_[id]);
     }
     if (!changes->rows.empty()) judge_limits();
+    if (calm_) judge_calm();
 }
 
 /// Replaces what is known of a row; `before` gets what was known.
@@ -170,11 +193,25 @@ void Oracle::note_row(const Line& line, std::map<std::string, Row>& before) {
     if (!added) before.try_emplace(at->first, row);
     if (added) judge_tick(at->first);
     ids_[std::stoll(text(6))] = at->first;
+    const auto number = [&](std::size_t i) {
+        return line[i] ? std::optional<std::int64_t>(std::stoll(*line[i])) : std::nullopt;
+    };
     const Nanos ended_at = row.ended_at;
-    row = {text(1), text(2), text(3), text(4), text(5), 0, text(7), std::stoll(text(8)), std::stoll(text(9)),
-           {}};
-    if (line[10]) row.started_at = std::stoll(*line[10]);
+    const Nanos since = row.status == text(1) ? row.since : world_ns();
+    row = {
+        text(1),   text(2), text(3), text(4), text(5), 0, text(7), std::stoll(text(8)), std::stoll(text(9)),
+        number(10)};
+    row.name = text(11);
+    row.version = text(12);
+    row.parent = text(13);
+    row.attempts = number(14).value_or(0);
+    row.deadline = number(15);
+    row.timeout = number(16);
+    row.attributes = text(17);
+    row.identity = text(18);
+    row.since = since;
     if (terminal(row.status)) row.ended_at = ended_at > 0 ? ended_at : world_ns();
+    if (added) judge_birth(at->first, row);
 }
 
 void Oracle::note_lease(const Line& line) {
@@ -196,7 +233,7 @@ void Oracle::note_step(const Line& line) {
     const int number = std::stoi(line[1].value_or("0"));
     const auto [at, added] = steps_[id].emplace(number, line[2].value_or(""));
     if (!added) {
-        if (known_.rewound.contains(id)) {
+        if (const auto cut = known_.rewound.find(id); cut != known_.rewound.end() && number >= cut->second) {
             at->second = line[2].value_or("");  // it runs again, at another time
         } else if (at->second != line[2]) {
             fail("the record of step " + std::to_string(number) + " of " + id + " has changed from " +
@@ -213,8 +250,8 @@ void Oracle::note_step(const Line& line) {
 void Oracle::judge_row(const std::string& id, const Row& before, const Row& now) {
     const bool managed = known_.managed.contains(id);
     if (managed && now.status == "CANCELLED") cancelled_at_[id] = world_ns();
-    if (managed && before.status == "CANCELLED" && now.status == "ENQUEUED") return;
-    if (known_.rewound.contains(id) && before.status == "SUCCESS" && now.status == "ENQUEUED") return;
+    if (managed && before.status == "CANCELLED" && !terminal(now.status)) return;
+    if (known_.rewound.contains(id) && terminal(before.status) && !terminal(now.status)) return;
     if (terminal(before.status)) {
         if (before.status != now.status || before.outcome != now.outcome)
             fail("the outcome of " + id + " has changed from " + before.status + " " + before.outcome +
@@ -257,13 +294,15 @@ void Oracle::judge_limits() {
         }
         if (row.status != "PENDING") continue;
         if (row.queue == kShared) within("the queue \"shared\"", kSharedLimit);
-        if (row.queue == kNarrow) within("the queue \"narrow\" on executor " + row.executor, kNarrowLimit);
+        // What a process of another version has left under a configured id is nobody's until it is handed back.
+        const std::string executor = row.executor + (versions_.empty() ? "" : " of version " + row.version);
+        if (row.queue == kNarrow) within("the queue \"narrow\" on executor " + executor, kNarrowLimit);
         if (row.queue == kKeyed) within("the queue \"keyed\", key " + row.key, 1);
         if (row.queue != kMixed) continue;
         within("the queue \"mixed\"", kMixedLimit);
-        within("the queue \"mixed\" on executor " + row.executor, kMixedWorkerLimit);
+        within("the queue \"mixed\" on executor " + executor, kMixedWorkerLimit);
         within("the queue \"mixed\", key " + row.key, kMixedKeyLimit);
-        within("the queue \"mixed\", key " + row.key + " on executor " + row.executor, kMixedKeyWorkerLimit);
+        within("the queue \"mixed\", key " + row.key + " on executor " + executor, kMixedKeyWorkerLimit);
     }
     judge_rate(kRated, kRatedRate, std::move(rated));
     judge_rate(kMixed, kMixedRate, std::move(mixed));
@@ -281,11 +320,12 @@ void Oracle::judge_rate(const char* queue, const Rate& rate, std::vector<std::in
     }
 }
 
-/// With partition_concurrency 1 the workflows of a key start in their order.
+/// With partition_concurrency 1 the workflows of a key start in their order: those that this version may run.
 void Oracle::judge_order(const std::string& id, const Row& before, const Row& now) const {
     if (now.queue != kKeyed || before.status != "ENQUEUED" || now.status != "PENDING") return;
     for (const auto& [other, row] : rows_) {
         if (row.queue != kKeyed || row.key != now.key || row.status != "ENQUEUED") continue;
+        if (row.version != now.version && row.version != before.version) continue;
         if (std::tie(row.priority, row.created_at, other) < std::tie(now.priority, now.created_at, id))
             fail("workflow " + id + " starts before " + other + " of the same partition key");
     }
@@ -298,6 +338,7 @@ void Oracle::body(const std::string& executor_id, const std::string& workflow_id
     const auto row = rows_.find(workflow_id);
     auto& bodies = bodies_[current_process()];
     if (begins && row != rows_.end()) bodies.emplace(workflow_id, row->second.owner);
+    if (begins) judge_run(workflow_id);
     if (!begins) {
         running.erase(workflow_id);  // a cancelled row has lost its queue
         if (const auto body = bodies.find(workflow_id); body != bodies.end()) bodies.erase(body);
@@ -365,6 +406,7 @@ void Oracle::begins(const std::string& executor_id, const std::string& workflow_
     if (director) director->step_begins(workflow_id, step, attempt);
     if (status == "CANCELLED") return;  // seen within a second
     if (stale) return;
+    judge_attempt(workflow_id, step, attempt);
     if (status != "PENDING" || owner != executor_id)
         fail("step " + std::to_string(step) + " of " + workflow_id + " begins on " + executor_id +
              ", but the row is " + status + " of " + owner);
@@ -419,6 +461,7 @@ void Oracle::final_state() {
     judge_streams();
     judge_rows();
     judge_ticks();
+    judge_ends();
     for (const auto& [id, row] : rows_) {
         if (!terminal(row.status)) fail("workflow " + id + " is stranded: " + row.status);
         note(static_cast<std::uint64_t>(row.status[0]));
@@ -470,13 +513,15 @@ void Oracle::judge_steps() {
     for (const auto& name : *names) {
         const std::string& id = *name[0];
         const Row& row = rows_[id];
-        if (row.status == "CANCELLED") continue;
+        if (row.status == "CANCELLED" || row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED" ||
+            known_.unrunnable.contains(id))
+            continue;  // judge_ends
         if (row.status != (failed.contains(id) ? "ERROR" : "SUCCESS"))
             fail("workflow " + id + " ended as " + row.status + " " + row.outcome + ", but " +
                  (failed.contains(id) ? "a step" : "no step") + " of it has failed");
         // Those of parents are made of more than steps.
         if (row.status != "SUCCESS" || name[1] == "parent" || name[1] == "duet" || name[1] == "listener" ||
-            name[1] == "tour" || name[1] == "guest" || name[1] == "ticked")
+            name[1] == "tour" || name[1] == "guest" || name[1] == "ticked" || name[1] == "guardian")
             continue;
         const std::string outcome = unquoted(row.outcome.substr(0, row.outcome.find('|')));
         if (outcome != expected[id])

@@ -33,8 +33,11 @@ class World {
         sim::director = director_.get();
         const Plan& plan = scenario.plan;
         if (plan.faults.empty() && plan.refuse_per_1024 == 0 && plan.lose_ack_per_1024 == 0 &&
-            plan.sync_max <= 50 * kMillisecond && !director_)
-            oracle_.nothing_goes_wrong();
+            plan.sync_max <= 50 * kMillisecond && !scenario.has(ErrandKind::fragile) && !director_) {
+            const bool come_and_go =
+                scenario.shutdowns > 0 || scenario.upgrade_at || scenario.has(ErrandKind::fragile);
+            oracle_.nothing_goes_wrong(come_and_go ? 0 : scenario.apps);
+        }
         on_change = [this](const char* table, std::int64_t rowid) { oracle_.changed(table, rowid); };
         for (int i = 0; i < scenario_.queued; ++i) calls_.push_back(draw_call(i));
         for (const Script& script : scenario_.scripts) calls_.push_back(scripted_call(script));
@@ -64,6 +67,7 @@ class World {
                 --shutdowns;
                 instances_[dice_.below(instances_.size())].stop = true;
             }
+            upgrade();
             bring_back();
             if (faults_left() && world_ns() < 10 * call_faults_end) {
                 calm_since = 0;
@@ -132,6 +136,8 @@ class World {
         if (dice_.one_in(8)) call.options.delay = draw_time(4 * kSecond);
         if (dice_.one_in(8)) call.options.workflow_timeout = draw_time(15 * kSecond);
         call.bits = draw_bits();
+        if (scenario_.upgrade_at && number % 3 > 0)
+            call.options.app_version = number % 3 == 1 ? kNewVersion : kOldVersion;
         if (dice_.one_in(8)) call.options.deduplication_id = "one at a time";
         call.cancelled = number < scenario_.cancels;
         call.waits_async = dice_.one_in(2);
@@ -156,6 +162,11 @@ class World {
                std::to_string(scenario_.direction == Direction::id_taken_over ? number % 2 : number);
     }
 
+    std::string version(int number) const {
+        if (!scenario_.upgrade_at) return {};
+        return number > 0 && upgraded_ ? kNewVersion : kOldVersion;
+    }
+
     std::string host_key(int instance) const {
         if (scenario_.host_keys == 2) return {};
         return scenario_.host_keys == 1 ? "host-" + std::to_string(instance) : "host";
@@ -178,21 +189,29 @@ class World {
 
     void app_main(int number) {
         Instance& instance = instances_[static_cast<std::size_t>(number)];
+        std::string version;
+        {
+            const Unseen unseen;
+            version = this->version(number);
+        }
         App app({.name = kName,
                  .system_database_url = kUrl,
+                 .application_version = version,
                  .executor_id = executor_id(number),
                  .lease_duration = seam::Duration(scenario_.lease),
                  .lease_renewal = seam::Duration(scenario_.by_lease(2 * kSecond)),
                  .check_pid = scenario_.check_pid,
                  .use_listen_notify = scenario_.wakeups,
+                 .max_running = scenario_.max_running,
                  .park_after = seam::Duration(scenario_.park_after),
                  .retry_connection_errors = scenario_.retry,
                  .log_sink = log_sink()});
         {
             const Unseen unseen;
-            oracle_.executor(app.executor_id(), current_process());
+            oracle_.executor(app.executor_id(), current_process(), version);
         }
-        prepare(app, oracle_, scenario_.pace, scenario_.crowds());
+        prepare(app, oracle_, scenario_.pace,
+                {.crowds = scenario_.has(ErrandKind::crowd), .flood = scenario_.has(ErrandKind::flood)});
         try {
             app.launch();
         } catch (const std::exception& error) {  // the process ends, and is started again
@@ -375,6 +394,13 @@ class World {
         return oracle_.all_ended();
     }
 
+    /// Ends all applications but the first: what is started again has the new version.
+    void upgrade() {
+        if (upgraded_ || !scenario_.upgrade_at || world_ns() < *scenario_.upgrade_at) return;
+        upgraded_ = true;
+        for (std::size_t i = 1; i < instances_.size(); ++i) instances_[i].stop = true;
+    }
+
     /// Restarts what has ended, after a while.
     void bring_back() {
         constexpr Nanos kDown = 1500 * kMillisecond;
@@ -414,6 +440,7 @@ class World {
     std::vector<Errand> errands_;
     int client_ = -1;
     bool client_done_ = false;
+    bool upgraded_ = false;
     std::string client_at_;
 };
 

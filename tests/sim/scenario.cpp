@@ -47,9 +47,47 @@ Fault draw_fault(Dice& dice, const Scenario& scenario) {
     return fault;
 }
 
+/// Nothing goes wrong in it.
+void calm(Scenario& scenario) {
+    scenario.plan.faults.clear();
+    scenario.plan.refuse_per_1024 = scenario.plan.lose_ack_per_1024 = 0;
+    scenario.plan.sync_max = std::min(scenario.plan.sync_max, 20 * kMillisecond);
+    scenario.shutdowns = 0;
+}
+
+/// What ends in other ways than most. Drawn for itself, each: the worlds without it stay what they were.
+void draw_ends(Scenario& scenario) {
+    const std::uint64_t seed = scenario.plan.seed;
+    Dice rewinding(seed ^ 0x3e314d);
+    if (rewinding.one_in(12)) scenario.errands.push_back(ErrandKind::rewind);
+    Dice dying(seed ^ 0xf3a61);
+    if (dying.one_in(24)) scenario.errands.push_back(ErrandKind::fragile);
+    Dice expiring(seed ^ 0xdead11);
+    if (expiring.one_in(16)) {
+        scenario.errands.push_back(ErrandKind::deadline);
+        if (expiring.one_in(2)) calm(scenario);
+    }
+    Dice spoiling(seed ^ 0x5b011);
+    if (spoiling.one_in(20)) scenario.errands.push_back(ErrandKind::unrunnable);
+    Dice upgrading(seed ^ 0x09e4ade);
+    if (upgrading.one_in(8)) {
+        scenario.upgrade_at = static_cast<Nanos>(upgrading.below(6000)) * kMillisecond;
+        if (upgrading.one_in(6)) calm(scenario);
+    }
+    Dice flooding(seed ^ 0xf100d);
+    if (flooding.one_in(40)) {
+        calm(scenario);
+        scenario.pace = scenario.lease / 10;
+        scenario.direct = scenario.queued = scenario.cancels = 0;
+        scenario.errands = {ErrandKind::flood};
+        scenario.upgrade_at.reset();
+        scenario.max_running = 1 + static_cast<std::int64_t>(flooding.below(2));
+    }
+}
+
 }  // namespace
 
-bool Scenario::crowds() const { return std::ranges::find(errands, ErrandKind::crowd) != errands.end(); }
+bool Scenario::has(ErrandKind kind) const { return std::ranges::find(errands, kind) != errands.end(); }
 
 Scenario scenario_of(std::uint64_t seed) {
     Dice dice(seed);
@@ -106,6 +144,7 @@ Scenario scenario_of(std::uint64_t seed) {
         for (auto count = 1 + crowding.below(2); count > 0; --count)
             scenario.errands.push_back(ErrandKind::crowd);
     }
+    draw_ends(scenario);
     if (seed % kDirectedEvery == 0) {
         constexpr auto kDirections = static_cast<std::uint64_t>(Direction::count) - 1;
         direct(scenario, static_cast<Direction>(1 + seed / kDirectedEvery % kDirections));
@@ -125,8 +164,10 @@ std::string describe(const Scenario& scenario) {
            (scenario.pace < scenario.lease ? ", quick" : "") + ", hosts " +
            std::to_string(scenario.host_keys) + (scenario.fresh ? ", fresh database" : "") +
            (scenario.errands.empty() ? "" : ", " + std::to_string(scenario.errands.size()) + " errands") +
-           (scenario.wakeups ? "" : ", no wake-ups") + (scenario.configured_ids ? ", configured ids" : "") +
-           (plan.reuse_pids ? ", pids reused" : "") + (plan.life_unknown ? ", /proc unreadable" : "");
+           (scenario.wakeups ? "" : ", no wake-ups") + (scenario.upgrade_at ? ", two versions" : "") +
+           (scenario.has(ErrandKind::flood) ? ", a flood" : "") +
+           (scenario.configured_ids ? ", configured ids" : "") + (plan.reuse_pids ? ", pids reused" : "") +
+           (plan.life_unknown ? ", /proc unreadable" : "");
 }
 
 }  // namespace dbos::sim

@@ -1,6 +1,7 @@
 // One world of the campaign: several applications and a client on one database, and what may go wrong.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "sim.hpp"
@@ -11,6 +12,9 @@ inline constexpr Nanos kUsualLease = 7 * kSecond;
 
 enum class Direction : std::uint8_t;
 enum class ErrandKind : std::uint8_t;
+
+inline constexpr const char* kOldVersion = "shop-1";  // as in the template, by default
+inline constexpr const char* kNewVersion = "shop-2";
 
 /// A call of the client to the scripted workflow.
 struct Script {
@@ -30,8 +34,7 @@ struct Scenario {
     int queued = 4;     // workflows that the client enqueues
     int cancels = 0;
     std::vector<ErrandKind> errands;  // of the client, beside its calls
-    /// Whether it has the queues with rates and partitions.
-    bool crowds() const;
+    bool has(ErrandKind kind) const;
     int shutdowns = 0;   // graceful ends, followed by a new start
     bool fresh = false;  // the database is empty: the applications migrate it
     bool check_pid = true;
@@ -39,7 +42,10 @@ struct Scenario {
     Nanos client_pause = 0;  // longest pause of the client between two calls
     bool wakeups = true;
     Nanos park_after = 3600 * kSecond;  // waits block
-    bool configured_ids = false;  // a process that is started again has the executor id of the one before
+    /// The first application stays at the old version, the others get the new one then. Without it all have one.
+    std::optional<Nanos> upgrade_at = {};
+    std::int64_t max_running = 0;  // bodies at once in one application; 0 = no limit
+    bool configured_ids = false;   // a process that is started again has the executor id of the one before
 
     Direction direction{};
     std::vector<Script> scripts;     // beside the queued workflows

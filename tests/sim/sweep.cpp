@@ -60,7 +60,8 @@ class TourWorld {
         const std::string held = test::held_by(kTour), forked = test::forked_by(kTour);
         known_.accepted = {kTour, held};
         known_.managed = {held};
-        known_.rewound = {held};
+        known_.rewound = {{held, 1}};
+        known_.rearranged = {held};
         known_.deleting = {forked};
         known_.deleted = {forked};
         on_commit = [this] { oracle_.committed(); };

@@ -3,99 +3,12 @@
 #include <stdexcept>
 #include <vector>
 
+#include "bodies.hpp"
 #include "duet.hpp"
 
 namespace dbos::sim {
 
 namespace {
-
-/// The bits of an argument, taken one after another.
-class Shape {
-   public:
-    explicit Shape(std::int64_t bits) : bits_(static_cast<std::uint64_t>(bits)) {}
-    std::uint64_t below(std::uint64_t limit) {
-        const std::uint64_t value = bits_ % limit;
-        bits_ = (bits_ / limit) * 0x9e3779b97f4a7c15ull + 0x7f4a7c15ull;
-        bits_ ^= bits_ >> 31;
-        return value;
-    }
-    std::int64_t rest() { return static_cast<std::int64_t>(below(std::uint64_t{1} << 40)); }
-
-   private:
-    std::uint64_t bits_;
-};
-
-struct StepPlan {
-    Nanos takes = 0;
-    int failures = 0;  // attempts that fail
-};
-
-class Bodies {
-   public:
-    Bodies(StepWatch& watch, Nanos pace) : watch_(&watch), pace_(pace) {}
-
-    StepPlan plan_step(Shape& shape) const {
-        const Nanos takes[] = {0,
-                               0,
-                               0,
-                               0,
-                               2 * kMillisecond,
-                               30 * kMillisecond,
-                               400 * kMillisecond,
-                               pace_ * 3 / 7,
-                               pace_ * 12 / 7};
-        StepPlan plan;
-        plan.takes = takes[shape.below(shape.below(3) == 0 ? std::size(takes) : 6)];
-        const std::uint64_t luck = shape.below(12);
-        plan.failures = luck == 0 ? 9 : luck < 3 ? static_cast<int>(luck) : 0;
-        return plan;
-    }
-    Nanos pace() const { return pace_; }
-    std::string step(Context& ctx, const std::string& name, const StepPlan& plan) const {
-        return ctx.step(Name::dynamic(name), work(ctx, plan), options(plan));
-    }
-    /// A step that writes in each of its attempts, before and behind what takes its time.
-    std::string loud_step(Context& ctx, const std::string& name, const StepPlan& plan) const {
-        return ctx.step(
-            Name::dynamic(name),
-            [&ctx, quiet = work(ctx, plan)](StepContext& step) {
-                const std::string value = "s" + std::to_string(step.attempt());
-                ctx.write_stream(kNoise, value);
-                ctx.set_event(kNoise, value);
-                std::string result = quiet(step);
-                ctx.send(
-                    step.workflow_id(), value, kNoise,
-                    {.idempotency_key = step.workflow_id() + ":noise:" + std::to_string(step.step_id())});
-                ctx.write_stream(kNoise, value);
-                return result;
-            },
-            options(plan));
-    }
-    auto async_step(Context& ctx, const std::string& name, const StepPlan& plan) const {
-        return ctx.async_step(Name::dynamic(name), work(ctx, plan), options(plan));
-    }
-
-   private:
-    static StepOptions options(const StepPlan& plan) {
-        return {.max_attempts = plan.failures > 0 ? 3 : 1, .interval = std::chrono::milliseconds(100)};
-    }
-    /// The value is new in every attempt: an outcome made of another attempt's value than the recorded one shows.
-    std::function<std::string(StepContext&)> work(Context& ctx, const StepPlan& plan) const {
-        return [watch = watch_, executor = ctx.executor_id(), plan](StepContext& step) {
-            struct Stay {
-                StepWatch& watch;
-                const std::string &executor, &workflow;
-                ~Stay() { watch.ends(executor, workflow); }
-            } const stay{*watch, executor, step.workflow_id()};
-            watch->begins(executor, step.workflow_id(), step.step_id(), step.attempt());
-            if (plan.takes > 0) seam::sleep_for(seam::Duration(plan.takes));
-            if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
-            return std::to_string(draw() % 1'000'000);
-        };
-    }
-    StepWatch* watch_;
-    Nanos pace_;
-};
 
 std::string chain(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     Shape shape(bits);
@@ -111,7 +24,9 @@ std::string sleeper(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     std::string result = bodies.step(ctx, "before", bodies.plan_step(shape)) + ",";
     const Nanos lengths[] = {0, 20 * kMillisecond, 700 * kMillisecond, bodies.pace() * 5 / 7,
                              bodies.pace() * 20 / 7};
-    ctx.sleep(seam::Duration(lengths[shape.below(5)]));
+    const Nanos length = lengths[shape.below(5)];
+    ctx.sleep(seam::Duration(length));
+    bodies.watch().slept(ctx.workflow_id(), 0, length);
     return result + bodies.step(ctx, "after", bodies.plan_step(shape)) + ",";
 }
 
@@ -138,11 +53,12 @@ std::string scripted(const Bodies& bodies, Context& ctx, std::int64_t digits) {
     const bool at_once = digits % 10 == 1;
     std::vector<Pending<std::string>> pending;
     std::string result;
-    int number = 0;
+    int number = 0, sleeps = 0;
     for (digits /= 10; digits > 0; digits /= 10) {
         const auto digit = static_cast<std::size_t>(digits % 10);
         if (digit == 9) {
             ctx.sleep(seam::Duration(bodies.pace() * 3));
+            bodies.watch().slept(ctx.workflow_id(), sleeps++, bodies.pace() * 3);
             continue;
         }
         const std::string name = "step " + std::to_string(number++);
@@ -226,19 +142,22 @@ std::string parent(const Bodies& bodies, Context& ctx, std::int64_t bits) {
 
 }  // namespace
 
-void prepare(App& app, StepWatch& watch, Nanos pace, bool crowds) {
+void prepare(App& app, StepWatch& watch, Nanos pace, const MoreQueues& more) {
     const Bodies bodies(watch, pace);
-    const auto implement = [&](const auto& contract, auto body) {
-        app.implement(contract, [bodies, body, &watch](Context& ctx, std::int64_t bits) {
-            struct Stay {
-                StepWatch& watch;
-                const std::string executor, workflow;
-                ~Stay() { watch.body(executor, workflow, false); }
-            };
-            watch.body(ctx.executor_id(), ctx.workflow_id(), true);
-            const Stay stay{watch, ctx.executor_id(), ctx.workflow_id()};
-            return body(bodies, ctx, bits);
-        });
+    const auto implement = [&](const auto& contract, auto body, const ImplementOptions& options = {}) {
+        app.implement(
+            contract,
+            [bodies, body, &watch](Context& ctx, std::int64_t bits) {
+                struct Stay {
+                    StepWatch& watch;
+                    const std::string executor, workflow;
+                    ~Stay() { watch.body(executor, workflow, false); }
+                };
+                watch.body(ctx.executor_id(), ctx.workflow_id(), true);
+                const Stay stay{watch, ctx.executor_id(), ctx.workflow_id()};
+                return body(bodies, ctx, bits);
+            },
+            options);
     };
     implement(Chain, chain);
     implement(Sleeper, sleeper);
@@ -247,14 +166,20 @@ void prepare(App& app, StepWatch& watch, Nanos pace, bool crowds) {
     implement(Scripted, scripted);
     implement(Talker, talker);
     implement(Duet, [pace](const Bodies&, Context& ctx, std::int64_t bits) { return duet(ctx, bits, pace); });
-    implement(Listener,
-              [pace](const Bodies&, Context& ctx, std::int64_t bits) { return listener(ctx, bits, pace); });
+    implement(Listener, [pace](const Bodies& of, Context& ctx, std::int64_t bits) {
+        return listener(ctx, bits, pace, of.watch());
+    });
+    implement(Fragile, fragile, {.max_recovery_attempts = kFragileLimit});
+    implement(Reviser, reviser);
+    implement(Guardian, guardian);
+    implement(Guarded, chain, {.required_roles = {kRole}});
     app.implement(
         Ticked, [](Context&, std::chrono::system_clock::time_point, std::int64_t) { return std::string(); });
     app.register_queue({.name = kWide});
     app.register_queue({.name = kNarrow, .worker_concurrency = kNarrowLimit});
     app.register_queue({.name = kShared, .concurrency = kSharedLimit});
-    if (!crowds) return;
+    if (more.flood) app.register_queue({.name = kFlood});
+    if (!more.crowds) return;
     const auto rate = [](const Rate& of) {
         return RateLimit{.limit = of.starts, .period = std::chrono::milliseconds(of.period_ms)};
     };

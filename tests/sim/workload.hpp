@@ -31,11 +31,26 @@ inline constexpr auto Parent = workflow<std::string(std::int64_t)>("parent");  /
 inline constexpr auto Ticked =
     workflow<std::string(std::chrono::system_clock::time_point, std::int64_t)>("ticked");
 
+// What the errands of errands_ends.cpp need, in workload_ends.cpp.
+/// Kills its process as often as StepWatch::dies() says.
+inline constexpr auto Fragile = workflow<std::string(std::int64_t)>("fragile");
+inline constexpr std::int64_t kFragileLimit = 2;  // its max_recovery_attempts
+/// Publishes and receives between its steps, to be rewound.
+inline constexpr auto Reviser = workflow<std::string(std::int64_t)>("reviser");
+inline constexpr const char* kDraft = "draft";  // its events, its topic
+/// Children that take longer than it may.
+inline constexpr auto Guardian = workflow<std::string(std::int64_t)>("guardian");
+/// For those with the role kRole.
+inline constexpr auto Guarded = workflow<std::string(std::int64_t)>("guarded");
+inline constexpr const char* kRole = "admin";
+
 inline constexpr const char* kWide = "wide";      // without limits
 inline constexpr const char* kNarrow = "narrow";  // worker_concurrency 1
 inline constexpr const char* kShared = "shared";  // concurrency 2
 inline constexpr std::int64_t kNarrowLimit = 1;
 inline constexpr std::int64_t kSharedLimit = 2;
+
+inline constexpr const char* kFlood = "flood";  // without limits; only in worlds with a flood
 
 // Only in worlds with crowds.
 inline constexpr const char* kRated = "rated";  // a rate
@@ -60,7 +75,10 @@ struct Known {
     std::map<std::string, std::string> outcomes;  // a wait has returned: "SUCCESS <value>" or a status
     // Of errands; some before the call, because it may be done though nobody is told.
     std::set<std::string> managed;               // cancelled and resumed
-    std::set<std::string> rewound;               // run again from a step on, after their end
+    std::map<std::string, int> rewound;          // run again from this step on, after their end
+    std::set<std::string> rearranged;            // their attributes are changed
+    std::map<std::string, int> deadly;           // how often they kill their process
+    std::set<std::string> unrunnable;            // whose end must be an error
     std::set<std::string> deleting, deleted;     // a delete has begun; it has returned
     std::map<std::string, std::string> sent;     // idempotency key → destination: a send has returned
     std::map<std::string, std::int64_t> rounds;  // the attribute that was last set
@@ -79,10 +97,21 @@ class StepWatch {
     /// The callable of a step has returned or thrown.
     virtual void ends(const std::string& /*executor_id*/, const std::string& /*workflow_id*/) {}
     virtual void body(const std::string& executor_id, const std::string& workflow_id, bool begins) = 0;
+    /// The n-th sleep of a body has ended, from 0.
+    virtual void slept(const std::string& /*workflow_id*/, int /*n*/, Nanos /*length*/) {}
+    /// What the n-th wait of a body has given it, from 0. "-," = it timed out.
+    virtual void told(const std::string& /*workflow_id*/, std::size_t /*n*/, const std::string& /*value*/) {}
+    /// Whether the process of this step shall die now.
+    virtual bool dies(const std::string& /*workflow_id*/) { return false; }
 };
 
-/// Attaches the bodies and the queues. What takes long takes some part of `pace`, or a few of it. `crowds`: also the queues
-/// with rates and partitions.
-void prepare(App& app, StepWatch& watch, Nanos pace, bool crowds = false);
+/// Queues that only some worlds have.
+struct MoreQueues {
+    bool crowds = false;  // with rates and partitions
+    bool flood = false;
+};
+
+/// Attaches the bodies and the queues. What takes long takes some part of `pace`, or a few of it.
+void prepare(App& app, StepWatch& watch, Nanos pace, const MoreQueues& more = {});
 
 }  // namespace dbos::sim
