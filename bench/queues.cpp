@@ -486,8 +486,9 @@ int run(const std::string& server, std::int64_t jobs, const std::string& only) {
 
 int main(int argc, char** argv) {
     if (argc < 2) {
-        std::fprintf(stderr,
-                     "usage: dbos_bench_queues URL [--jobs N] [--only lockstep,drain,stranded,ties,sqlite,idle]\n");
+        std::fprintf(
+            stderr,
+            "usage: dbos_bench_queues URL [--jobs N] [--only lockstep,drain,stranded,ties,sqlite,idle]\n");
         return 2;
     }
     std::int64_t jobs = 100'000;

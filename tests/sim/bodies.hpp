@@ -31,6 +31,7 @@ struct StepPlan {
 };
 
 class Bodies {
+    class Attempt;
    public:
     Bodies(StepWatch& watch, Nanos pace) : watch_(&watch), pace_(pace) {}
 
@@ -59,11 +60,12 @@ class Bodies {
     std::string loud_step(Context& ctx, const std::string& name, const StepPlan& plan) const {
         return ctx.step(
             Name::dynamic(name),
-            [&ctx, quiet = work(ctx, plan)](StepContext& step) {
+            [&ctx, watch = watch_, executor = ctx.executor_id(), plan](StepContext& step) {
+                const Attempt attempt(*watch, executor, step);
                 const std::string value = "s" + std::to_string(step.attempt());
                 ctx.write_stream(kNoise, value);
                 ctx.set_event(kNoise, value);
-                std::string result = quiet(step);
+                std::string result = toil(step, plan);
                 ctx.send(
                     step.workflow_id(), value, kNoise,
                     {.idempotency_key = step.workflow_id() + ":noise:" + std::to_string(step.step_id())});
@@ -80,22 +82,34 @@ class Bodies {
     static StepOptions options(const StepPlan& plan) {
         return {.max_attempts = plan.failures > 0 ? 3 : 1, .interval = std::chrono::milliseconds(100)};
     }
+    /// The first thing in a step: nothing stands between the engine's last look at its lease and this.
+    class Attempt {
+       public:
+        Attempt(StepWatch& watch, const std::string& executor, const StepContext& step)
+            : watch_(watch), executor_(executor), workflow_(step.workflow_id()) {
+            watch_.begins(executor, workflow_, step.step_id(), step.attempt());
+        }
+        ~Attempt() { watch_.ends(executor_, workflow_); }
+        Attempt(const Attempt&) = delete;
+        Attempt& operator=(const Attempt&) = delete;
+
+       private:
+        StepWatch& watch_;
+        const std::string &executor_, &workflow_;
+    };
     /// The value is new in every attempt: an outcome made of another attempt's value than the recorded one shows.
+    static std::string toil(StepContext& step, const StepPlan& plan) {
+        if (step.attempt() > step.max_attempts())
+            fail("attempt " + std::to_string(step.attempt()) + " of step " + std::to_string(step.step_id()) +
+                 " of " + step.workflow_id() + ", which may have " + std::to_string(step.max_attempts()));
+        if (plan.takes > 0) seam::sleep_for(seam::Duration(plan.takes));
+        if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
+        return std::to_string(draw() % 1'000'000);
+    }
     std::function<std::string(StepContext&)> work(Context& ctx, const StepPlan& plan) const {
         return [watch = watch_, executor = ctx.executor_id(), plan](StepContext& step) {
-            struct Stay {
-                StepWatch& watch;
-                const std::string &executor, &workflow;
-                ~Stay() { watch.ends(executor, workflow); }
-            } const stay{*watch, executor, step.workflow_id()};
-            watch->begins(executor, step.workflow_id(), step.step_id(), step.attempt());
-            if (step.attempt() > step.max_attempts())
-                fail("attempt " + std::to_string(step.attempt()) + " of step " +
-                     std::to_string(step.step_id()) + " of " + step.workflow_id() + ", which may have " +
-                     std::to_string(step.max_attempts()));
-            if (plan.takes > 0) seam::sleep_for(seam::Duration(plan.takes));
-            if (step.attempt() <= plan.failures) throw std::runtime_error("bad luck");
-            return std::to_string(draw() % 1'000'000);
+            const Attempt attempt(*watch, executor, step);
+            return toil(step, plan);
         };
     }
     StepWatch* watch_;
