@@ -223,6 +223,7 @@ TEST_P(Children, worker_concurrency_bounds_what_one_process_runs) {
             int seen = most.load();
             while (now > seen && !most.compare_exchange_weak(seen, now)) {
             }
+            static_cast<void>(eventually([&] { return most > 1; }));  // there are slots for a second one
             std::this_thread::sleep_for(2ms);
             --running;
             return n;
