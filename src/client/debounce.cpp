@@ -120,6 +120,7 @@ void Core::debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detai
     using Handle = std::shared_ptr<detail::HandleState>;
     auto shared = std::make_shared<detail::HandleDone>(std::move(done));
     workers_.post([self = shared_from_this(), call = std::move(call), shared, until]() mutable {
+        std::exception_ptr error;
         try {
             sysdb::DebounceResult result;
             do {
@@ -136,9 +137,11 @@ void Core::debounce_async(std::shared_ptr<const sysdb::DebounceCall> call, detai
                 [self, call, shared, until](const sysdb::ResultRow&, const std::exception_ptr&) {
                     self->debounce_async(call, std::move(*shared), until);
                 });
+            return;
         } catch (...) {
-            (*shared)([error = std::current_exception()]() -> Handle { rethrow_for_user(error); }, true);
+            error = std::current_exception();
         }
+        (*shared)([error = std::move(error)]() -> Handle { rethrow_for_user(error); }, true);
     });
 }
 
