@@ -114,10 +114,17 @@ void Client::bulk_async(std::vector<EnqueueRequest>&& requests,
     impl_->core->check_process("enqueue_bulk_async");
     auto starts = std::make_shared<std::vector<client::PreparedStart>>(prepared(std::move(requests)));
     impl_->core->post([core = impl_->core, starts, done = std::move(done)]() mutable {
+        States states;
+        std::exception_ptr error;
         try {
-            done([states = core->enqueue_bulk(*starts)]() mutable { return std::move(states); }, false);
+            states = core->enqueue_bulk(*starts);
         } catch (...) {
-            done([error = std::current_exception()]() -> States { std::rethrow_exception(error); }, true);
+            error = std::current_exception();
+        }
+        if (error) {
+            done([error = std::move(error)]() -> States { std::rethrow_exception(error); }, true);
+        } else {
+            done([states = std::move(states)]() mutable { return std::move(states); }, false);
         }
     });
 }

@@ -1,7 +1,9 @@
 // What a Client holds; for the files that implement it.
 #pragma once
 
+#include <exception>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "client/core.hpp"
@@ -25,10 +27,18 @@ void deliver_in_background(const std::shared_ptr<Core>& core,
         std::make_shared<detail::OnceFunction<void(detail::OnceFunction<T()> take, bool failed)>>(
             std::move(done));
     core->in_background<void>([core, shared, work = std::move(work)]() mutable {
+        std::optional<T> result;
+        std::exception_ptr error;
         try {
-            (*shared)([result = work(*core)]() mutable -> T { return std::move(result); }, false);
+            result.emplace(work(*core));
         } catch (...) {
-            (*shared)([error = std::current_exception()]() -> T { std::rethrow_exception(error); }, true);
+            error = std::current_exception();
+        }
+        // Behind the handler, which holds the error: whoever takes it shall be the last.
+        if (error) {
+            (*shared)([error = std::move(error)]() -> T { std::rethrow_exception(error); }, true);
+        } else {
+            (*shared)([result = std::move(*result)]() mutable -> T { return std::move(result); }, false);
         }
     });
 }

@@ -293,11 +293,13 @@ void Core::start_async(std::shared_ptr<PreparedStart> start, detail::HandleDone 
             },
             may_fail);
     };
+    std::exception_ptr refused;
     try {
         database_->start_workflow_async(start->row, completed);
     } catch (...) {
-        completed({}, std::current_exception());
+        refused = std::current_exception();
     }
+    if (refused) completed({}, refused);
 }
 
 // ---------------------------------------------------------------------------------------------------- watching

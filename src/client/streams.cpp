@@ -107,14 +107,16 @@ class ClientStream final : public detail::StreamSource, public std::enable_share
 
     /// On a worker thread.
     void look(const std::shared_ptr<detail::FutureCore>& future, NextDone done) noexcept {
+        std::exception_ptr error;
         try {
             if (pages_needed()) return wait(future, std::move(done));
             std::optional<Value> value = pop();
             busy_.store(false);
-            done([value = std::move(value)]() mutable { return std::move(value); }, false);
+            return done([value = std::move(value)]() mutable { return std::move(value); }, false);
         } catch (...) {
-            give_up(std::current_exception(), std::move(done));
+            error = std::current_exception();
         }
+        give_up(std::move(error), std::move(done));
     }
     void give_up(std::exception_ptr error, NextDone done) noexcept {
         busy_.store(false);
