@@ -42,7 +42,7 @@ void Executor::declare_schedule(std::string_view workflow_name, ScheduleOptions&
             throw UsageError(where + " is declared already in this application: declare it once");
     }
     options.workflow_name = workflow_name;
-    options.context = Any(std::move(context));
+    options.context = Any(context);
     options.application_name = options_.name;
     client::check_schedule(options);
     schedule_options_.push_back(std::move(options));

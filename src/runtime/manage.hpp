@@ -28,6 +28,7 @@ class DonePending final : public detail::PendingState {
    public:
     /// `object` = for results that are no Value.
     explicit DonePending(std::shared_ptr<void> object) : object_(std::move(object)) {}
+    // Kept, not thrown: NOLINTNEXTLINE(bugprone-throw-keyword-missing)
     explicit DonePending(std::exception_ptr error) : error_(std::move(error)) {}
     std::optional<Value> get() override {
         if (error_) std::rethrow_exception(error_);
