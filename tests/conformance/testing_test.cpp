@@ -12,6 +12,7 @@
 
 #include "support/app.hpp"
 #include "support/datasource.hpp"
+#include "testing/test_app.hpp"
 
 namespace {
 
@@ -63,21 +64,30 @@ TEST_P(Testing, two_apps_have_databases_of_their_own) {
 
 TEST(TestingOptions, the_schema_goes_with_the_app) {
     if (!dbos::test::need_postgres()) GTEST_SKIP();
-    const auto schemas = [] {
+    const auto exists = [](const std::string& schema) {
         dbos::sql::OpenOptions open;
         open.url = dbos::sql::Url::parse(*dbos::test::postgres_url());
         return dbos::sql::open(open)
-            ->query("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'dbos\\_test\\_%'")
+            ->query("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)",
+                    {std::string_view(schema)})
             .at(0, 0)
-            .integer();
+            .boolean();
     };
-    const auto before = schemas();
+    std::string schema;
     {
         TestApp app({.system_database_url = *dbos::test::postgres_url()});
         app.launch();
-        EXPECT_EQ(schemas(), before + 1);
+        schema = app.impl()
+                     .connect()
+                     ->query(
+                         "SELECT n.nspname::text FROM @application_versions v JOIN pg_class c ON c.oid = "
+                         "v.tableoid"
+                         " JOIN pg_namespace n ON n.oid = c.relnamespace LIMIT 1")
+                     .at(0, 0)
+                     .string();
+        EXPECT_TRUE(exists(schema));
     }
-    EXPECT_EQ(schemas(), before);
+    EXPECT_FALSE(exists(schema));
 }
 
 TEST_P(Testing, a_life_goes_on_where_the_one_before_died) {

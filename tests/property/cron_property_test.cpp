@@ -102,7 +102,7 @@ TEST(CronProperty, NextIsMonotone) {
         const Cron cron = Cron::parse(text);
         const TimeZone& in = zone();
         const Instant from = base(in);
-        const Instant later = from + seconds(*rc::gen::inRange<std::int64_t>(0, 400 * 86400));
+        const Instant later = from + seconds(*rc::gen::inRange<std::int64_t>(0, std::int64_t{400} * 86400));
         RC_LOG() << text << " in " << in.name() << " from " << from.time_since_epoch().count();
         const auto first = cron.next_after(from, in);
         const auto second = cron.next_after(later, in);

@@ -161,7 +161,8 @@ void Run::one() {
     for (const Kind& kind : kinds) all += kind.weight;
     int drawn = random_.between(0, all - 1);
     for (const Kind& kind : kinds) {
-        if ((drawn -= kind.weight) >= 0) continue;
+        drawn -= kind.weight;
+        if (drawn >= 0) continue;
         (this->*kind.operation)();
         // What executors do is no operation of a client. Bursts and bulks count what they hold.
         if (kind.operation != &Run::execute) count(kind.name);

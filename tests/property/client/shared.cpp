@@ -134,7 +134,7 @@ void Run::shared() {
             break;
         }
         default: {  // a row that comes and goes
-            const std::string fleeting = "d-" + std::to_string(random_.below(4));
+            std::string fleeting = "d-" + std::to_string(random_.below(4));
             o.queue_name = "shared-q";
             o.workflow_id = fleeting;
             const bool remove = random_.one_in(2);

@@ -1,6 +1,7 @@
 // Starting and messaging: enqueue in all its forms, debounce, send.
 #include <libpq-fe.h>
 #include <sqlite3.h>
+#include <cmath>
 
 #include <memory>
 
@@ -22,7 +23,7 @@ Run::Call Run::draw_call(bool with_id) {
     EnqueueOptions& o = call.options;
     call.contract = random_.one_in(5);
     if (call.contract) {
-        call.arguments.positional.push_back(pick({"x", "y"}));
+        call.arguments.positional.emplace_back(pick({"x", "y"}));
     } else {
         o.workflow_name = pick({"pay", "ship", "mail"});
         for (auto n = random_.below(3); n > 0; --n) call.arguments.positional.push_back(draw_value());
@@ -91,13 +92,12 @@ std::string Run::start(const Call& call, std::vector<std::string>& created) {
     row.partition = given(o.queue_partition_key);
     if (o.attributes) row.attributes = sorted_text(o.attributes->value());
     row.application = o.application_name.empty() ? application_ : o.application_name;
-    if (o.workflow_timeout)
-        row.timeout_ms = static_cast<std::int64_t>(o.workflow_timeout->count() * 1000 + 0.5);
+    if (o.workflow_timeout) row.timeout_ms = std::llround(o.workflow_timeout->count() * 1000);
     row.priority = o.priority;
     row.created = row.updated = kLater;
     if (o.delay && o.delay->count() > 0) {
         row.status = "DELAYED";
-        row.delay = When::exactly(static_cast<std::int64_t>(o.delay->count() * 1000 + 0.5));
+        row.delay = When::exactly(std::llround(o.delay->count() * 1000));
     }
     created.push_back(row.id);
     const std::string said = row.id == "new" ? "new" : "handle " + row.id;
