@@ -113,20 +113,8 @@ void Client::bulk_async(std::vector<EnqueueRequest>&& requests,
     impl_->core->check_thread("enqueue_bulk_async", true, false);
     impl_->core->check_process("enqueue_bulk_async");
     auto starts = std::make_shared<std::vector<client::PreparedStart>>(prepared(std::move(requests)));
-    impl_->core->post([core = impl_->core, starts, done = std::move(done)]() mutable {
-        States states;
-        std::exception_ptr error;
-        try {
-            states = core->enqueue_bulk(*starts);
-        } catch (...) {
-            error = std::current_exception();
-        }
-        if (error) {
-            done([error = std::move(error)]() -> States { std::rethrow_exception(error); }, true);
-        } else {
-            done([states = std::move(states)]() mutable { return std::move(states); }, false);
-        }
-    });
+    client::deliver_in_background<States>(
+        impl_->core, std::move(done), [starts](client::Core& core) { return core.enqueue_bulk(*starts); });
 }
 
 std::vector<client::PreparedStart> Client::prepared(std::vector<EnqueueRequest>&& requests) {
