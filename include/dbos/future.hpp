@@ -274,6 +274,7 @@ Future<T> ready_future(std::shared_ptr<CallbackQueue> queue, F produce) {
 /// Delivers what `work` returns to `next`; a returned Future is followed.
 template <class U, class Work>
 void settle(const std::shared_ptr<FutureState<U>>& next, Work&& work) noexcept {
+    std::exception_ptr error;
     try {
         using R = std::invoke_result_t<Work&>;
         if constexpr (is_future<std::decay_t<R>>::value) {
@@ -287,9 +288,12 @@ void settle(const std::shared_ptr<FutureState<U>>& next, Work&& work) noexcept {
         } else {
             next->complete([value = work()]() mutable -> U { return std::move(value); });
         }
+        return;
     } catch (...) {
-        next->fail(std::current_exception());
+        error = std::current_exception();
     }
+    // Behind the handler, which would else be the last to destroy what another thread has by then.
+    next->fail(std::move(error));
 }
 
 template <class T, class F>

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -23,6 +24,24 @@ void sleep_uninterrupted(Duration duration) noexcept {
 }
 
 }  // namespace
+
+void Signal::wait() noexcept {
+    while (::sem_wait(&semaphore_) != 0) {  // EINTR
+    }
+}
+
+bool Signal::wait_for(Duration time) noexcept {
+    timespec end{};
+    ::clock_gettime(CLOCK_REALTIME, &end);
+    const auto nanos = end.tv_nsec + std::max(time, Duration::zero()).count();
+    end.tv_sec += static_cast<time_t>(nanos / 1'000'000'000);
+    end.tv_nsec = static_cast<long>(nanos % 1'000'000'000);
+    // sem_clockwait() would take the steady clock, but the thread sanitizer does not know it.
+    while (::sem_timedwait(&semaphore_, &end) != 0) {
+        if (errno == ETIMEDOUT) return false;
+    }
+    return true;
+}
 
 Thread detail::spawn_named(const char* name, std::function<void()> body) {
     return Thread([name = std::string(name).substr(0, 15), run = std::move(body)] {

@@ -33,7 +33,7 @@ namespace dbos::seam {
     X(slot_freed_early, "a queue slot is freed when the body ends, not when the outcome is committed")    \
     X(orphans_without_reservations, "a start that is being committed looks like a row that nobody runs")  \
     X(idle_signal_read_late, "the committer reads its signal after it has looked at the inbox")           \
-    X(check_before_register, "between the check and the wait for a commit the lock is let go")            \
+    X(check_before_register, "a commit that is told of before its caller waits is forgotten")             \
     X(slot_on_the_stack, "what the committer notifies dies when its waiter goes on")                      \
     X(no_poll_floor, "only wake-ups tell of queued work")                                                 \
     X(cancel_unseen_by_wait, "a wait of a body is not ended by its interrupt")                            \

@@ -179,6 +179,33 @@ class CondVar {
     Alive alive_;
 };
 
+class Signal {
+   public:
+    DBOS_SIM_UNSEEN void raise() noexcept {
+        sim::point('e', alive_.check("Signal::raise"));
+        DBOS_SIM_RELEASE(this);
+        ++raised_;
+        sim::point('E', alive_.check("Signal::raise"));
+        sim::wake(alive_.check("Signal::raise"), false);
+    }
+    DBOS_SIM_UNSEEN void wait() noexcept { take(sim::kNever); }
+    DBOS_SIM_UNSEEN bool wait_for(Duration time) noexcept { return take(sim::steady_ns() + time.count()); }
+
+   private:
+    DBOS_SIM_UNSEEN bool take(sim::Nanos deadline) noexcept {
+        const std::uint32_t id = alive_.check("Signal::wait");
+        sim::point('g', id);
+        while (raised_ == 0) {
+            if (!sim::block('g', id, deadline) && raised_ == 0) return false;
+        }
+        --raised_;
+        DBOS_SIM_ACQUIRE(this);
+        return true;
+    }
+    Alive alive_;
+    int raised_ = 0;
+};
+
 template <class T>
 class Atomic {
    public:

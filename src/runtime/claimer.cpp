@@ -351,7 +351,6 @@ void Claimer::claim(const Round& round, std::int32_t room) {
         claim_unsure_ = true;
         return hand_back_soon();
     }
-    found.full = static_cast<std::int32_t>(found.rows.size()) >= room;
     settle(round, found);
     if (seam::planted(seam::Bug::lapse_read_after_claim)) lapse = executor_.lease().lapse_number();
     for (auto& row : found.rows) executor_.dispatch(std::move(row), lapse);
@@ -361,7 +360,9 @@ Claimer::Found Claimer::ask(const Round& round, sysdb::ClaimRequest request) {
     auto& database = executor_.database();
     Found found;
     if (round.alone.empty()) {
-        found.rows = database.claim(request);
+        auto result = database.claim(request);
+        found.rows = std::move(result.workflows);
+        found.more_of = std::move(result.more);
         return found;
     }
     request.queues = {round.alone_claim};
@@ -378,7 +379,8 @@ Claimer::Found Claimer::ask(const Round& round, sysdb::ClaimRequest request) {
             database.claim_shared({std::move(request), round.limits.concurrency, round.limits.rate});
         found.rows = std::move(result.workflows);
         found.contended = result.contended;
-        found.more = round.limits.rate && !found.rows.empty();  // the rate may have been what ended the claim
+        // The rate may have been what ended the claim.
+        found.more = result.more || (round.limits.rate && !found.rows.empty());
         found.budget_in = result.budget_in;
     }
     return found;
@@ -400,16 +402,19 @@ void Claimer::settle(const Round& round, const Found& found) {
         if (queue.keys.emplace(fence, *row.queue_partition_key).second)
             ++queue.running_of_key[*row.queue_partition_key];
     }
-    const auto settle_queue = [&](const sysdb::ClaimQueue& asked) {
-        const auto at = queues_.find(asked.name);
-        if (at != queues_.end()) settle_one(round, found, at->second, claimed[asked.name] >= asked.limit);
+    const auto settle_queue = [&](const std::string& name, bool more) {
+        const auto at = queues_.find(name);
+        if (at != queues_.end()) settle_one(round, found, at->second, more);
     };
-    for (const auto& asked : round.plain) settle_queue(asked);
-    if (!round.alone.empty()) settle_queue(round.alone_claim);
+    for (const auto& asked : round.plain)
+        settle_queue(asked.name, std::ranges::find(found.more_of, asked.name) != found.more_of.end());
+    if (!round.alone.empty())
+        settle_queue(round.alone,
+                     found.contended || found.more || claimed[round.alone] >= round.alone_claim.limit);
 }
 
-/// What is to be done next about a queue that was asked: `filled` = it gave as many as it could.
-void Claimer::settle_one(const Round& round, const Found& found, Queue& queue, bool filled) {
+/// What is to be done next about a queue that was asked.
+void Claimer::settle_one(const Round& round, const Found& found, Queue& queue, bool more) {
     const auto now = seam::steady_now();
     const auto after = [now](sysdb::Millis wait) {
         return now + milliseconds(std::max<sysdb::Millis>(wait, 1));
@@ -432,7 +437,7 @@ void Claimer::settle_one(const Round& round, const Found& found, Queue& queue, b
         queue.rate_at =
             executor_.durable_now() + std::chrono::duration_cast<milliseconds>(*queue.look_at - now).count();
     }
-    if (found.contended || found.full || found.more || filled) return;  // there may be more
+    if (more) return;
     if (queue.signals == round.signals.at(queue.row.name)) {
         queue.work = false;
     } else {

@@ -102,15 +102,15 @@ class Claimer {
     /// What a claim has found beside its rows.
     struct Found {
         std::vector<sysdb::ClaimedWorkflow> rows = {};
-        bool full = false;
         bool contended = false;
-        bool more = false;
+        bool more = false;                      // of a queue that is claimed alone
+        std::vector<std::string> more_of = {};  // of the others
         std::optional<sysdb::Millis> budget_in = {};
         std::optional<sysdb::Millis> key_budget_in = {};
     };
     Found ask(const Round& round, sysdb::ClaimRequest request);
     void settle(const Round& round, const Found& found);
-    void settle_one(const Round& round, const Found& found, Queue& queue, bool filled);
+    void settle_one(const Round& round, const Found& found, Queue& queue, bool more);
 
     Executor& executor_;
     mutable seam::Mutex mutex_;

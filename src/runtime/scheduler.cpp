@@ -204,6 +204,13 @@ Scheduler::Timer Scheduler::make(const sysdb::ScheduleRow& row, core::Instant ba
                {{"schedule", row.schedule_name}, {"error", error.what()}});
         return timer;
     }
+    // Only where another SDK has written it, or the queue was changed: our own calls refuse it.
+    if (row.queue_name && executor_.claimer().partitioned(*row.queue_name)) {
+        log_to(executor_.log(), LogLevel::warn,
+               "what a schedule starts will never run: its queue is partitioned, and a tick has no partition "
+               "key; give the schedule another queue",
+               {{"schedule", row.schedule_name}, {"queue", *row.queue_name}});
+    }
     set_next(timer, base);
     return timer;
 }

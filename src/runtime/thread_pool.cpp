@@ -17,7 +17,7 @@ ThreadPool::~ThreadPool() {
     stopping_ = true;
     for (const auto& worker : idle_) {
         worker->woken = true;
-        worker->cv.notify_one();
+        worker->signal.raise();
     }
     idle_.clear();
     while (!workers_.empty()) {
@@ -64,7 +64,7 @@ void ThreadPool::pass_on(std::unique_lock<seam::Mutex> lock) {
     const auto finished = std::move(finished_);
     finished_.clear();
     lock.unlock();
-    if (next) next->cv.notify_one();  // without the lock, which it wants first
+    if (next) next->signal.raise();  // without the lock, which it wants first
     for (const auto& worker : finished) worker->thread.join();
 }
 
@@ -92,8 +92,10 @@ bool ThreadPool::next_job(Worker& self, std::function<void()>& job) {
         }
         if (stopping_) return false;  // the destructor joins this thread
         idle_.push_back(self.shared_from_this());
-        while (!self.woken) {
-            self.cv.wait_until(lock, seam::steady_now() + idle_time_, [&] { return self.woken; });
+        for (;;) {
+            lock.unlock();
+            if (self.signal.wait_for(idle_time_)) break;
+            lock.lock();
             if (self.woken || workers_.size() == 1) continue;
             const auto mine = std::ranges::find(workers_, &self, &std::shared_ptr<Worker>::get);
             std::erase(idle_, *mine);
@@ -101,6 +103,7 @@ bool ThreadPool::next_job(Worker& self, std::function<void()>& job) {
             workers_.erase(mine);
             return false;
         }
+        lock.lock();
     }
 }
 

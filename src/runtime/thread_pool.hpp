@@ -35,9 +35,9 @@ class ThreadPool {
 
    private:
     struct Worker : std::enable_shared_from_this<Worker> {
-        bool woken = false;     // for a job or the end
+        bool woken = false;     // for a job or the end: `signal` is raised, or will be
         bool starting = false;  // for a job that it has not taken yet
-        seam::CondVar cv = {};  // the worker's own: nobody shares a condition variable
+        seam::Signal signal = {};
         seam::Thread thread = {};
     };
     static constexpr std::size_t kStarting = 2;

@@ -171,8 +171,9 @@ class Claim {
             budget_ = std::min(budget_, kSharedFileClaim);
     }
 
-    std::vector<ClaimedWorkflow> run(sql::Connection& connection) {
+    ClaimResult run(sql::Connection& connection) {
         std::vector<ClaimQueue> wanted = request_.queues;
+        std::vector<bool> empty(wanted.size(), false);
         const std::size_t turn = seam::planted(seam::Bug::turn_never_passes) ? 0 : state_.turn();
         while (budget_ > 0) {
             const std::vector<std::int32_t> shares = share_out(wanted, budget_, turn);
@@ -188,13 +189,17 @@ class Claim {
                 // A queue that did not fill its share is empty for now.
                 const std::int32_t total = got[request_.queues[n].name];
                 const std::int32_t before = request_.queues[n].limit - wanted[n].limit;
-                const bool full = shares[n] > 0 && total - before >= shares[n];
-                wanted[n].limit = full ? request_.queues[n].limit - total : 0;
+                empty[n] = empty[n] || (shares[n] > 0 && total - before < shares[n]);
+                wanted[n].limit = empty[n] || shares[n] <= 0 ? 0 : request_.queues[n].limit - total;
                 more = more || wanted[n].limit > 0;
             }
             if (!more) break;
         }
-        return std::move(claimed_);
+        ClaimResult result{.workflows = std::move(claimed_)};
+        for (std::size_t n = 0; n < wanted.size(); ++n) {
+            if (!empty[n]) result.more.push_back(wanted[n].name);
+        }
+        return result;
     }
 
    private:
@@ -360,22 +365,26 @@ std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, con
     return claimed;
 }
 
-std::vector<ClaimedWorkflow> SystemDatabase::claim(const ClaimRequest& request) {
+ClaimResult SystemDatabase::claim(const ClaimRequest& request) {
     if (request.queues.empty() || request.max_rows <= 0 || request.workflow_names.empty()) return {};
     Core& core = *core_;
     core.claims->enter(scope_of(request));
     const Millis since = core.clock.now_ms() - 1000;
     bool begun = false;
     return core.with_lane(core.claim_lane, [&](sql::Connection& connection, const Attempt& attempt) {
-        std::vector<ClaimedWorkflow> workflows;
+        ClaimResult result;
         // An earlier attempt may have committed, as a whole or its first statement.
         if (attempt.number > 0 && begun && !seam::planted(seam::Bug::lost_claim_forgotten))
-            workflows = claimed_with_token(connection, request, since);
+            result.workflows = claimed_with_token(connection, request, since);
         begun = true;
-        if (workflows.empty()) workflows = Claim(core, request).run(connection);
-        order_for_dispatch(workflows, request.queues);
-        if (!seam::planted(seam::Bug::history_before_claim)) load_histories(connection, workflows);
-        return workflows;
+        if (result.workflows.empty()) {
+            result = Claim(core, request).run(connection);
+        } else {
+            for (const ClaimQueue& queue : request.queues) result.more.push_back(queue.name);
+        }
+        order_for_dispatch(result.workflows, request.queues);
+        if (!seam::planted(seam::Bug::history_before_claim)) load_histories(connection, result.workflows);
+        return result;
     });
 }
 

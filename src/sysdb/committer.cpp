@@ -34,11 +34,6 @@ std::exception_ptr own_copy(const std::exception_ptr& error) {
     }
 }
 
-void relock(std::unique_lock<seam::Mutex>& lock) {
-    lock.unlock();
-    lock.lock();
-}
-
 /// A writer that does not keep to the lock of the workflow has taken the offset, or a destination was deleted meanwhile.
 bool met_another(const Write& write, const DatabaseError& error) {
     return (write.effect_as<StreamEffect>() && error.kind() == DatabaseErrorKind::unique_violation) ||
@@ -108,13 +103,13 @@ Write& Committer::take() {
     }
     Write& write = *free_.back();
     free_.pop_back();
-    if (seam::planted(seam::Bug::slot_on_the_stack)) std::construct_at(&write.changed);
+    if (seam::planted(seam::Bug::slot_on_the_stack)) std::construct_at(&write.done);
     return write;
 }
 
 void Committer::give_back(Write& write) noexcept {
     write.reset();
-    if (seam::planted(seam::Bug::slot_on_the_stack)) std::destroy_at(&write.changed);
+    if (seam::planted(seam::Bug::slot_on_the_stack)) std::destroy_at(&write.done);
     const std::lock_guard<seam::Mutex> lock(slots_mutex_);
     free_.push_back(&write);
 }
@@ -139,13 +134,8 @@ bool Committer::submit(Write& write) {
 
 void Committer::run(Write& write) {
     if (!submit(write)) std::rethrow_exception(closed_error(false));
-    {
-        std::unique_lock<seam::Mutex> lock(write.mutex);
-        while (!write.done) {
-            if (seam::planted(seam::Bug::check_before_register)) relock(lock);
-            write.changed.wait(lock);
-        }
-    }
+    if (seam::planted(seam::Bug::check_before_register)) write.done.wait_for(seam::Duration::zero());
+    write.done.wait();
     if (write.error) std::rethrow_exception(write.error);
 }
 
@@ -415,11 +405,7 @@ void Committer::complete(Write& write) noexcept {
         (*ended)(write.outcome_result, write.error);
     } else {
         posted = false;
-        {
-            const std::lock_guard<seam::Mutex> lock(write.mutex);
-            write.done = true;
-        }
-        write.changed.notify_one();  // the slot outlives its waiter
+        write.done.raise();  // the slot outlives its waiter
     }
     if (posted) give_back(write);
     if (last) settled();

@@ -85,10 +85,8 @@ struct Write {
     std::variant<std::monostate, Completion<StartResult>, Completion<StepResult>, Completion<ChildResult>,
                  Completion<OutcomeResult>>
         completion;
-    // A pair for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does.
-    seam::Mutex mutex;
-    seam::CondVar changed;
-    bool done = false;
+    // One for each write: nobody is woken in vain, and no waiter spins as std::atomic::wait does.
+    seam::Signal done;
 
     // Of the committer.
     Write* next = nullptr;

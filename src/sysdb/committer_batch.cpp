@@ -54,7 +54,6 @@ void Write::reset() {
     checkpoint = StepResult::Kind::recorded;
     outcome_result = OutcomeResult::recorded;
     error = nullptr;
-    done = false;
     next = nullptr;
     since = reported = {};
     rounds = 0;

@@ -5,6 +5,7 @@
 
 #include "sysdb/claim_sql.hpp"
 #include "sysdb/database.hpp"
+#include "sysdb/listing.hpp"
 
 namespace dbos::sysdb {
 
@@ -15,19 +16,20 @@ constexpr std::int64_t kClaimBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kPageBytes = std::int64_t{8} << 20;
 constexpr std::int64_t kPageRecords = 4096;
 
+// Behind the id in the order of read_step.
 #define DBOS_RECORD_COLUMNS                                                                        \
     "h.workflow_uuid, h.function_id, h.function_name, h.child_workflow_id, h.started_at_epoch_ms," \
-    " h.completed_at_epoch_ms, h.serialization, h.application_name"
+    " h.completed_at_epoch_ms, h.serialization"
 // Payloads of what would exceed the budget are not read from where large ones are kept, but for their length.
 #define DBOS_RECORD_BYTES(length) "coalesce(" length "(o.output), 0) + coalesce(" length "(o.error), 0) + 256"
 #define DBOS_FIRST_RECORDS(length, source) \
     "SELECT " DBOS_RECORD_COLUMNS                                                                     \
-    ", CASE WHEN h.bytes <= $2 THEN h.output END, CASE WHEN h.bytes <= $2 THEN h.error END, h.bytes > $2 " \
+    ", CASE WHEN h.bytes <= $2 THEN h.output END, CASE WHEN h.bytes <= $2 THEN h.error END, h.application_name, h.bytes > $2 " \
     "FROM (SELECT o.*, sum(" DBOS_RECORD_BYTES(length) ") OVER (PARTITION BY o.workflow_uuid ORDER BY"     \
     " o.function_id) AS bytes FROM " source " AND o.function_id <= $3) h ORDER BY h.workflow_uuid, h.function_id"
 #define DBOS_NEXT_RECORDS(length, table) \
     "SELECT " DBOS_RECORD_COLUMNS                                                                            \
-    ", CASE WHEN h.before < $2 THEN h.output END, CASE WHEN h.before < $2 THEN h.error END, h.before >= $2 "   \
+    ", CASE WHEN h.before < $2 THEN h.output END, CASE WHEN h.before < $2 THEN h.error END, h.application_name, h.before >= $2 "   \
     "FROM (SELECT o.*, coalesce(sum(" DBOS_RECORD_BYTES(length) ") OVER (ORDER BY o.function_id ROWS BETWEEN"  \
     " UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before FROM (SELECT * FROM " table " WHERE workflow_uuid = $1" \
     " AND function_id >= $3 ORDER BY function_id LIMIT $4) o) h ORDER BY h.function_id"
@@ -45,29 +47,16 @@ constexpr Dialects kNextRecords{
     {"history_from", DBOS_NEXT_RECORDS("octet_length", "@operation_outputs"), sql::Access::read},
     {"history_from", DBOS_NEXT_RECORDS("length", "operation_outputs"), sql::Access::read}};
 
-StepRecord read_record(const sql::Result& result, std::size_t row) {
-    StepRecord step;
-    step.function_id = static_cast<std::int32_t>(result.at(row, 1).integer());
-    step.function_name = result.at(row, 2).string();
-    step.child_workflow_id = result.at(row, 3).optional_text();
-    step.started_at_ms = result.at(row, 4).optional_integer();
-    step.completed_at_ms = result.at(row, 5).optional_integer();
-    step.serialization = result.at(row, 6).optional_text();
-    step.application_name = result.at(row, 7).optional_text();
-    step.output = result.at(row, 8).optional_text();
-    step.error = result.at(row, 9).optional_text();
-    return step;
-}
-
 /// Appends the next record, or ends what is known before it, if it was left out for its size.
 void append(History& history, const sql::Result& result, std::size_t row) {
     const auto number = static_cast<std::int32_t>(result.at(row, 1).integer());
     if (number > history.known_to) return;
     if (result.at(row, 10).boolean()) {
         history.known_to = number - 1;
-    } else {
-        history.records.push_back(read_record(result, row));
+        return;
     }
+    history.records.push_back(read_step(result, row, 1));
+    history.records.back().application_name = result.at(row, 9).optional_text();
 }
 
 }  // namespace

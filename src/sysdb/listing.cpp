@@ -137,20 +137,20 @@ ListedWorkflow listed(const sql::Result& rows, std::size_t row) {
     return item;
 }
 
-StepRecord step(const sql::Result& rows, std::size_t row) {
-    StepRecord record;
-    record.function_id = static_cast<std::int32_t>(rows.at(row, 0).integer());
-    record.function_name = rows.at(row, 1).string();
-    record.output = rows.at(row, 2).optional_text();
-    record.error = rows.at(row, 3).optional_text();
-    record.child_workflow_id = rows.at(row, 4).optional_text();
-    record.started_at_ms = rows.at(row, 5).optional_integer();
-    record.completed_at_ms = rows.at(row, 6).optional_integer();
-    record.serialization = rows.at(row, 7).optional_text();
-    return record;
-}
-
 }  // namespace
+
+StepRecord read_step(const sql::Result& result, std::size_t row, std::size_t column) {
+    StepRecord step;
+    step.function_id = static_cast<std::int32_t>(result.at(row, column++).integer());
+    step.function_name = result.at(row, column++).string();
+    step.child_workflow_id = result.at(row, column++).optional_text();
+    step.started_at_ms = result.at(row, column++).optional_integer();
+    step.completed_at_ms = result.at(row, column++).optional_integer();
+    step.serialization = result.at(row, column++).optional_text();
+    step.output = result.at(row, column++).optional_text();
+    step.error = result.at(row, column).optional_text();
+    return step;
+}
 
 std::vector<ListedWorkflow> SystemDatabase::list_workflows(const ListQuery& query) {
     // Reads addressed by id are exempt from the limit of time: they cannot be slow.
@@ -178,12 +178,12 @@ std::vector<StepRecord> SystemDatabase::list_steps(const StepQuery& query) {
     return core_->with_connection([&](sql::Connection& connection) {
         const bool postgres = connection.backend() == sql::Backend::postgres;
         core_->layout(connection);  // a database that is not initialised is told by its sentence
-        std::string text = "SELECT function_id, function_name, ";
-        text += query.load_output ? "output, error, " : "NULL, NULL, ";
-        text +=
-            "child_workflow_id, started_at_epoch_ms, completed_at_epoch_ms, serialization FROM "
-            "@operation_outputs "
-            "WHERE workflow_uuid = $1 ORDER BY function_id";
+        std::string text =
+            "SELECT function_id, function_name, child_workflow_id, started_at_epoch_ms, "
+            "completed_at_epoch_ms, "
+            "serialization, ";
+        text += query.load_output ? "output, error" : "NULL, NULL";
+        text += " FROM @operation_outputs WHERE workflow_uuid = $1 ORDER BY function_id";
         sql::Params params{std::string_view(query.workflow_id)};
         const auto bound = [&](const char* keyword, std::int64_t value) {
             params.emplace_back(value);
@@ -195,7 +195,7 @@ std::vector<StepRecord> SystemDatabase::list_steps(const StepQuery& query) {
         const sql::Result rows = connection.query(text, params);
         std::vector<StepRecord> steps;
         steps.reserve(rows.size());
-        for (std::size_t row = 0; row < rows.size(); ++row) steps.push_back(step(rows, row));
+        for (std::size_t row = 0; row < rows.size(); ++row) steps.push_back(read_step(rows, row, 0));
         return steps;
     });
 }

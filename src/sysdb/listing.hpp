@@ -92,6 +92,10 @@ struct StepQuery {
     std::optional<std::int64_t> offset;
 };
 
+/// Reads function_id, function_name, child_workflow_id, started_at_epoch_ms, completed_at_epoch_ms, serialization, output and
+/// error, in this order from `column` on.
+StepRecord read_step(const sql::Result& result, std::size_t row, std::size_t column);
+
 // --- for the waiter hub, on a connection of its own. Nothing is retried here but a changed layout, once.
 
 /// Which of these ids exist, and their status.

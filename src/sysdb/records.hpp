@@ -195,6 +195,12 @@ struct ClaimRequest {
     std::vector<std::string> workflow_names = {};  // implemented here; others are left alone
 };
 
+struct ClaimResult {
+    std::vector<ClaimedWorkflow> workflows = {};
+    std::vector<std::string> more =
+        {};  // queues that gave all that they were asked for, or were not asked: may hold more
+};
+
 /// At most `max` starts in any `period_ms`, over all processes.
 struct StartRate {
     std::int32_t max = 0;
@@ -215,6 +221,7 @@ struct SharedClaimResult {
         false;  // somebody holds a lock on the queue's head: nothing was claimed, try again later
     bool no_budget = false;  // a limit was reached: not worth a try before a slot is freed, or …
     std::optional<Millis> budget_in = {};  // … before that many milliseconds have passed
+    bool more = false;  // took fewer than it was asked for, to let other processes have the file: go on
 };
 
 /// A row of `queues`.

@@ -232,9 +232,13 @@ class SharedClaim {
             result.no_budget = budget->free <= 0;
             result.budget_in = result.no_budget ? budget->back_in : std::nullopt;
             std::int64_t wanted = std::min({budget->free, std::int64_t{limit_}, most});
-            if (core_.claims->peers()) wanted = std::min<std::int64_t>(wanted, kSharedFileClaim);
-            return wanted <= 0 ? std::vector<std::string>()
-                               : candidates_on_sqlite(connection, request_.base, queue_.name, start_, wanted);
+            const bool capped = core_.claims->peers() && wanted > kSharedFileClaim;
+            if (capped) wanted = kSharedFileClaim;
+            std::vector<std::string> ids;
+            if (wanted > 0)
+                ids = candidates_on_sqlite(connection, request_.base, queue_.name, start_, wanted);
+            result.more = capped && std::ssize(ids) == wanted;
+            return ids;
         };
         if (find(1, core_.clock.now_ms()).empty()) {  // nobody waits for the writers' lock in vain
             if (result.budget_in) seam::reach(seam::Situation::rate_spent);

@@ -261,7 +261,7 @@ class SystemDatabase {
     /// `request.max_rows` in all and shared out fairly over the queues. Rows come back in dispatch order: first of each queue,
     /// second of each queue, … If the acknowledgement is lost, the rows that carry the token are read and returned.
     /// One claim at a time per object; others wait.
-    std::vector<ClaimedWorkflow> claim(const ClaimRequest& request);
+    ClaimResult claim(const ClaimRequest& request);
     /// Claims from one queue whose limits all processes share: never more than `concurrency` run, nor start in a period,
     /// whatever names or versions the claimers know. Does not wait for rows that somebody has locked: `contended`, or, after a second of it, around them.
     SharedClaimResult claim_shared(const SharedClaimRequest& request);

@@ -8,6 +8,7 @@ namespace dbos::sysdb::test {
 namespace {
 
 using testing::ElementsAre;
+using testing::Ge;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -28,7 +29,7 @@ TEST_P(Claims, Writes_the_columns_of_the_protocol) {
                    {"class_name", "C"},
                    {"config_name", "c"}});
     const std::int64_t before = now();
-    const auto claimed = process().claim(claim_of({{"q", 10}}));
+    const auto claimed = process().claim(claim_of({{"q", 10}})).workflows;
     const std::int64_t after = now();
 
     ASSERT_EQ(claimed.size(), 1u);
@@ -79,7 +80,7 @@ TEST_P(Claims, A_deadline_that_is_set_stays_and_attempts_go_on) {
     workflow(
         "w",
         {{"workflow_timeout_ms", "5000"}, {"workflow_deadline_epoch_ms", "99"}, {"recovery_attempts", "4"}});
-    const auto claimed = process().claim(claim_of({{"q", 10}}));
+    const auto claimed = process().claim(claim_of({{"q", 10}})).workflows;
     ASSERT_EQ(claimed.size(), 1u);
     EXPECT_EQ(claimed[0].deadline_ms, 99);
     EXPECT_EQ(claimed[0].recovery_attempts, 5);
@@ -92,9 +93,9 @@ TEST_P(Claims, Rows_without_a_version_are_for_the_latest_only_and_are_stamped) {
     auto& mine = process();
     auto request = claim_of({{"q", 10}});
     request.is_latest_version = false;
-    EXPECT_THAT(mine.claim(request), IsEmpty());
+    EXPECT_THAT(mine.claim(request).workflows, IsEmpty());
     request.is_latest_version = true;
-    EXPECT_THAT(ids(mine.claim(request)), ElementsAre("none"));
+    EXPECT_THAT(ids(mine.claim(request).workflows), ElementsAre("none"));
     EXPECT_EQ(value("application_version", "none"), "v1");
     EXPECT_EQ(value("status", "other"), "ENQUEUED");
 }
@@ -103,18 +104,19 @@ TEST_P(Claims, Own_and_unclaimed_rows_only_and_a_nameless_process_takes_all) {
     workflow("own");
     workflow("unclaimed", {{"application_name", std::nullopt}});
     workflow("foreign", {{"application_name", "billing"}});
-    EXPECT_THAT(sorted(ids(process().claim(claim_of({{"q", 10}})))), ElementsAre("own", "unclaimed"));
+    EXPECT_THAT(sorted(ids(process().claim(claim_of({{"q", 10}})).workflows)),
+                ElementsAre("own", "unclaimed"));
     EXPECT_EQ(value("application_name", "unclaimed"), "app");
     auto request = claim_of({{"q", 10}});
     request.application_name.reset();
-    EXPECT_THAT(ids(process().claim(request)), ElementsAre("foreign"));
+    EXPECT_THAT(ids(process().claim(request).workflows), ElementsAre("foreign"));
     EXPECT_EQ(value("application_name", "foreign"), "billing");
 }
 
 TEST_P(Claims, Names_that_the_process_does_not_have_are_left_alone) {
     workflow("mine");
     workflow("unknown", {{"name", "elsewhere"}, {"created_at", "1"}});
-    EXPECT_THAT(ids(process().claim(claim_of({{"q", 10}}))), ElementsAre("mine"));
+    EXPECT_THAT(ids(process().claim(claim_of({{"q", 10}})).workflows), ElementsAre("mine"));
     EXPECT_EQ(value("status", "unknown"), "ENQUEUED");
     EXPECT_EQ(number("updated_at", "unknown"), 1000);
 }
@@ -125,7 +127,7 @@ TEST_P(Claims, Other_states_and_queues_are_left_alone) {
         workflow(status, {{"status", status}});
     }
     workflow("elsewhere", {{"queue_name", "r"}});
-    EXPECT_THAT(process().claim(claim_of({{"q", 10}})), IsEmpty());
+    EXPECT_THAT(process().claim(claim_of({{"q", 10}})).workflows, IsEmpty());
 }
 
 TEST_P(Claims, In_order_of_priority_and_age) {
@@ -134,8 +136,8 @@ TEST_P(Claims, In_order_of_priority_and_age) {
     workflow("b", {{"priority", "0"}, {"created_at", "9"}});
     workflow("a", {{"priority", "0"}, {"created_at", "8"}});
     auto& mine = process();
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 3}}))), ElementsAre("a", "b", "c"));
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 3}}, "t-2"))), ElementsAre("d"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 3}})).workflows), ElementsAre("a", "b", "c"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 3}}, "t-2")).workflows), ElementsAre("d"));
 }
 
 TEST_P(Claims, Queues_take_turns_and_their_limits_hold) {
@@ -143,7 +145,7 @@ TEST_P(Claims, Queues_take_turns_and_their_limits_hold) {
         workflows(std::string(queue) + "-", 20, 1000, 1, {{"queue_name", queue}});
     auto request = claim_of({{"p", 10}, {"q", 2}, {"r", 10}});
     request.max_rows = 9;
-    const auto claimed = process().claim(request);
+    const auto claimed = process().claim(request).workflows;
     ASSERT_EQ(claimed.size(), 9u);
     std::map<std::string, int> per_queue;
     for (const auto& row : claimed) ++per_queue[row.queue_name];
@@ -160,7 +162,7 @@ TEST_P(Claims, Slots_of_empty_queues_go_to_the_others) {
     workflows("q-", 50, 1000, 1);
     auto request = claim_of({{"a", 100}, {"b", 100}, {"q", 100}, {"c", 100}});
     request.max_rows = 40;
-    EXPECT_EQ(process().claim(request).size(), 40u);
+    EXPECT_EQ(process().claim(request).workflows.size(), 40u);
     EXPECT_EQ(count("status = 'PENDING'"), 40);
 }
 
@@ -176,14 +178,32 @@ TEST_P(Claims, More_queues_than_slots_are_served_in_turn) {
     for (int n = 0; n < 6; ++n) {
         auto request = claim_of(queues, "t-" + std::to_string(n));
         request.max_rows = 2;
-        for (const auto& row : mine.claim(request)) served.insert(row.queue_name);
+        for (const auto& row : mine.claim(request).workflows) served.insert(row.queue_name);
     }
     EXPECT_EQ(served.size(), 6u);
 }
 
+TEST_P(Claims, Tells_which_queues_may_hold_more) {
+    workflows("q-", 50, 1000, 1);
+    workflows("r-", 3, 1000, 1, {{"queue_name", "r"}});
+    auto& mine = process();
+    auto request = claim_of({{"none", 100}, {"q", 100}, {"r", 3}});
+    request.max_rows = 40;
+    auto result = mine.claim(request);
+    EXPECT_EQ(result.workflows.size(), 40u);
+    EXPECT_THAT(result.more, ElementsAre("q", "r"));  // r gave all that it was asked for
+    result = mine.claim(claim_of({{"q", 100}, {"r", 100}}, "t-2"));
+    EXPECT_EQ(result.workflows.size(), 13u);
+    EXPECT_THAT(result.more, IsEmpty());
+    workflows("s-", 2, 1000, 1);
+    request = claim_of({{"q", 1}, {"r", 1}, {"none", 1}}, "t-3");
+    request.max_rows = 1;  // not all of them can be asked
+    EXPECT_THAT(mine.claim(request).more, SizeIs(Ge(2u)));
+}
+
 TEST_P(Claims, The_internal_queue_is_a_queue_like_any_other) {
     workflow("w", {{"queue_name", "_dbos_internal_queue"}});
-    EXPECT_THAT(ids(process().claim(claim_of({{"_dbos_internal_queue", 1}}))), ElementsAre("w"));
+    EXPECT_THAT(ids(process().claim(claim_of({{"_dbos_internal_queue", 1}})).workflows), ElementsAre("w"));
 }
 
 TEST_P(Claims, Large_or_legacy_inputs_are_left_for_the_dispatch) {
@@ -194,7 +214,7 @@ TEST_P(Claims, Large_or_legacy_inputs_are_left_for_the_dispatch) {
         "\u00e4!' WHERE workflow_uuid = 'large'");
     workflow("legacy", {{"created_at", "1002"}, {"inputs", "[]"}});
     run("DELETE FROM @workflow_input WHERE workflow_uuid = 'legacy'");
-    const auto claimed = process().claim(claim_of({{"q", 10}}));
+    const auto claimed = process().claim(claim_of({{"q", 10}})).workflows;
     ASSERT_THAT(ids(claimed), ElementsAre("fits", "large", "legacy"));
     EXPECT_EQ(claimed[0].inputs.value_or("").size(), 65536u);
     EXPECT_FALSE(claimed[0].inputs_deferred);
@@ -224,7 +244,7 @@ TEST_P(Claims, Every_claimed_row_brings_its_history) {
                                  {"child_workflow_id", "old-11"},
                                  {"error", "bad"},
                                  {"retention_timestamp", "8"}});
-    const auto claimed = process().claim(claim_of({{"q", 10}}));
+    const auto claimed = process().claim(claim_of({{"q", 10}})).workflows;
     ASSERT_THAT(ids(claimed), ElementsAre("fresh", "old"));
     EXPECT_THAT(claimed[0].history.records, IsEmpty());
     const auto& history = claimed[1].history.records;
@@ -259,7 +279,7 @@ TEST_P(Claims, A_long_history_is_read_in_pieces) {
     record("wide", 1, 10), record("wide", 2, 17 * kMega), record("wide", 3, 5 * kMega);
     for (int number = 5; number <= 7; ++number) record("wide", number, 5 * kMega);
 
-    const auto claimed = process().claim(claim_of({{"q", 10}}));
+    const auto claimed = process().claim(claim_of({{"q", 10}})).workflows;
     ASSERT_THAT(ids(claimed), ElementsAre("long", "wide"));
     const auto numbers = [](const dbos::sysdb::History& history) {
         std::vector<std::int32_t> found;
@@ -287,12 +307,12 @@ TEST_P(Claims, A_long_history_is_read_in_pieces) {
 TEST_P(Claims, Nothing_to_ask_for_asks_nothing) {
     workflow("w");
     auto request = claim_of({});
-    EXPECT_THAT(process().claim(request), IsEmpty());
+    EXPECT_THAT(process().claim(request).workflows, IsEmpty());
     request = claim_of({{"q", 0}});
-    EXPECT_THAT(process().claim(request), IsEmpty());
+    EXPECT_THAT(process().claim(request).workflows, IsEmpty());
     request = claim_of({{"q", 5}});
     request.workflow_names.clear();
-    EXPECT_THAT(process().claim(request), IsEmpty());
+    EXPECT_THAT(process().claim(request).workflows, IsEmpty());
     EXPECT_EQ(value("status", "w"), "ENQUEUED");
 }
 
@@ -307,7 +327,7 @@ TEST_P(Claims, Two_claimers_never_get_one_row) {
             for (int round = 0;; ++round) {
                 auto request = claim_of({{"q", 37}}, "t-" + std::to_string(n) + "-" + std::to_string(round));
                 request.executor_id = "executor-" + std::to_string(n);
-                const auto claimed = mine.claim(request);
+                const auto claimed = mine.claim(request).workflows;
                 if (claimed.empty()) return;
                 for (const auto& row : claimed) got[n].push_back(row.workflow_id);
             }
@@ -337,7 +357,7 @@ TEST_P(Claims, A_lost_acknowledgement_is_looked_up_by_token) {
     hooks->lose_ack = [&](const std::string& what) {
         return (what == "claim" || what == "commit") && lost++ == 0;
     };
-    const auto claimed = process(hooks).claim(claim_of({{"q", 3}}));
+    const auto claimed = process(hooks).claim(claim_of({{"q", 3}})).workflows;
     EXPECT_GE(lost, 1);
     ASSERT_THAT(ids(claimed), ElementsAre("w1", "w2", "w3"));
     EXPECT_EQ(count("owner_xid = 't-1'"), 3);
@@ -350,7 +370,7 @@ TEST_P(Claims, A_lost_reading_of_histories_loses_no_row) {
     int lost = 0;
     auto hooks = std::make_shared<HookedConnection::Hooks>();
     hooks->lose_ack = [&](const std::string& what) { return what == "claim_histories" && lost++ == 0; };
-    EXPECT_THAT(ids(process(hooks).claim(claim_of({{"q", 3}}))), ElementsAre("w"));
+    EXPECT_THAT(ids(process(hooks).claim(claim_of({{"q", 3}})).workflows), ElementsAre("w"));
     EXPECT_GE(lost, 1);
     EXPECT_EQ(number("recovery_attempts", "w"), 1);
 }
@@ -361,20 +381,20 @@ TEST_P(Claims, Rows_behind_a_long_head_of_others_are_found_and_those_in_front_of
     auto& mine = process();
     EXPECT_THAT(mine.tick(tick_of()).queues_with_work, ElementsAre("q"));
     EXPECT_EQ(mine.core().claims->start("q").created_at, 10'001) << "the cursor skips the head of others";
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 2}}))), ElementsAre("mine1", "mine2"));
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 2}}, "t-2"))), ElementsAre("mine3", "mine4"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 2}})).workflows), ElementsAre("mine1", "mine2"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 2}}, "t-2")).workflows), ElementsAre("mine3", "mine4"));
     EXPECT_EQ(mine.core().claims->start("q").created_at, 10'003) << "it moves on with the claims";
 
     // An older row appears at the very head: the next tick sees it, and the next claim takes it.
     workflow("early", {{"created_at", "5"}});
     EXPECT_THAT(mine.tick(tick_of()).queues_with_work, ElementsAre("q"));
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 1}}, "t-3"))), ElementsAre("early"));
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 9}}, "t-4"))), ElementsAre("mine5"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 1}}, "t-3")).workflows), ElementsAre("early"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 9}}, "t-4")).workflows), ElementsAre("mine5"));
 
     // One in the middle, at neither window: a scan from the head finds it, soon (50 times the last one's duration).
     workflow("middle", {{"created_at", "2500"}});
     EXPECT_TRUE(dbos::test::eventually([&] { return !mine.tick(tick_of()).queues_with_work.empty(); }));
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 9}}, "t-5"))), ElementsAre("middle"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 9}}, "t-5")).workflows), ElementsAre("middle"));
     EXPECT_EQ(count("status = 'ENQUEUED'"), 3000);
 }
 
@@ -386,7 +406,7 @@ TEST_P(Claims, Cursors_are_forgotten_when_what_is_claimable_changes) {
     ASSERT_EQ(mine.core().claims->start("q").created_at, 10'000);
     auto request = claim_of({{"q", 3}});
     request.workflow_names = {"job", "other"};
-    EXPECT_THAT(ids(mine.claim(request)), ElementsAre("foreign1", "foreign2", "foreign3"));
+    EXPECT_THAT(ids(mine.claim(request).workflows), ElementsAre("foreign1", "foreign2", "foreign3"));
     mine.tick(tick_of());
     ASSERT_EQ(mine.core().claims->start("q").created_at, 10'000);
     mine.scan_from_head({});
@@ -400,7 +420,7 @@ TEST_P(Claims, A_row_that_a_transaction_holds_is_passed_by) {
     other->begin();
     other->query("SELECT 1 FROM @workflow_status WHERE workflow_uuid = 'w1' FOR UPDATE", {},
                  sql::Access::write);
-    EXPECT_THAT(ids(process().claim(claim_of({{"q", 9}}))), ElementsAre("w2", "w3"));
+    EXPECT_THAT(ids(process().claim(claim_of({{"q", 9}})).workflows), ElementsAre("w2", "w3"));
     other->rollback();
 }
 
@@ -414,7 +434,13 @@ TEST_P(Claims, With_other_executors_on_the_file_a_claim_is_short) {
         mine.take_lease(lease, std::nullopt, std::chrono::seconds(60));
     }
     mine.tick(tick_of());
-    EXPECT_EQ(mine.claim(claim_of({{"q", 100}})).size(), 50u);
+    const auto claimed = mine.claim(claim_of({{"q", 100}}));
+    EXPECT_EQ(claimed.workflows.size(), 50u);
+    EXPECT_THAT(claimed.more, ElementsAre("q"));
+    const auto shared = mine.claim_shared({.base = claim_of({{"q", 100}}, "t-2"), .concurrency = 200});
+    EXPECT_EQ(shared.workflows.size(), 50u);
+    EXPECT_TRUE(shared.more);
+    EXPECT_FALSE(mine.claim_shared({.base = claim_of({{"q", 100}}, "t-3"), .concurrency = 200}).more);
 }
 
 TEST_P(Claims, Where_nothing_is_to_be_claimed_nobody_waits_for_the_writer) {
@@ -425,7 +451,7 @@ TEST_P(Claims, Where_nothing_is_to_be_claimed_nobody_waits_for_the_writer) {
     auto& mine = process();
     auto writer = open();
     writer->begin();  // the one writer of the file, for as long as it likes
-    EXPECT_THAT(mine.claim(claim_of({{"q", 10}, {"r", 10}, {"none", 10}})), IsEmpty());
+    EXPECT_THAT(mine.claim(claim_of({{"q", 10}, {"r", 10}, {"none", 10}})).workflows, IsEmpty());
     EXPECT_THAT(mine.claim_shared({.base = claim_of({{"q", 10}}), .concurrency = 10}).workflows, IsEmpty());
     const auto full = mine.claim_shared({.base = claim_of({{"r", 10}}), .concurrency = 1});
     EXPECT_THAT(full.workflows, IsEmpty());
@@ -433,7 +459,7 @@ TEST_P(Claims, Where_nothing_is_to_be_claimed_nobody_waits_for_the_writer) {
     EXPECT_THAT(mine.tick(tick_of({"q", "r"})).queues_with_work, IsEmpty());
     writer->rollback();
     workflow("w");
-    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 10}}))), ElementsAre("w"));
+    EXPECT_THAT(ids(mine.claim(claim_of({{"q", 10}})).workflows), ElementsAre("w"));
     workflow("v");
     EXPECT_THAT(ids(mine.claim_shared({.base = claim_of({{"q", 10}}, "t-2"), .concurrency = 10}).workflows),
                 ElementsAre("v"));

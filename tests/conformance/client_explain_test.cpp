@@ -15,7 +15,7 @@ class ClientExplain : public dbos::test::ManageTest {
    protected:
     void SetUp() override {
         ManageTest::SetUp();
-        now =
+        now_ =
             std::stoll(query_text(GetParam() == dbos::sql::Backend::postgres
                                       ? "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
                                       : "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"));
@@ -31,7 +31,7 @@ class ClientExplain : public dbos::test::ManageTest {
                                       {"incarnation", id},
                                       {"version", version},
                                       {"counter", 1},
-                                      {"expires_at", now + left_ms},
+                                      {"expires_at", now_ + left_ms},
                                       {"lease_ms", 7000},
                                       {"pid", 1},
                                       {"process_start", 1},
@@ -40,14 +40,14 @@ class ClientExplain : public dbos::test::ManageTest {
     }
     void waiting(const std::string& id, Cells cells = {}) {
         cells.insert(cells.end(), {{"queue_name", "q"}, {"application_name", "shop"}});
-        cells.push_back({"created_at", next_++});
+        cells.emplace_back("created_at", next_++);
         insert_workflow(id, "ENQUEUED", cells);
     }
     void running(const std::string& id, const std::string& executor_id, Cells cells = {}) {
         cells.insert(cells.end(), {{"queue_name", "q"},
                                    {"application_name", "shop"},
                                    {"executor_id", executor_id},
-                                   {"started_at_epoch_ms", now - 1000}});
+                                   {"started_at_epoch_ms", now_ - 1000}});
         insert_workflow(id, "PENDING", cells);
     }
     std::vector<Obstacle> obstacles(const std::string& id) {
@@ -55,7 +55,7 @@ class ClientExplain : public dbos::test::ManageTest {
         for (const auto& reason : client().explain(id).reasons) found.push_back(reason.obstacle);
         return found;
     }
-    std::int64_t now = 0;
+    std::int64_t now_ = 0;
 
    private:
     std::int64_t next_ = 1000;
@@ -82,12 +82,12 @@ TEST_P(ClientExplain, what_does_not_wait_says_what_it_does) {
     insert_ended("done", "SUCCESS", "1");
     insert_workflow(
         "later", "DELAYED",
-        {{"queue_name", "q"}, {"application_name", "shop"}, {"delay_until_epoch_ms", now + 60'000}});
+        {{"queue_name", "q"}, {"application_name", "shop"}, {"delay_until_epoch_ms", now_ + 60'000}});
     EXPECT_THAT(obstacles("runs"), ElementsAre(Obstacle::running));
     EXPECT_THAT(obstacles("left"), ElementsAre(Obstacle::abandoned));
     EXPECT_THAT(obstacles("done"), ElementsAre(Obstacle::ended));
     EXPECT_THAT(obstacles("later"), ElementsAre(Obstacle::delayed));
-    EXPECT_EQ(client().explain("later").reasons.at(0).until_epoch_ms, now + 60'000);
+    EXPECT_EQ(client().explain("later").reasons.at(0).until_epoch_ms, now_ + 60'000);
     EXPECT_THROW(client().explain("unknown"), dbos::NonexistentWorkflow);
 }
 
@@ -149,11 +149,11 @@ TEST_P(ClientExplain, rates_that_are_used_up) {
     running("r1", "e1", {{"rate_limited", true}});
     EXPECT_THAT(obstacles("w"), IsEmpty());
     running("r2", "e1", {{"rate_limited", true}});
-    execute("UPDATE @workflow_status SET started_at_epoch_ms = " + std::to_string(now - 3000) +
+    execute("UPDATE @workflow_status SET started_at_epoch_ms = " + std::to_string(now_ - 3000) +
             " WHERE workflow_uuid = 'r1'");
     EXPECT_THAT(obstacles("w"), ElementsAre(Obstacle::rate_limit));
-    EXPECT_EQ(client().explain("w").reasons.at(0).until_epoch_ms, now + 7000);
-    execute("UPDATE @workflow_status SET started_at_epoch_ms = " + std::to_string(now - 20'000) +
+    EXPECT_EQ(client().explain("w").reasons.at(0).until_epoch_ms, now_ + 7000);
+    execute("UPDATE @workflow_status SET started_at_epoch_ms = " + std::to_string(now_ - 20'000) +
             " WHERE workflow_uuid = 'r1'");
     EXPECT_THAT(obstacles("w"), IsEmpty());
 }

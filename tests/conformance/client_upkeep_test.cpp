@@ -65,7 +65,7 @@ TEST_P(ClientUpkeep, what_ended_before_the_cutoff_goes_with_all_that_belongs_to_
 }
 
 TEST_P(ClientUpkeep, about_so_many_that_ended_last_are_kept) {
-    for (int n = 1; n <= 6; ++n) ended("w" + std::to_string(n), 1000 * n);
+    for (std::int64_t n = 1; n <= 6; ++n) ended("w" + std::to_string(n), 1000 * n);
     EXPECT_EQ(client().garbage_collect({.rows_threshold = 7}).workflows, 0);
     EXPECT_EQ(client().garbage_collect({.rows_threshold = 4}).workflows, 2);
     EXPECT_EQ(left(), "w3 w4 w5 w6 ");

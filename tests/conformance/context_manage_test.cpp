@@ -15,7 +15,6 @@ using dbos::Value;
 using dbos::test::error_of;
 using dbos::test::Job;
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 class ContextManage : public dbos::test::ContextManageTest {};

@@ -50,18 +50,18 @@ TEST_P(ContextMessages, a_missing_destination_is_the_steps_recorded_error) {
         try {
             ctx.send("nobody", 1);
         } catch (const dbos::NonexistentWorkflow& error) {
-            caught.push_back(error.what());
+            caught.emplace_back(error.what());
         }
         auto sending = ctx.send_async("nobody", 2);
         try {
             sending.get();
         } catch (const dbos::NonexistentWorkflow& error) {
-            caught.push_back(error.what());
+            caught.emplace_back(error.what());
         }
         try {
             ctx.send_bulk({{.destination_id = "to", .message = 1}, {.destination_id = "gone", .message = 2}});
         } catch (const dbos::NonexistentWorkflow& error) {
-            caught.push_back(error.what());
+            caught.emplace_back(error.what());
         }
         return "done";
     });
@@ -111,7 +111,7 @@ TEST_P(ContextMessages, wrong_arguments_take_no_number) {
                 call();
                 ADD_FAILURE() << "nothing was thrown";
             } catch (const dbos::UsageError& error) {
-                caught.push_back(error.what());
+                caught.emplace_back(error.what());
             }
         };
         const std::string nul("a\0b", 3), longest(2600, 'x');

@@ -128,7 +128,7 @@ TEST_P(ContextStreams, many_at_once_keep_the_order_of_the_program) {
     EXPECT_EQ(names[0], "1 DBOS.writeStream");
     EXPECT_EQ(names[1], "2 DBOS.send");
     EXPECT_EQ(names[2], "3 DBOS.setEvent");
-    EXPECT_EQ(names[3 * kMany], std::to_string(3 * kMany + 1) + " DBOS.closeStream");
+    EXPECT_EQ(names[std::size_t{3} * kMany], std::to_string(3 * kMany + 1) + " DBOS.closeStream");
     replay();
     check();
     EXPECT_EQ(steps(), names);

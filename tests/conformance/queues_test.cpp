@@ -272,11 +272,11 @@ TEST_P(Orphans, A_claim_whose_rows_nobody_took_comes_back) {
     workflows("w", 3, 1000, 1);
     auto& mine = process();
     const std::int64_t before = now() - 1000;
-    const auto claimed = mine.claim(claim_of({{"q", 3}}));
+    const auto claimed = mine.claim(claim_of({{"q", 3}})).workflows;
     ASSERT_EQ(claimed.size(), 3u);
     const std::vector<Fence> held{{claimed[0].workflow_id, claimed[0].token}};
     EXPECT_THAT(mine.hand_back_orphans(lease(), held, names, before), ElementsAre("q"));
-    EXPECT_THAT(sorted(ids(mine.claim(claim_of({{"q", 3}}, "t-2")))), ElementsAre("w2", "w3"));
+    EXPECT_THAT(sorted(ids(mine.claim(claim_of({{"q", 3}}, "t-2")).workflows)), ElementsAre("w2", "w3"));
 }
 
 TEST_P(Orphans, Older_rows_are_looked_at_page_by_page) {

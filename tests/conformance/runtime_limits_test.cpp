@@ -13,7 +13,6 @@
 
 using namespace std::chrono_literals;
 using dbos::test::eventually;
-using dbos::test::Gate;
 using testing::HasSubstr;
 
 namespace {

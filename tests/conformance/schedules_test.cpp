@@ -311,6 +311,20 @@ TEST_P(Schedules, only_what_this_application_has_and_implements_is_fired) {
     EXPECT_EQ(app->client().list_workflows({.schedule_name = "orphan"}).at(0).application_name, "test-app");
 }
 
+TEST_P(Schedules, one_of_another_sdk_on_a_partitioned_queue_is_warned_of) {
+    const auto app = make();
+    app->app().register_queue({.name = "tenants", .partition_concurrency = 1});
+    app->impl().connect()->query(
+        "INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, status, "
+        "context, "
+        "queue_name) VALUES ('s', 's', 'plain', '* * * * *', 'ACTIVE', 'null', 'tenants')",
+        {}, dbos::sql::Access::write);
+    app->launch();
+    EXPECT_TRUE(dbos::test::eventually([&] {
+        return log.count("will never run: its queue is partitioned") == 1;
+    })) << log.text();
+}
+
 TEST_P(Schedules, one_that_cannot_be_used_does_not_disturb_the_others) {
     const auto app = make();
     const auto connection = app->impl().connect();

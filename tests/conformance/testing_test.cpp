@@ -24,7 +24,6 @@ using dbos::testing::TestAppOptions;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr auto Job = dbos::workflow<std::string(std::string)>("testing-job");

@@ -89,7 +89,7 @@ TEST_P(Ticks, Rows_deep_behind_others_are_seen) {
         auto& mine = process();
         EXPECT_THAT(mine.tick(tick_of({queue})).queues_with_work, ElementsAre(queue));
         EXPECT_THAT(mine.tick(tick_of({queue})).queues_with_work, ElementsAre(queue)) << "and again";
-        EXPECT_THAT(ids(mine.claim(claim_of({{queue, 5}}))), ElementsAre("mine-" + queue));
+        EXPECT_THAT(ids(mine.claim(claim_of({{queue, 5}})).workflows), ElementsAre("mine-" + queue));
     }
 }
 

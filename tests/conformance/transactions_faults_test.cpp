@@ -8,7 +8,6 @@ using dbos::test::AnyDatasource;
 using dbos::test::eventually;
 using dbos::test::Fault;
 using dbos::test::Faults;
-using dbos::test::Gate;
 using dbos::test::SqlError;
 using dbos::test::Statements;
 using dbos::test::Where;
@@ -155,7 +154,6 @@ TEST_P(TransactionFaults, a_run_that_was_taken_over_commits_nothing) {
         });
         db = faulty(*job, where, std::make_shared<Faults>());
         start(*job, id);
-        const std::string over = "workflow_id=" + id;
         ASSERT_TRUE(eventually(
             [&] { return log.count("cancelled or taken over") == (where == Where::own ? 1 : 2); }));
         EXPECT_EQ(entries(where), "0");

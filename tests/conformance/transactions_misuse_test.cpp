@@ -7,7 +7,6 @@
 
 using namespace std::chrono_literals;
 using dbos::test::eventually;
-using dbos::test::Gate;
 using dbos::test::SqlError;
 using dbos::test::Statements;
 using dbos::test::Where;
