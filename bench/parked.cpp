@@ -110,11 +110,37 @@ double reckoned_lead(dbos::App& app, std::int64_t workflows, const std::atomic<s
     return kSlack * took.count() * static_cast<double>(workflows) / static_cast<double>(tried);
 }
 
+/// One wake-up.
+struct WakeUp {
+    std::int32_t at = 0;    // ms from the first that was due to when this one was
+    std::int32_t late = 0;  // ms
+};
+
+std::int32_t quantile(std::vector<std::int32_t> late, double share) {
+    if (late.empty()) return 0;
+    std::sort(late.begin(), late.end());
+    return late[static_cast<std::size_t>(share * static_cast<double>(late.size() - 1))];
+}
+
+/// When they were late.
+void print_windows(const std::vector<WakeUp>& wake_ups) {
+    constexpr std::int32_t kWindow = 10'000;
+    std::vector<std::vector<std::int32_t>> windows;
+    for (const WakeUp& wake_up : wake_ups) {
+        const auto window = static_cast<std::size_t>(std::max(0, wake_up.at) / kWindow);
+        if (windows.size() <= window) windows.resize(window + 1);
+        windows[window].push_back(wake_up.late);
+    }
+    std::printf("parked: p99 of each ten seconds, ms:");
+    for (const auto& late : windows) std::printf(" %d", quantile(late, 0.99));
+    std::printf("\n");
+}
+
 int run(const std::string& url, std::int64_t workflows, double over, std::optional<double> given_lead) {
     std::mutex mutex;
-    std::vector<std::int32_t> late;
-    late.reserve(static_cast<std::size_t>(workflows));
-    std::atomic<std::int64_t> woken{0}, begun{0};
+    std::vector<WakeUp> wake_ups;
+    wake_ups.reserve(static_cast<std::size_t>(workflows));
+    std::atomic<std::int64_t> woken{0}, begun{0}, first{0};
 
     dbos::App app({.name = "parked", .system_database_url = url});
     app.implement(Sleeper, [&](dbos::Context& ctx, std::int64_t until) {
@@ -123,7 +149,7 @@ int run(const std::string& url, std::int64_t workflows, double over, std::option
         const auto after = static_cast<std::int32_t>(now_ms() - until);
         ++woken;
         std::lock_guard lock(mutex);
-        late.push_back(after);
+        wake_ups.push_back({static_cast<std::int32_t>(until - first.load()), after});
     });
     app.launch();
     const double empty = resident_mib();
@@ -134,8 +160,8 @@ int run(const std::string& url, std::int64_t workflows, double over, std::option
     const auto seconds = [&] {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     };
-    const std::int64_t first = now_ms() + static_cast<std::int64_t>(lead * 1000);
-    const auto failed = start_all(app, workflows, [&](std::int64_t n) {
+    first = now_ms() + static_cast<std::int64_t>(lead * 1000);
+    const auto failed = start_all(app, workflows, [&, first = first.load()](std::int64_t n) {
         const auto place = (n * 7919) % workflows;  // not in the order of the starts
         return first + static_cast<std::int64_t>(static_cast<double>(place) * over * 1000 /
                                                  static_cast<double>(workflows));
@@ -160,11 +186,10 @@ int run(const std::string& url, std::int64_t workflows, double over, std::option
         if (active.empty()) break;
         std::this_thread::sleep_for(milliseconds(200));
     }
-    std::sort(late.begin(), late.end());
-    const auto at = [&](double share) {
-        return late.empty() ? 0
-                            : late[static_cast<std::size_t>(share * static_cast<double>(late.size() - 1))];
-    };
+    print_windows(wake_ups);
+    std::vector<std::int32_t> late;
+    for (const WakeUp& wake_up : wake_ups) late.push_back(wake_up.late);
+    const auto at = [&](double share) { return quantile(late, share); };
     std::printf(
         "parked: woken within %.0f s of the first start; late p50 %d ms, p99 %d ms, most %d ms; %zu of "
         "%lld\n",

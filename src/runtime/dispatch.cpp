@@ -43,7 +43,6 @@ std::int32_t Executor::claim_room() {
 }
 
 bool Executor::reserve(const sysdb::Fence& fence) {
-    std::lock_guard birth(birth_mutex_);
     std::lock_guard lock(mutex_);
     if (phase_.load() != Phase::serving || lease_->replaced()) return false;
     reserved_.insert(fence);
@@ -71,19 +70,18 @@ bool Executor::runs_here(const std::string& workflow_id) const {
 }
 
 void Executor::hand_back_orphans() {
-    // No birth while it looks: a row inserted after `held` was read would look like one that nobody holds.
-    std::lock_guard birth(birth_mutex_);
     const auto now = durable_now();
-    std::vector<sysdb::Fence> fences;
-    {
-        std::lock_guard lock(mutex_);  // one look: a run moves from one of the two to the other
-        if (!seam::planted(seam::Bug::orphans_without_reservations))
-            fences.assign(reserved_.begin(), reserved_.end());
-        for (const auto& [fence, run] : runs_) fences.push_back(fence);
-        // A run that parks or wakes stands in both before it leaves one: under both locks it is always in one of them.
-        for (auto& fence : parking_.fences()) fences.push_back(std::move(fence));
-    }
-    const auto queues = database().hand_back_orphans(lease_->row(), fences, names_, orphans_since_ - 5'000);
+    const auto drop_held = [this](std::vector<sysdb::Fence>& fences) {
+        // One look: a run that parks or wakes stands in both places before it leaves one.
+        std::lock_guard lock(mutex_);
+        std::erase_if(fences, [this](const sysdb::Fence& fence) {
+            return runs_.contains(fence) ||
+                   (reserved_.contains(fence) && !seam::planted(seam::Bug::orphans_without_reservations));
+        });
+        parking_.drop_parked(fences);
+    };
+    const auto queues =
+        database().hand_back_orphans(lease_->row(), drop_held, names_, orphans_since_ - 5'000);
     orphans_since_ = now;
     for (const auto& queue : queues) {
         log_to(log(), LogLevel::warn, "workflows that no run held were handed back to their queue",

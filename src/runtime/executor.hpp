@@ -245,7 +245,6 @@ class Executor {
     std::size_t not_begun_ = 0;                      // dispatched, its body not begun
     std::size_t outcomes_pending_ = 0;               // submitted, not committed
     bool ending_ = false;                            // shutdown was asked for
-    seam::Mutex birth_mutex_;                        // a reservation waits while orphans are looked for
     seam::Mutex recheck_mutex_;
     seam::Mutex shutdown_mutex_;
     seam::Mutex queues_mutex_;  // of queue_options_ after launch

@@ -24,6 +24,12 @@ constexpr auto kLongestNap = seconds(1);  // the durable clock may be corrected 
 constexpr auto kNoRoomPause = milliseconds(1);
 constexpr auto kSettledAfter = seconds(60);
 
+/// As good as the fence itself: where two meet, a row that nobody runs waits until the process ends.
+std::size_t mark_of(const sysdb::Fence& fence) {
+    const std::hash<std::string> hash;
+    return hash(fence.workflow_id) * 31 + hash(fence.token);
+}
+
 }  // namespace
 
 Parking::~Parking() { stop(); }
@@ -43,17 +49,22 @@ void Parking::forget_all() noexcept {
     {
         std::lock_guard lock(mutex_);
         entries.swap(entries_);
+        marks_.clear();
         due_ = {};
         woken_.clear();
     }
 }
 
-std::vector<sysdb::Fence> Parking::fences() const {
+void Parking::drop_parked(std::vector<sysdb::Fence>& fences) const {
     std::lock_guard lock(mutex_);
-    std::vector<sysdb::Fence> fences;
-    fences.reserve(entries_.size());
-    for (const auto& [key, entry] : entries_) fences.push_back(entry.fence);
-    return fences;
+    std::erase_if(fences, [this](const sysdb::Fence& fence) { return marks_.contains(mark_of(fence)); });
+}
+
+Parking::Entry Parking::take(std::map<Key, Entry>::iterator at) {
+    marks_.erase(marks_.find(mark_of(at->second.fence)));
+    Entry entry = std::move(at->second);
+    entries_.erase(at);
+    return entry;
 }
 
 std::size_t Parking::due_before(sysdb::Millis instant) const {
@@ -85,6 +96,7 @@ bool Parking::park(const std::shared_ptr<Run>& run) {
         key = next_++;
         Entry& entry = entries_[key];
         entry.fence = run->fence();
+        marks_.insert(mark_of(entry.fence));
         entry.implementation = run->birth().implementation;
         if (const auto& queue = run->birth().queue_name) entry.queue = &*queue_names_.insert(*queue).first;
         entry.until = parked.until;
@@ -233,7 +245,7 @@ void Parking::wake(const std::vector<Key>& keys) {
             drop(entry);
         }
         std::lock_guard lock(mutex_);
-        entries_.erase(key);
+        if (const auto found = entries_.find(key); found != entries_.end()) take(found);
     }
 }
 
@@ -294,8 +306,7 @@ void Parking::watch() {
                 std::lock_guard lock(mutex_);
                 const auto found = entries_.find(chunk[n].first);
                 if (found == entries_.end()) continue;
-                lost = std::move(found->second);
-                entries_.erase(found);
+                lost = take(found);
             }
             seam::reach(seam::Situation::parked_run_lost);
             drop(lost);

@@ -38,7 +38,8 @@ class Parking {
     bool park(const std::shared_ptr<Run>& run);
     /// The lease is lost: none of them is ours any more.
     void forget_all() noexcept;
-    std::vector<sysdb::Fence> fences() const;
+    /// Takes those out that are parked here.
+    void drop_parked(std::vector<sysdb::Fence>& fences) const;
     /// How many wake at an instant not later than this one (durable clock).
     std::size_t due_before(sysdb::Millis instant) const;
 
@@ -68,6 +69,8 @@ class Parking {
     void wake(const std::vector<Key>& keys);
     void begin_again(Entry& entry, sysdb::ClaimedWorkflow row, std::uint32_t lapse);
     void drop(const Entry& entry) noexcept;
+    /// Removes it. Under mutex_.
+    Entry take(std::map<Key, Entry>::iterator at);
     /// A chunk of all: which are still ours, and which have been parked for long.
     void watch();
 
@@ -75,6 +78,8 @@ class Parking {
     mutable seam::Mutex mutex_;
     seam::CondVar changed_;
     std::map<Key, Entry> entries_;
+    std::multiset<std::size_t>
+        marks_;  // of the fences of entries_; a tenth of what the fences themselves would take
     using Due = std::pair<sysdb::Millis, Key>;
     std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;  // also of entries that have gone
     std::vector<Key> woken_;

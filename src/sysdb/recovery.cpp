@@ -184,12 +184,10 @@ std::set<std::string> hand_back_rows(SystemDatabase::Core& core, const LeaseRow&
 /// Rows PENDING under our id whose pair no run here holds.
 class Orphans {
    public:
-    Orphans(SystemDatabase::Core& core, const LeaseRow& mine, std::span<const Fence> held,
+    Orphans(SystemDatabase::Core& core, const LeaseRow& mine,
+            const std::function<void(std::vector<Fence>&)>& drop_held,
             std::span<const std::string> implemented)
-        : core_(core), mine_(mine), executor_id_(mine.executor_id) {
-        held_.reserve(held.size());
-        for (const Fence& fence : held) held_.push_back(&fence);
-        std::ranges::sort(held_, less);
+        : core_(core), mine_(mine), executor_id_(mine.executor_id), drop_held_(drop_held) {
         implemented_.insert(implemented.begin(), implemented.end());
     }
 
@@ -212,8 +210,6 @@ class Orphans {
         std::string id;
     };
 
-    static bool less(const Fence* left, const Fence* right) { return *left < *right; }
-
     /// Looks at one page and moves `page` behind it; returns how many rows it had.
     std::int64_t look(const Dialects& statement, Page& page, bool only_mine) {
         std::vector<Fence> orphans;
@@ -226,9 +222,10 @@ class Orphans {
             for (std::size_t row = 0; row < rows.size(); ++row) {
                 if (rows.at(row, 1).null() || rows.at(row, 3).text() != executor_id_) continue;
                 if (!implemented_.contains(rows.at(row, 2).string())) continue;
-                Fence fence{.workflow_id = rows.at(row, 0).string(), .token = rows.at(row, 1).string()};
-                if (!std::ranges::binary_search(held_, &fence, less)) orphans.push_back(std::move(fence));
+                orphans.push_back(
+                    {.workflow_id = rows.at(row, 0).string(), .token = rows.at(row, 1).string()});
             }
+            drop_held_(orphans);
             if (!rows.empty()) {
                 next = {.instant = rows.at(rows.size() - 1, 4).integer(),
                         .id = rows.at(rows.size() - 1, 0).string()};
@@ -244,7 +241,7 @@ class Orphans {
     SystemDatabase::Core& core_;
     const LeaseRow& mine_;
     const std::string& executor_id_;
-    std::vector<const Fence*> held_;
+    const std::function<void(std::vector<Fence>&)>& drop_held_;
     std::set<std::string> implemented_;
     std::set<std::string> queues_;
 };
@@ -320,10 +317,10 @@ std::vector<std::string> SystemDatabase::pending_executors(const Text& applicati
     });
 }
 
-std::vector<std::string> SystemDatabase::hand_back_orphans(const LeaseRow& mine, std::span<const Fence> held,
-                                                           std::span<const std::string> implemented,
-                                                           Millis started_since) {
-    return Orphans(*core_, mine, held, implemented).run(started_since);
+std::vector<std::string> SystemDatabase::hand_back_orphans(
+    const LeaseRow& mine, const std::function<void(std::vector<Fence>&)>& drop_held,
+    std::span<const std::string> implemented, Millis started_since) {
+    return Orphans(*core_, mine, drop_held, implemented).run(started_since);
 }
 
 std::vector<std::string> SystemDatabase::hand_back(const LeaseRow& mine, std::span<const Fence> fences) {

@@ -272,11 +272,13 @@ class SystemDatabase {
     /// a changed priority, a changed latest version. Never needed for correctness, only for promptness.
     void scan_from_head(std::span<const std::string> queues);
     /// PENDING rows of this executor that no run here holds are handed back (safety 7), if `mine` still has the lease: the
-    /// statement compares the incarnation. `held` = all fences of this process; `implemented` = workflow names known here
-    /// (others stay PENDING). Rows claimed since `started_since` are all looked at, and one page of 5 000 older ones, another
-    /// at each call. Returns the queues that got rows.
-    /// To be called while no claim of this process is in flight and everything claimed stands in `held`.
-    std::vector<std::string> hand_back_orphans(const LeaseRow& mine, std::span<const Fence> held,
+    /// statement compares the incarnation. `implemented` = workflow names known here (others stay PENDING). Rows claimed since
+    /// `started_since` are all looked at, and one page of 5 000 older ones, another at each call. Returns the queues that got rows.
+    /// `drop_held` takes out what a run here holds, or one that is being started. It is asked after rows were read: who holds a
+    /// row before it is written, and until it has ended, cannot be missed.
+    /// To be called while no claim of this process is in flight and everything claimed is held.
+    std::vector<std::string> hand_back_orphans(const LeaseRow& mine,
+                                               const std::function<void(std::vector<Fence>&)>& drop_held,
                                                std::span<const std::string> implemented,
                                                Millis started_since);
     /// The same for rows that are known. One that somebody has locked is passed over.

@@ -82,7 +82,7 @@ class Plans : public QueueTest {
                        .incarnation = "me-1",
                        .version = "v1",
                        .host_key = {}};
-        mine.hand_back_orphans(lease, {}, names, 1);
+        mine.hand_back_orphans(lease, [](std::vector<Fence>&) {}, names, 1);
         lease.executor_id = "dead";
         lease.incarnation = "dead-1";
         mine.take_lease(lease, std::nullopt, 7s);

@@ -172,17 +172,19 @@ class Orphanage : public Ownership {
    public:
     std::unique_ptr<dbos::runtime::Executor> executor(dbos::AppOptions options) {
         auto engine = std::make_unique<dbos::runtime::Executor>(std::move(options));
-        engine->implement({.name = "job", .body = [this](dbos::Context&, const dbos::Arguments& arguments) {
-                               ++bodies;
-                               if (hold) gate.pass();
-                               return arguments.positional.at(0);
-                           }});
+        engine->implement(
+            {.name = "job", .body = [this](dbos::Context& ctx, const dbos::Arguments& arguments) {
+                 ++bodies;
+                 if (hold) gate.pass();
+                 if (sleep) ctx.sleep(1h);
+                 return arguments.positional.at(0);
+             }});
         engine->register_queue({.name = "q"});
         engine->launch();
         return engine;
     }
     std::atomic<int> bodies{0};
-    std::atomic<bool> hold{false};
+    std::atomic<bool> hold{false}, sleep{false};
     Gate gate;
 };
 DBOS_FOR_EVERY_DATABASE(Orphanage);
@@ -224,6 +226,33 @@ TEST_P(Orphanage, what_runs_is_no_orphan) {
         [&] { return scalar("SELECT count(*) FROM @workflow_status WHERE status = 'SUCCESS'") == "7"; }));
     EXPECT_EQ(bodies, 7);
     EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE recovery_attempts > 1"), "1");
+}
+
+TEST_P(Orphanage, what_is_parked_is_no_orphan) {
+    sleep = true;
+    auto options = app_options();
+    options.park_after = 0s;
+    auto engine = executor(std::move(options));
+    for (int i = 0; i < 4; ++i) {
+        dbos::EnqueueOptions start;
+        start.workflow_name = "job";
+        start.workflow_id = "w" + std::to_string(i);
+        if (i % 2 == 1) start.queue_name = "q";
+        engine->start({}, std::move(start), dbos::to_arguments(i));
+    }
+    ASSERT_TRUE(eventually([&] { return bodies == 4 && engine->running().empty(); }));
+    sleep = false;
+    leave_pending("orphan", engine->executor_id(), "'q'");
+    engine->claimer().check_orphans();
+    ASSERT_TRUE(eventually([&] { return status_of("orphan") == "SUCCESS"; }));
+    EXPECT_EQ(bodies, 5);
+    EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'"), "4");
+    EXPECT_EQ(log.count("no run held"), 1);
+    // One that is no longer parked is no longer held.
+    execute("UPDATE @workflow_status SET owner_xid = 'later' WHERE workflow_uuid = 'w0'");
+    engine->claimer().check_orphans();
+    ASSERT_TRUE(eventually([&] { return status_of("w0") == "SUCCESS"; }));
+    EXPECT_EQ(scalar("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'"), "3");
 }
 
 TEST_P(Orphanage, starts_beside_the_check_lose_and_double_nothing) {
