@@ -1,6 +1,7 @@
 // Runs of an executor: taking over claimed and started rows, running bodies, recording outcomes, losing ownership.
 #include <cxxabi.h>
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "client/marks.hpp"
@@ -71,12 +72,17 @@ bool Executor::runs_here(const std::string& workflow_id) const {
 
 void Executor::hand_back_orphans() {
     const auto now = durable_now();
-    const auto drop_held = [this](std::vector<sysdb::Fence>& fences) {
+    std::set<sysdb::Fence> early;  // only with a planted bug
+    if (seam::planted(seam::Bug::orphans_without_reservations)) {
+        std::lock_guard lock(mutex_);
+        for (const auto& [fence, run] : runs_) early.insert(fence);
+    }
+    const auto drop_held = [this, &early](std::vector<sysdb::Fence>& fences) {
         // One look: a run that parks or wakes stands in both places before it leaves one.
         std::lock_guard lock(mutex_);
-        std::erase_if(fences, [this](const sysdb::Fence& fence) {
-            return runs_.contains(fence) ||
-                   (reserved_.contains(fence) && !seam::planted(seam::Bug::orphans_without_reservations));
+        std::erase_if(fences, [&](const sysdb::Fence& fence) {
+            if (seam::planted(seam::Bug::orphans_without_reservations)) return early.contains(fence);
+            return runs_.contains(fence) || reserved_.contains(fence);
         });
         parking_.drop_parked(fences);
     };

@@ -253,12 +253,14 @@ class Doer : public ErrandTools {
     void begin_now(const std::string& name) {
         OwnConnection own(path_);
         const auto now = std::chrono::floor<std::chrono::seconds>(seam::wall_now());
-        note([&] { known_.schedules.emplace(name, now.time_since_epoch().count() * 1000); });
         const std::string text = core::tick_text(core::ScheduleDialect::python, now, core::TimeZone());
         const std::string sql = "UPDATE workflow_schedules SET last_fired_at = '" + text +
                                 "' WHERE last_fired_at IS NULL AND schedule_name = '" + name + "'";
         while (!own.run(sql.c_str())) {
         }
+        // Nothing is promised of one that was fired first: others may have taken it up in between, when nothing was to be made up for.
+        if (sqlite3_changes(own.get()) > 0)
+            note([&] { known_.schedules.emplace(name, now.time_since_epoch().count() * 1000); });
     }
 
     /// A reader sees a prefix, in order, and then the end: of the stream if it was closed, else of its writer.
