@@ -362,16 +362,17 @@ Claimer::Found Claimer::ask(const Round& round, sysdb::ClaimRequest request) {
     if (round.alone.empty()) {
         auto result = database.claim(request);
         found.rows = std::move(result.workflows);
-        found.more_of = std::move(result.more);
+        found.more = std::move(result.more);
         return found;
     }
     request.queues = {round.alone_claim};
+    bool more = false;
     if (round.limits.partitioned) {
         auto result = database.claim_partitions(
             {std::move(request), round.limits, round.running_of_key, round.signals.at(round.alone)});
         found.rows = std::move(result.workflows);
         found.contended = result.contended;
-        found.more = result.more;
+        more = result.more;
         found.budget_in = result.budget_in;
         found.key_budget_in = result.key_budget_in;
     } else {
@@ -380,9 +381,11 @@ Claimer::Found Claimer::ask(const Round& round, sysdb::ClaimRequest request) {
         found.rows = std::move(result.workflows);
         found.contended = result.contended;
         // The rate may have been what ended the claim.
-        found.more = result.more || (round.limits.rate && !found.rows.empty());
+        more = result.more || (round.limits.rate && !found.rows.empty());
         found.budget_in = result.budget_in;
     }
+    if (more || found.contended || std::ssize(found.rows) >= round.alone_claim.limit)
+        found.more.push_back(round.alone);
     return found;
 }
 
@@ -402,15 +405,11 @@ void Claimer::settle(const Round& round, const Found& found) {
         if (queue.keys.emplace(fence, *row.queue_partition_key).second)
             ++queue.running_of_key[*row.queue_partition_key];
     }
-    const auto settle_queue = [&](const std::string& name, bool more) {
+    for (const auto& [name, signals] : round.signals) {
         const auto at = queues_.find(name);
-        if (at != queues_.end()) settle_one(round, found, at->second, more);
-    };
-    for (const auto& asked : round.plain)
-        settle_queue(asked.name, std::ranges::find(found.more_of, asked.name) != found.more_of.end());
-    if (!round.alone.empty())
-        settle_queue(round.alone,
-                     found.contended || found.more || claimed[round.alone] >= round.alone_claim.limit);
+        if (at == queues_.end()) continue;
+        settle_one(round, found, at->second, std::ranges::find(found.more, name) != found.more.end());
+    }
 }
 
 /// What is to be done next about a queue that was asked.

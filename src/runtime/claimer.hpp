@@ -103,8 +103,7 @@ class Claimer {
     struct Found {
         std::vector<sysdb::ClaimedWorkflow> rows = {};
         bool contended = false;
-        bool more = false;                      // of a queue that is claimed alone
-        std::vector<std::string> more_of = {};  // of the others
+        std::vector<std::string> more = {};  // queues that may hold more
         std::optional<sysdb::Millis> budget_in = {};
         std::optional<sysdb::Millis> key_budget_in = {};
     };

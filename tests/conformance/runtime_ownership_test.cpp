@@ -183,6 +183,14 @@ class Orphanage : public Ownership {
         engine->launch();
         return engine;
     }
+    /// Every other one on the queue.
+    static void start_job(dbos::runtime::Executor& engine, const std::string& id, int i) {
+        dbos::EnqueueOptions start;
+        start.workflow_name = "job";
+        start.workflow_id = id;
+        if (i % 2 == 1) start.queue_name = "q";
+        engine.start({}, std::move(start), dbos::to_arguments(i));
+    }
     std::atomic<int> bodies{0};
     std::atomic<bool> hold{false}, sleep{false};
     Gate gate;
@@ -208,15 +216,7 @@ TEST_P(Orphanage, rows_of_the_own_id_that_no_run_holds_are_run) {
 TEST_P(Orphanage, what_runs_is_no_orphan) {
     hold = true;
     auto engine = executor(app_options());
-    dbos::EnqueueOptions enqueue;
-    enqueue.workflow_name = "job";
-    for (int i = 0; i < 6; ++i) {
-        dbos::EnqueueOptions start;
-        start.workflow_name = "job";
-        start.workflow_id = "w" + std::to_string(i);
-        if (i % 2 == 1) start.queue_name = "q";
-        engine->start({}, std::move(start), dbos::to_arguments(i));
-    }
+    for (int i = 0; i < 6; ++i) start_job(*engine, "w" + std::to_string(i), i);
     ASSERT_TRUE(gate.wait_for_arrivals(6));
     leave_pending("orphan", engine->executor_id(), "'q'");
     engine->claimer().check_orphans();
@@ -233,13 +233,7 @@ TEST_P(Orphanage, what_is_parked_is_no_orphan) {
     auto options = app_options();
     options.park_after = 0s;
     auto engine = executor(std::move(options));
-    for (int i = 0; i < 4; ++i) {
-        dbos::EnqueueOptions start;
-        start.workflow_name = "job";
-        start.workflow_id = "w" + std::to_string(i);
-        if (i % 2 == 1) start.queue_name = "q";
-        engine->start({}, std::move(start), dbos::to_arguments(i));
-    }
+    for (int i = 0; i < 4; ++i) start_job(*engine, "w" + std::to_string(i), i);
     ASSERT_TRUE(eventually([&] { return bodies == 4 && engine->running().empty(); }));
     sleep = false;
     leave_pending("orphan", engine->executor_id(), "'q'");
@@ -267,13 +261,8 @@ TEST_P(Orphanage, starts_beside_the_check_lose_and_double_nothing) {
     std::vector<std::thread> starters;
     for (int t = 0; t < 3; ++t) {
         starters.emplace_back([&, t] {
-            for (int i = 0; i < 60; ++i) {
-                dbos::EnqueueOptions start;
-                start.workflow_name = "job";
-                start.workflow_id = "w" + std::to_string(t) + "-" + std::to_string(i);
-                if (i % 2 == 1) start.queue_name = "q";
-                engine->start({}, std::move(start), dbos::to_arguments(i));
-            }
+            for (int i = 0; i < 60; ++i)
+                start_job(*engine, "w" + std::to_string(t) + "-" + std::to_string(i), i);
         });
     }
     for (auto& starter : starters) starter.join();

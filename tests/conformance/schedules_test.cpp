@@ -316,8 +316,7 @@ TEST_P(Schedules, one_of_another_sdk_on_a_partitioned_queue_is_warned_of) {
     app->app().register_queue({.name = "tenants", .partition_concurrency = 1});
     app->impl().connect()->query(
         "INSERT INTO @workflow_schedules (schedule_id, schedule_name, workflow_name, schedule, status, "
-        "context, "
-        "queue_name) VALUES ('s', 's', 'plain', '* * * * *', 'ACTIVE', 'null', 'tenants')",
+        "context, queue_name) VALUES ('s', 's', 'plain', '* * * * *', 'ACTIVE', 'null', 'tenants')",
         {}, dbos::sql::Access::write);
     app->launch();
     EXPECT_TRUE(dbos::test::eventually([&] {
