@@ -108,6 +108,10 @@ class Result {
 struct Call {
     const Statement* statement;
     Params params;
+    /// The last call of a pipeline only: in a transaction of its own behind that of the others, whatever becomes of them, and
+    /// nobody is told what becomes of it. What has to follow a commit needs no second round trip then, and no lock that it
+    /// takes is held while the commit waits for the disk. PostgreSQL, outside of transactions.
+    bool behind = false;
 };
 
 enum class Isolation : std::uint8_t { read_committed, repeatable_read, serializable, read_only };

@@ -3,6 +3,10 @@
 // Columns written: queues-and-schedules.md 1.7 (py: dbos/_queue.py, ts: wfqueue.ts, go: queue.go), application_name by
 // COALESCE. The UPDATE names no indexable column but the id: with `status = …` in it, a generic plan reads the whole partial
 // index once per row.
+//
+// The claim's commit does not wait for the disk. If the server crashes before it is there, the rows are queued as before, and
+// what has begun here can record nothing: its fence is gone. The first record that was acknowledged has brought the claim to
+// the disk with it. (Claims under a shared limit wait: a rate counts their starts.)
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -24,7 +28,7 @@ constexpr sql::Statement kClaimPostgres{
     "WITH q AS ("
     "  SELECT q.name, q.lim, q.priority::int4 AS priority, q.created_at"
     "  FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) AS q(name, lim, priority, created_at)"
-    "), t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now"
+    "), t AS MATERIALIZED (SELECT " DBOS_CLOCK_PG " AS now, set_config('synchronous_commit', 'off', true) AS lazy"
     "), cand AS MATERIALIZED ("
     "  SELECT c.workflow_uuid"
     "  FROM q CROSS JOIN LATERAL ("

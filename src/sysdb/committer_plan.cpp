@@ -348,7 +348,9 @@ void PostgresPlan::notify(const std::string& schema, std::span<Write* const> wri
     sql::Params params;
     params.emplace_back(std::move(channels));
     params.emplace_back(std::move(payloads));
-    calls_.push_back({&statements_->notify, std::move(params)});
+    // A transaction that notifies holds a lock of the whole server until its commit is on the disk: within the batch's own, the
+    // batches of all processes would be committed one by one.
+    calls_.push_back({&statements_->notify, std::move(params), true});
 }
 
 }  // namespace dbos::sysdb

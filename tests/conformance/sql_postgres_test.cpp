@@ -418,6 +418,29 @@ TEST_F(SqlPostgres, a_lock_timeout_set_in_a_pipeline_does_not_leak) {
     EXPECT_EQ(connection->query("SHOW lock_timeout").at(0, 0).text(), "0");
 }
 
+TEST_F(SqlPostgres, a_call_behind_the_others_commits_by_itself_and_its_failure_is_untold) {
+    constexpr Statement kInsert{"insert_t", "INSERT INTO @t VALUES ($1)"};
+    const auto write = [&](std::int64_t first, std::int64_t behind) {
+        const std::vector<Call> calls{{&kInsert, {first}}, {&kInsert, {behind}, true}};
+        return connection->pipeline(calls);
+    };
+    EXPECT_EQ(write(1, 2).size(), 2U);
+    EXPECT_EQ(count(), 2);
+    EXPECT_EQ(write(3, 2).front().affected(), 1) << "2 is there already";
+    EXPECT_EQ(count(), 3);
+    EXPECT_EQ(failure([&] { write(1, 4); }).kind(), DatabaseErrorKind::unique_violation);
+    EXPECT_EQ(count(), 4) << "what stands behind is not told of failures";
+    constexpr Statement kTransaction{"transaction_t", "SELECT txid_current()"};
+    const std::vector<Call> calls{{&kTransaction, {}}, {&kTransaction, {}, true}};
+    const auto ids = connection->pipeline(calls);
+    EXPECT_NE(ids[0].at(0, 0).integer(), ids[1].at(0, 0).integer());
+    // Behind a pooler its statement may have gone.
+    connection->query("DEALLOCATE ALL", {}, Access::write);
+    write(5, 6);
+    write(7, 8);
+    EXPECT_EQ(count(), 8);
+}
+
 TEST_F(SqlPostgres, creates_a_missing_database_once) {
     const std::string name = "dbos \"odd\\' " + options().schema;
     std::string encoded;

@@ -36,6 +36,17 @@ int exit_code_of(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+TEST(PlatformProcess, a_forked_child_knows_its_own_id) {
+    EXPECT_EQ(process_id(), ::getpid());
+    const auto grandchild = [] { return process_id() == ::getpid() ? 0 : 2; };
+    EXPECT_EQ(exit_code_of(fork_child([&] {
+                  if (process_id() != ::getpid()) return 1;
+                  return exit_code_of(fork_child(grandchild));
+              })),
+              0);
+    EXPECT_EQ(process_id(), ::getpid());
+}
+
 TEST(PlatformRandom, no_repeats_among_threads) {
     std::vector<std::vector<std::uint64_t>> drawn(4);
     std::vector<Thread> threads;

@@ -148,7 +148,7 @@ std::vector<Result> PostgresConnection::pipeline(std::span<const Call> calls, co
     executions.reserve(calls.size());
     bool writes = false;
     for (const auto& call : calls) {
-        executions.push_back({&entry_of(*call.statement), &call.params});
+        executions.push_back({&entry_of(*call.statement), &call.params, call.behind});
         writes = writes || call.statement->access == Access::write;
     }
     std::vector<Result> results(calls.size());
@@ -201,7 +201,10 @@ std::optional<PostgresConnection::Failure> PostgresConnection::round_trip(
     const bool fresh = pending_begin_ != nullptr || !in_transaction();
     pending_begin_ = nullptr;
     if (fresh && !local_settings_.empty()) send_auxiliary(local_settings_.c_str(), "set_config");
-    for (const auto& execution : executions) send_execution(execution);
+    for (const auto& execution : executions) {
+        if (execution.behind) send_sync();
+        send_execution(execution);
+    }
     send_sync();
     if (meanwhile) meanwhile();
     return receive(results);
@@ -232,13 +235,13 @@ void PostgresConnection::send_execution(const Execution& execution) {
                 link_.lost();
             }
             variant.ready = Ready::sent;
-            items_.push_back({Item::Kind::prepare, entry.label.c_str(), &variant});
+            items_.push_back({Item::Kind::prepare, entry.label.c_str(), &variant, execution.behind});
         }
         sent = PQsendQueryPrepared(link_.get(), variant.name.c_str(), encoded_.count(), values, lengths,
                                    formats, 0);
     }
     if (sent == 0) link_.lost();
-    items_.push_back({Item::Kind::execute, entry.label.c_str(), used});
+    items_.push_back({Item::Kind::execute, entry.label.c_str(), used, execution.behind});
 }
 
 void PostgresConnection::send_sync() {
@@ -264,6 +267,9 @@ std::optional<PostgresConnection::Failure> PostgresConnection::receive(std::span
             // The session is over: nothing more will be answered, and the first error says why.
             if (!failure) failure = Failure{std::move(result), item.label, item.variant};
             return failure;
+        } else if (item.behind) {
+            Failure untold{std::move(result), item.label, item.variant};
+            if (!failure) mend(untold);  // else the caller mends, and may repeat all
         } else if (!failure && status != PGRES_PIPELINE_ABORTED && item.kind != Item::Kind::deallocate) {
             failure = Failure{std::move(result), item.label, item.variant};
         }

@@ -60,12 +60,14 @@ class PostgresConnection final : public Connection {
     struct Execution {
         Entry* entry;
         const Params* params;
+        bool behind = false;
     };
     /// What was sent and must be answered, in order.
     struct Item {
         enum class Kind : std::uint8_t { deallocate, auxiliary, prepare, execute, sync } kind;
         const char* label = "";
         Variant* variant = nullptr;
+        bool behind = false;  // Call::behind
     };
     struct Failure {
         ResultPtr result;
