@@ -65,8 +65,9 @@ kills: dev      ## the connections of a client are terminated while it works: ma
 bench: release   ## benchmarks on this machine, with a private PostgreSQL
 	scripts/with-postgres build/release/bench/dbos_bench $(ARGS)
 
+# The rows of a million workflows do not fit the server's default of 128 MiB of buffers.
 bench-parked: release   ## a million workflows that sleep in one process (ARGS="--workflows 100000")
-	scripts/with-postgres sh -c 'exec build/release/bench/dbos_bench_parked "$$DBOS_TEST_POSTGRES_URL" $(ARGS)'
+	DBOS_POSTGRES_OPTIONS="-c shared_buffers=1GB" scripts/with-postgres sh -c 'exec build/release/bench/dbos_bench_parked "$$DBOS_TEST_POSTGRES_URL" $(ARGS)'
 
 bench-queues: release   ## queues worked off by four processes, and what idle ones cost (ARGS="--only idle")
 	DBOS_POSTGRES_OPTIONS="-c shared_preload_libraries=pg_stat_statements" scripts/with-postgres sh -c \

@@ -133,13 +133,12 @@ std::vector<Parking::Key> Parking::take_due(std::size_t most) {
     while (!due_.empty() && due_.top().first <= now && keys.size() < most) {
         const Key key = due_.top().second;
         due_.pop();
-        if (entries_.contains(key)) keys.push_back(key);
+        keys.push_back(key);
     }
     std::size_t taken = 0;
     while (taken < woken_.size() && keys.size() < most) {
         const Key key = woken_[taken++];
-        if (entries_.contains(key) && std::find(keys.begin(), keys.end(), key) == keys.end())
-            keys.push_back(key);
+        if (std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
     }
     woken_.erase(woken_.begin(), woken_.begin() + static_cast<std::ptrdiff_t>(taken));
     return keys;
@@ -214,6 +213,7 @@ void Parking::wake(const std::vector<Key>& keys) {
                 fences.push_back(found->second.fence);
         }
     }
+    if (fences.empty()) return;  // both queues name some that have gone
     // The number is read before the question: a lapse during it is checked by the run.
     const std::uint32_t lapse = executor_.lease().lapse_number();
     auto rows = executor_.database().parked(fences);

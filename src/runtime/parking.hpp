@@ -13,6 +13,7 @@
 #include <queue>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -78,7 +79,8 @@ class Parking {
     mutable seam::Mutex mutex_;
     seam::CondVar changed_;
     std::map<Key, Entry> entries_;
-    std::multiset<std::size_t> marks_;  // of the fences of entries_: less to keep than the fences again
+    std::unordered_multiset<std::size_t>
+        marks_;  // of the fences of entries_: less to keep than the fences again
     using Due = std::pair<sysdb::Millis, Key>;
     std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;  // also of entries that have gone
     std::vector<Key> woken_;
