@@ -20,6 +20,7 @@
 
 #include "sim.hpp"
 
+// NOLINTBEGIN(readability-identifier-naming): the linker's names for a function that is wrapped
 extern "C" {
 int __real_sqlite3_open_v2(const char* path, sqlite3** database, int flags, const char* vfs);
 int __real_sqlite3_close(sqlite3* database);
@@ -29,12 +30,13 @@ int __real_sqlite3_exec(sqlite3* database, const char* text, int (*row)(void*, i
 int __real_sqlite3_prepare_v3(sqlite3* database, const char* text, int size, unsigned flags,
                               sqlite3_stmt** statement, const char** rest);
 }
+// NOLINTEND(readability-identifier-naming)
 
 namespace dbos::sim::connections {
 
 namespace {
 
-constexpr std::string_view kForeignKeys =
+constexpr const char* kForeignKeys =
     "PRAGMA foreign_keys = ON";  // expires statements, so it comes before them
 constexpr std::size_t kOfNoRole = 20;
 constexpr std::size_t kToSpare = 2;
@@ -84,10 +86,10 @@ Connection make_for(const Role& role, const char* path) {
     memory::begin_piece();
     Connection connection;
     connection.database = make(path);
-    const auto keys = role.texts.find(std::string(kForeignKeys));
+    const auto keys = role.texts.find(kForeignKeys);
     connection.foreign_keys = keys != role.texts.end() && keys->second == role.opened;
     if (connection.foreign_keys)
-        __real_sqlite3_exec(connection.database, kForeignKeys.data(), nullptr, nullptr, nullptr);
+        __real_sqlite3_exec(connection.database, kForeignKeys, nullptr, nullptr, nullptr);
     for (const auto& [text, times] : role.texts) {
         if (!role.wants(text, times)) continue;
         sqlite3_stmt* statement = nullptr;
@@ -167,7 +169,9 @@ bool is_done(sqlite3* database, const char* text) {
     const Unseen unseen;
     learn(database, text);
     InUse* const connection = find(database);
-    if (connection && text == kForeignKeys && std::exchange(connection->foreign_keys, false)) return true;
+    if (connection && std::string_view(kForeignKeys) == text &&
+        std::exchange(connection->foreign_keys, false))
+        return true;
     undo_foreign_keys(database, connection);
     return false;
 }
@@ -289,6 +293,7 @@ void reset() noexcept {
 
 }  // namespace dbos::sim::connections
 
+// NOLINTBEGIN(readability-identifier-naming): as above
 extern "C" {
 
 int __wrap_sqlite3_open_v2(const char* path, sqlite3** database, int flags, const char* vfs) {
@@ -321,3 +326,4 @@ int __wrap_sqlite3_prepare_v3(sqlite3* database, const char* text, int size, uns
 }
 
 }  // extern "C"
+// NOLINTEND(readability-identifier-naming)

@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kSmall = 1024;
 constexpr std::size_t kSmallClasses = kSmall / 16;
 constexpr std::size_t kLargest = std::size_t{1} << 20;
-constexpr std::size_t kClasses = kSmallClasses + 4 * 10;
+constexpr std::size_t kClasses = kSmallClasses + 40;  // four for each power of two
 constexpr std::size_t kChunk = 4 * kLargest;
 
 /// Multiples of 16 up to kSmall, then four sizes to each power of two.

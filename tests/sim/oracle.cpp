@@ -122,23 +122,23 @@ std::optional<Oracle::Changes> Oracle::read_changes(bool everything) {
         return read ? std::optional(std::move(changes)) : std::nullopt;
     }
     bool read = true;
-    for (const auto rowid : changed_[kLeases])
+    for (const auto rowid : changed_[Watched::leases])
         read = read && add(changes.leases, std::string(kLeasesWhere) + "rowid = ?", rowid);
-    for (const auto rowid : changed_[kRows]) {
+    for (const auto rowid : changed_[Watched::rows]) {
         const std::size_t before = changes.rows.size();
         read = read && add(changes.rows, std::string(kRowsWhere) + "w.rowid = ?", rowid);
         if (changes.rows.size() == before) changes.gone.push_back(rowid);
     }
-    for (const auto rowid : changed_[kOutputs]) {
+    for (const auto rowid : changed_[Watched::outputs]) {
         const char* of = "w.workflow_uuid = (SELECT workflow_uuid FROM workflow_output WHERE rowid = ?)";
         read = read && add(changes.rows, std::string(kRowsWhere) + of, rowid);
     }
-    for (const auto rowid : changed_[kSteps])
+    for (const auto rowid : changed_[Watched::steps])
         read = read && add(changes.steps, std::string(kStepsWhere) + "rowid = ?", rowid);
-    for (const auto rowid : changed_[kInputs])
+    for (const auto rowid : changed_[Watched::inputs])
         read = read &&
                add(changes.inputs, "SELECT workflow_uuid, inputs FROM workflow_input WHERE rowid = ?", rowid);
-    changes.versions = !changed_[kVersions].empty() && !versions_.empty();
+    changes.versions = !changed_[Watched::versions].empty() && !versions_.empty();
     return read ? std::optional(std::move(changes)) : std::nullopt;
 }
 

@@ -87,7 +87,9 @@ class Oracle final : public StepWatch {
         bool versions = false;
         std::vector<std::int64_t> gone;  // rowids of workflows
     };
-    enum Watched : std::uint8_t { kRows, kOutputs, kLeases, kSteps, kInputs, kVersions, kWatched };
+    struct Watched {  // tables, as places in changed_
+        enum Table : std::uint8_t { rows, outputs, leases, steps, inputs, versions, count };
+    };
     /// Nothing if the database cannot be read now (a process died or stopped while it held the header of the log).
     std::optional<std::vector<Line>> ask(const std::string& sql, const std::vector<std::string>& values = {});
     std::optional<Changes> read_changes(bool everything);
@@ -127,7 +129,7 @@ class Oracle final : public StepWatch {
     const Known& known_;
     sqlite3* database_ = nullptr;
     std::map<std::string, sqlite3_stmt*> statements_;
-    std::set<std::int64_t> changed_[kWatched];  // rowids that the next look must read
+    std::set<std::int64_t> changed_[Watched::count];  // rowids that the next look must read
     std::map<std::string, Row> rows_;
     std::map<std::int64_t, std::string> ids_;         // rowid → workflow
     std::map<std::string, std::set<int>> processes_;  // of an executor id

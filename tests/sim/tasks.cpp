@@ -117,7 +117,7 @@ Place::Place(Tasks kind, std::function<void()> body) : kind_(kind), body_(std::m
     *--top = reinterpret_cast<void*>(&Place::fiber_main);
     *--top = nullptr;
     *--top = nullptr;
-    stack_pointer_ = top;
+    stack_pointer_ = static_cast<void*>(top);
 }
 
 Place::~Place() {

@@ -10,10 +10,12 @@
 #include "world.hpp"
 
 #ifdef DBOS_UNDER_TSAN
+// NOLINTBEGIN(readability-identifier-naming): functions of the sanitizer
 extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
 extern "C" void AnnotateIgnoreReadsEnd(const char* file, int line);
 extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
 extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
+// NOLINTEND(readability-identifier-naming)
 #endif
 
 namespace dbos::sim {
@@ -282,8 +284,9 @@ void wake(std::uint32_t object, bool all) noexcept {
         if (task->object != object || task->state != State::blocked) continue;
         if (all) {
             ready(*task);
-        } else if (++seen == 1 || draw() % seen == 0) {
-            chosen = task;
+        } else {
+            ++seen;
+            if (seen == 1 || draw() % seen == 0) chosen = task;
         }
     }
     if (chosen) ready(*chosen);
