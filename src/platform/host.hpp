@@ -18,7 +18,7 @@ std::size_t map_count_limit() noexcept;
 class TerminationSignals {
    public:
     TerminationSignals();
-    ~TerminationSignals();
+    ~TerminationSignals();  // NOLINT(performance-trivially-destructible): only the simulated one is
     TerminationSignals(const TerminationSignals&) = delete;
     TerminationSignals& operator=(const TerminationSignals&) = delete;
     bool arrived() const noexcept;

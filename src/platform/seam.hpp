@@ -125,7 +125,7 @@ std::string host_key();
 class Waker {
    public:
     Waker();
-    ~Waker();
+    ~Waker();  // NOLINT(performance-trivially-destructible): only the simulated one is
     Waker(const Waker&) = delete;
     Waker& operator=(const Waker&) = delete;
 

@@ -17,6 +17,11 @@ struct sqlite3_stmt;
 
 namespace dbos::sim {
 
+/// Tables, as places in Oracle::changed_.
+struct Watched {
+    enum Table : std::uint8_t { rows, outputs, leases, steps, inputs, versions, count };
+};
+
 class Oracle final : public StepWatch {
    public:
     /// `lease`: no executor that renewed more recently than this may lose a row.
@@ -86,9 +91,6 @@ class Oracle final : public StepWatch {
         std::vector<Line> leases, rows, steps, inputs;
         bool versions = false;
         std::vector<std::int64_t> gone;  // rowids of workflows
-    };
-    struct Watched {  // tables, as places in changed_
-        enum Table : std::uint8_t { rows, outputs, leases, steps, inputs, versions, count };
     };
     /// Nothing if the database cannot be read now (a process died or stopped while it held the header of the log).
     std::optional<std::vector<Line>> ask(const std::string& sql, const std::vector<std::string>& values = {});
