@@ -354,7 +354,8 @@ class Local {
     static T& get() noexcept {
         static constexpr char key = 0;  // one address per instantiation
         void*& slot = sim::local_slot(&key, [](void* value) { delete static_cast<T*>(value); });
-        if (!slot) slot = new T{};  // NOLINT(bugprone-unhandled-exception-at-new): memory does not run out here
+        if (!slot)
+            slot = new T{};  // NOLINT(bugprone-unhandled-exception-at-new): memory does not run out here
         return *static_cast<T*>(slot);
     }
 };
