@@ -83,13 +83,10 @@ std::string read_link(const char* path) {
 
 // Every call of the engine asks, and a system call each time was a thirtieth of what a short workflow costs its thread.
 int process_id() noexcept {
-    static std::atomic<int> known = 0;
+    static std::atomic<int> known = ::getpid();
     static const bool told_of_forks =
         ::pthread_atfork(nullptr, nullptr, [] { known.store(::getpid(), std::memory_order_relaxed); }) == 0;
-    if (!told_of_forks) return ::getpid();
-    int id = known.load(std::memory_order_relaxed);
-    if (id == 0) known.store(id = ::getpid(), std::memory_order_relaxed);
-    return id;
+    return told_of_forks ? known.load(std::memory_order_relaxed) : ::getpid();
 }
 
 std::uint64_t process_start(int pid) noexcept {

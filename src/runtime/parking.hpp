@@ -65,7 +65,7 @@ class Parking {
     };
     void run();
     void woken(Key key) noexcept;
-    /// Those whose time has come or that were woken, oldest first, at most `most`. Under mutex_.
+    /// Those whose time has come or that were woken, oldest first, at most `most`; some may have gone. Under mutex_.
     std::vector<Key> take_due(std::size_t most);
     void wake(const std::vector<Key>& keys);
     void begin_again(Entry& entry, sysdb::ClaimedWorkflow row, std::uint32_t lapse);
@@ -79,8 +79,8 @@ class Parking {
     mutable seam::Mutex mutex_;
     seam::CondVar changed_;
     std::map<Key, Entry> entries_;
-    std::unordered_multiset<std::size_t>
-        marks_;  // of the fences of entries_: less to keep than the fences again
+    /// Of the fences of entries_: less to keep than the fences again.
+    std::unordered_multiset<std::size_t> marks_;
     using Due = std::pair<sysdb::Millis, Key>;
     std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;  // also of entries that have gone
     std::vector<Key> woken_;

@@ -153,7 +153,7 @@ class Connection {
 
     /// All calls in one transaction and, on PostgreSQL, one round trip (pipeline; implicit transaction up to the sync,
     /// or the open one). SQLite: BEGIN IMMEDIATE … COMMIT unless a transaction is open. Results stand in order.
-    /// If one fails, none is applied and its error is thrown.
+    /// If one fails, none is applied and its error is thrown; apart from that stands a Call::behind.
     /// `meanwhile` is called when everything has been sent, before the results are waited for: never on SQLite, not if
     /// sending fails, and twice if the calls are repeated. It must not throw, nor use this connection.
     virtual std::vector<Result> pipeline(std::span<const Call> calls, const Meanwhile& meanwhile) = 0;

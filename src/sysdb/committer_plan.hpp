@@ -25,7 +25,7 @@ class PostgresPlan {
     PostgresPlan(const PostgresPlan&) = delete;
     PostgresPlan& operator=(const PostgresPlan&) = delete;
 
-    /// Adds the notifying statement, if anything was enqueued, ended or published.
+    /// Adds the notifying statement behind the transaction, if anything was enqueued, ended or published.
     void notify(const std::string& schema, std::span<Write* const> writes);
 
     const std::vector<sql::Call>& calls() const noexcept { return calls_; }

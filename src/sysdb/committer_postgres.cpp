@@ -1,4 +1,4 @@
-// A batch on PostgreSQL: one pipeline, one round trip, one (implicit) transaction. Results are matched back by workflow id
+// A batch on PostgreSQL: one pipeline, one round trip, one (implicit) transaction, and behind it what notifies. Results are matched back by workflow id
 // and step number; what is not plain is read afterwards.
 #include <algorithm>
 

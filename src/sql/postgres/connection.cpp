@@ -191,8 +191,7 @@ std::optional<PostgresConnection::Failure> PostgresConnection::round_trip(
     if (!deallocate_.empty() && !in_transaction()) {
         // In a transaction of its own: some statements want to be the first of theirs.
         for (const auto& name : deallocate_) {
-            send_auxiliary(("DEALLOCATE " + quote_identifier(name)).c_str(), "deallocate",
-                           Item::Kind::deallocate);
+            send_auxiliary(("DEALLOCATE " + quote_identifier(name)).c_str(), "deallocate", true);
         }
         send_sync();
         deallocate_.clear();
@@ -210,9 +209,9 @@ std::optional<PostgresConnection::Failure> PostgresConnection::round_trip(
     return receive(results);
 }
 
-void PostgresConnection::send_auxiliary(const char* text, const char* label, Item::Kind kind) {
+void PostgresConnection::send_auxiliary(const char* text, const char* label, bool untold) {
     if (PQsendQueryParams(link_.get(), text, 0, nullptr, nullptr, nullptr, nullptr, 0) == 0) link_.lost();
-    items_.push_back({kind, label});
+    items_.push_back({Item::Kind::auxiliary, label, nullptr, untold});
 }
 
 void PostgresConnection::send_execution(const Execution& execution) {
@@ -267,10 +266,10 @@ std::optional<PostgresConnection::Failure> PostgresConnection::receive(std::span
             // The session is over: nothing more will be answered, and the first error says why.
             if (!failure) failure = Failure{std::move(result), item.label, item.variant};
             return failure;
-        } else if (item.behind) {
+        } else if (item.untold) {
             Failure untold{std::move(result), item.label, item.variant};
             if (!failure) mend(untold);  // else the caller mends, and may repeat all
-        } else if (!failure && status != PGRES_PIPELINE_ABORTED && item.kind != Item::Kind::deallocate) {
+        } else if (!failure && status != PGRES_PIPELINE_ABORTED) {
             failure = Failure{std::move(result), item.label, item.variant};
         }
         if (item.kind == Item::Kind::sync) continue;

@@ -60,14 +60,14 @@ class PostgresConnection final : public Connection {
     struct Execution {
         Entry* entry;
         const Params* params;
-        bool behind = false;
+        bool behind = false;  // Call::behind
     };
     /// What was sent and must be answered, in order.
     struct Item {
-        enum class Kind : std::uint8_t { deallocate, auxiliary, prepare, execute, sync } kind;
+        enum class Kind : std::uint8_t { auxiliary, prepare, execute, sync } kind;
         const char* label = "";
         Variant* variant = nullptr;
-        bool behind = false;  // Call::behind
+        bool untold = false;  // its failure is nobody's
     };
     struct Failure {
         ResultPtr result;
@@ -84,7 +84,7 @@ class PostgresConnection final : public Connection {
     /// One round trip. The failure, if the server refused something.
     std::optional<Failure> round_trip(std::span<const Execution> executions, std::span<Result> results,
                                       const Meanwhile& meanwhile = {});
-    void send_auxiliary(const char* text, const char* label, Item::Kind kind = Item::Kind::auxiliary);
+    void send_auxiliary(const char* text, const char* label, bool untold = false);
     void send_execution(const Execution& execution);
     void send_sync();
     std::optional<Failure> receive(std::span<Result> results);
