@@ -50,7 +50,9 @@ namespace dbos::seam {
     X(overdue_unseen, "nobody cancels what is past its deadline")                                         \
     X(child_without_deadline, "a child does not inherit the deadline of its parent")                      \
     X(undecodable_given_back, "a run whose inputs cannot be decoded is handed back, to be tried again")   \
-    X(one_attempt_more, "a step with retries is tried once more than it may be")
+    X(one_attempt_more, "a step with retries is tried once more than it may be")                          \
+    X(names_not_compared, "a record answers for whatever the code asks for in its place")                 \
+    X(witness_ignored, "a transaction that has been committed is done again")
 
 enum class Bug : std::uint8_t {
 #define DBOS_BUG_ENUM(name, text) name,

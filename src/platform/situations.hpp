@@ -77,6 +77,8 @@ namespace dbos::seam {
     X(left_to_the_latest, "runtime 28: the latest version claims what an older one passes over")       \
     X(served_beside_a_flood, "claims: a queue is served while another one is flooded")                 \
     X(child_overdue, "runtime 40: a child is cancelled by its parent's deadline")                      \
+    X(history_unfit, "runtime 17: a history does not fit the code")                                    \
+    X(witness_found, "runtime 20: a transaction has been committed by an earlier attempt")             \
     X(history_cut, "runtime 42: a rewind has cut a history")                                           \
     X(ended_unrun, "runtime 44: a workflow that cannot be run has ended")
 

@@ -157,7 +157,7 @@ const sysdb::StepRecord* Run::recorded(std::int32_t id_wanted, const std::string
     if (Probe* probe = executor_.probe()) probe->asked(*this, id_wanted, name, found);
     if (!found) {
         replay_ends();
-    } else if (found->function_name != name) {
+    } else if (found->function_name != name && !seam::planted(seam::Bug::names_not_compared)) {
         fail_for_good(std::make_exception_ptr(UnexpectedStep(id(), id_wanted, name, found->function_name)));
     }
     return found;

@@ -9,6 +9,8 @@
 #include "core/log.hpp"
 #include "core/options.hpp"
 #include "dbos/context_transactions.hpp"
+#include "platform/planted.hpp"
+#include "platform/situations.hpp"
 #include "runtime/errors.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/transactions.hpp"
@@ -175,7 +177,7 @@ class TransactionStep {
     Turn witness_turn(sql::Connection& connection) {
         if (key_.empty()) key_ = executor_.transactions().key_of(run_);
         datasource_->ensure_table(connection);
-        if (replay(connection)) return Turn::write;
+        if (!seam::planted(seam::Bug::witness_ignored) && replay(connection)) return Turn::write;
         if (!error_) {
             run_.ensure_owned();
             if (holds_system_) executor_.lease().refresh(kRefreshWithin);
@@ -188,7 +190,7 @@ class TransactionStep {
         run_.reached(Point::checkpoint, record_.function_id, record_.function_name);
         const bool inserted = datasource_->insert(connection, key_, record_.function_id,
                                                   {record_.output, record_.error, record_.serialization});
-        if (!inserted) {
+        if (!inserted && !seam::planted(seam::Bug::witness_ignored)) {
             // Of an attempt of ours whose acknowledgement was lost, or of another run of this workflow: it is what happened.
             connection.rollback();
             return replay(connection) ? Turn::write : Turn::again;
@@ -206,6 +208,7 @@ class TransactionStep {
     bool replay(sql::Connection& connection) {
         const auto witness = datasource_->find(connection, key_, record_.function_id);
         if (!witness) return false;
+        seam::reach(seam::Situation::witness_found);
         record_.output = witness->output;
         record_.error = witness->error;
         record_.serialization = witness->serialization;

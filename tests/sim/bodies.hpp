@@ -119,5 +119,8 @@ class Bodies {
 std::string fragile(const Bodies& bodies, Context& ctx, std::int64_t bits);
 std::string reviser(const Bodies& bodies, Context& ctx, std::int64_t bits);
 std::string guardian(const Bodies& bodies, Context& ctx, std::int64_t bits);
+std::string reformed(const Bodies& bodies, Context& ctx, std::int64_t bits);
+std::string bookkeeper(const Bodies& bodies, Context& ctx, std::int64_t bits, const SqliteDatasource& books,
+                       const SqliteDatasource& system);
 
 }  // namespace dbos::sim

@@ -79,5 +79,7 @@ void do_fragile(const ErrandTools& tools, const Errand& errand);
 void do_deadline(const ErrandTools& tools, const Errand& errand);
 void do_unrunnable(const ErrandTools& tools, const Errand& errand);
 void do_flood(const ErrandTools& tools, const Errand& errand);
+void do_reform(const ErrandTools& tools, const Errand& errand);
+void do_books(const ErrandTools& tools, const Errand& errand);
 
 }  // namespace dbos::sim

@@ -33,6 +33,8 @@ class Doer : public ErrandTools {
             case ErrandKind::deadline: return do_deadline(*this, errand);
             case ErrandKind::unrunnable: return do_unrunnable(*this, errand);
             case ErrandKind::flood: return do_flood(*this, errand);
+            case ErrandKind::reform: return do_reform(*this, errand);
+            case ErrandKind::books: return do_books(*this, errand);
             case ErrandKind::count: break;
         }
     }
@@ -94,6 +96,7 @@ class Doer : public ErrandTools {
         const auto steps = client_.list_workflow_steps(errand.id);
         if (steps.empty()) fail(errand.id + " has ended, and has no steps");
         const auto from = steps[static_cast<std::size_t>(errand.bits) % steps.size()].function_id;
+        note([&] { known_.forks.emplace(id, std::pair(errand.id, static_cast<int>(from))); });
         try {
             client_.fork_workflow(Chain, errand.id, from, {.new_workflow_id = id});
         } catch (const WorkflowIdInUse&) {  // by an earlier life of this client

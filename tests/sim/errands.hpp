@@ -31,6 +31,8 @@ enum class ErrandKind : std::uint8_t {
     deadline,      // of a parent, whose children would take longer
     unrunnable,    // inputs, ids, formats and roles with which nothing can be run
     flood,         // one queue is flooded, and others are used
+    reform,        // a fork of one that has ended, whose code has changed
+    books,         // transactions in a file of the program and in the system database
 };
 
 inline constexpr auto kErrandKinds = static_cast<std::uint64_t>(ErrandKind::count);

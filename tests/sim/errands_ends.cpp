@@ -1,4 +1,4 @@
-// Errands whose workflows end in other ways than most (runtime.md 11: 7, 39, 40, 42, 44), and the flood of a queue.
+// Errands whose workflows end in other ways than most (runtime.md 11: 7, 17, 39, 40, 42, 44), the flood of a queue, and transactions.
 #include <vector>
 
 #include "errand_tools.hpp"
@@ -95,6 +95,37 @@ class Ends : public ErrandTools {
         client_.wait_all(handles);
     }
 
+    /// The fork copies what stands below its cut. What its code does in another way is an error there, and nothing above.
+    void reform(const Errand& errand) {
+        const std::string id = errand.id + kReform;
+        const auto original =
+            client_.enqueue(Reformed, {.queue_name = kWide, .workflow_id = errand.id}, errand.bits);
+        accepted(errand.id);
+        ended([&] { return original.get_result(); });
+        const auto steps = client_.list_workflow_steps(errand.id, {.load_output = false});
+        const auto place = static_cast<std::size_t>(reformed_place(errand.bits));
+        if (steps.size() <= place) fail(errand.id + " has ended, and has not all of its steps");
+        const auto from = steps[static_cast<std::size_t>(errand.bits / 7) % steps.size()].function_id;
+        const auto changed = steps[place].function_id;
+        note([&] { known_.forks.emplace(id, std::pair(errand.id, static_cast<int>(from))); });
+        if (changed < from) note([&] { known_.misfits.emplace(id, static_cast<int>(changed)); });
+        try {
+            client_.fork_workflow(Reformed, errand.id, from, {.new_workflow_id = id});
+        } catch (const WorkflowIdInUse&) {  // by an earlier life of this client
+        }
+        accepted(id);
+        const auto forked = client_.retrieve_workflow(Reformed, id);
+        ended([&] { return forked.get_result(); });
+    }
+
+    /// The oracle compares the ledgers with the records.
+    void books(const Errand& errand) {
+        const auto handle =
+            client_.enqueue(Bookkeeper, {.queue_name = kWide, .workflow_id = errand.id}, errand.bits);
+        accepted(errand.id);
+        ended([&] { return handle.get_result(); });
+    }
+
    private:
     bool enqueue_spoilt(const std::string& id, const std::string& sql, std::int64_t bits) {
         if (client_.get_workflow_status(id)) return true;  // by an earlier life of this client
@@ -114,5 +145,7 @@ void do_fragile(const ErrandTools& tools, const Errand& errand) { Ends(tools).fr
 void do_deadline(const ErrandTools& tools, const Errand& errand) { Ends(tools).deadline(errand); }
 void do_unrunnable(const ErrandTools& tools, const Errand& errand) { Ends(tools).unrunnable(errand); }
 void do_flood(const ErrandTools& tools, const Errand& errand) { Ends(tools).flood(errand); }
+void do_reform(const ErrandTools& tools, const Errand& errand) { Ends(tools).reform(errand); }
+void do_books(const ErrandTools& tools, const Errand& errand) { Ends(tools).books(errand); }
 
 }  // namespace dbos::sim

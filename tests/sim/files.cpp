@@ -61,6 +61,11 @@ void drop(int process) noexcept {
     }
 }
 
+bool watches(int process) noexcept {
+    return std::ranges::any_of(all().watches,
+                               [process](const auto& watch) { return watch->process == process; });
+}
+
 bool in_turn(int process) noexcept {
     for (const auto& [path, queue] : all().turns) {
         if (std::find(queue.processes.begin(), queue.processes.end(), process) != queue.processes.end())

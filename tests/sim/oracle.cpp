@@ -462,6 +462,9 @@ void Oracle::final_state() {
     judge_rows();
     judge_ticks();
     judge_ends();
+    judge_forks();
+    judge_misfits();
+    judge_books();
     for (const auto& [id, row] : rows_) {
         if (!terminal(row.status)) fail("workflow " + id + " is stranded: " + row.status);
         note(static_cast<std::uint64_t>(row.status[0]));
@@ -500,7 +503,8 @@ void Oracle::judge_errands() {
 void Oracle::judge_steps() {
     const auto steps =
         ask("SELECT workflow_uuid, output, error FROM operation_outputs WHERE function_name LIKE 'step %' OR"
-            " function_name IN ('before', 'between', 'after', 'a', 'b', 'c') ORDER BY workflow_uuid, "
+            " function_name LIKE 'book %' OR function_name IN ('before', 'between', 'after', 'a', 'b', 'c') "
+            "ORDER BY workflow_uuid, "
             "function_id");
     const auto names = ask("SELECT workflow_uuid, name FROM workflow_status");
     if (!steps || !names) fail("the oracle cannot read the steps");
@@ -514,8 +518,8 @@ void Oracle::judge_steps() {
         const std::string& id = *name[0];
         const Row& row = rows_[id];
         if (row.status == "CANCELLED" || row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED" ||
-            known_.unrunnable.contains(id))
-            continue;  // judge_ends
+            known_.unrunnable.contains(id) || known_.misfits.contains(id))
+            continue;  // judge_ends, judge_misfits
         if (row.status != (failed.contains(id) ? "ERROR" : "SUCCESS"))
             fail("workflow " + id + " ended as " + row.status + " " + row.outcome + ", but " +
                  (failed.contains(id) ? "a step" : "no step") + " of it has failed");

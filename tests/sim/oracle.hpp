@@ -124,6 +124,9 @@ class Oracle final : public StepWatch {
     void judge_calm();
     void judge_service(const Row& row, const std::string& id) const;
     void judge_ends();
+    void judge_forks();
+    void judge_misfits();
+    void judge_books();
     bool version_fits(const std::string& executor_id, const std::string& version) const;
 
     const std::string path_;

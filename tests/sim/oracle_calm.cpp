@@ -86,4 +86,25 @@ void Oracle::judge_ends() {
     }
 }
 
+/// A fork whose code does another thing than what it has copied ends with an error that names both, and does nothing more.
+void Oracle::judge_misfits() {
+    for (const auto& [id, step] : known_.misfits) {
+        const auto row = rows_.find(id);
+        if (row == rows_.end()) continue;  // its client has not come to it
+        const std::string place = "step " + std::to_string(step) + " of workflow";
+        const std::string& outcome = row->second.outcome;
+        if (row->second.status != "ERROR" || outcome.find(place) == std::string::npos ||
+            outcome.find("was recorded as") == std::string::npos)
+            fail("the code of " + id + " does not fit its record of step " + std::to_string(step) +
+                 ", and it ended as " + row->second.status + " " + outcome);
+        none("a workflow whose code does not fit its history has gone on",
+             "SELECT f.workflow_uuid, f.function_id, f.function_name FROM operation_outputs f JOIN "
+             "workflow_status w ON w.workflow_uuid = f.workflow_uuid WHERE f.workflow_uuid = '" +
+                 id +
+                 "' AND NOT EXISTS (SELECT 1 FROM operation_outputs o WHERE o.workflow_uuid = "
+                 "w.forked_from AND o.function_id = f.function_id AND o.function_name = f.function_name)");
+        seam::reach(seam::Situation::history_unfit);
+    }
+}
+
 }  // namespace dbos::sim

@@ -1,4 +1,4 @@
-// What must hold at the end of what workflows sent and published (runtime.md 11: 29 to 33).
+// What must hold at the end of what workflows sent, published and wrote in transactions (runtime.md 11: 20 to 22, 29 to 33).
 #include "oracle.hpp"
 
 namespace dbos::sim {
@@ -112,6 +112,42 @@ void Oracle::judge_streams() {
                  ", which the stream does not have there");
         }
     }
+}
+
+/// Each transaction that is recorded as done has written once, in the attempt that is recorded; one that has failed has written
+/// nothing; and nothing was written without a record.
+void Oracle::judge_books() {
+    const auto records = ask(
+        "SELECT workflow_uuid, function_name, output, error FROM operation_outputs WHERE function_name LIKE "
+        "'book %'");
+    const bool books = !vfs::bytes_of(kBooks).empty();
+    if (!records || (books && !ask(std::string("ATTACH '") + kBooks + "' AS books")))
+        fail("the oracle cannot read the books");
+    std::map<std::string, std::string> written;  // workflow and transaction → values
+    for (const char* ledger : {"main.ledger", "books.ledger"}) {
+        const auto entries = ask(std::string("SELECT workflow, name, value FROM ") + ledger);
+        if (!entries) continue;  // nobody has written into it
+        for (const auto& entry : *entries)
+            written[*entry[0] + ", " + *entry[1]] += (entry[2] ? *entry[2] : "NULL") + ",";
+    }
+    for (const auto& record : *records) {
+        const std::string key = *record[0] + ", " + *record[1];
+        const std::string expected = record[3] ? "" : unquoted(record[2].value_or("")) + ",";
+        if (written[key] != expected)
+            fail("the ledger has \"" + written[key] + "\" of " + key + ", its record says \"" + expected +
+                 "\"");
+        written.erase(key);
+    }
+    if (!written.empty())
+        fail("the ledger has \"" + written.begin()->second + "\" of " + written.begin()->first +
+             ", which has no record");
+    const auto witnesses = ask(
+        "SELECT d.workflow_id, d.step_id FROM books.datasource_outputs d WHERE NOT EXISTS (SELECT 1 FROM "
+        "operation_outputs o WHERE d.workflow_id LIKE o.workflow_uuid || '#%' AND o.function_id = d.step_id "
+        "AND o.output IS d.output AND o.error IS d.error)");
+    if (witnesses && !witnesses->empty())
+        fail("a witness of " + witnesses->front()[0].value_or("") + ", step " +
+             witnesses->front()[1].value_or("") + ", says what its record does not");
 }
 
 }  // namespace dbos::sim

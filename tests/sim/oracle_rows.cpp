@@ -62,4 +62,23 @@ void Oracle::judge_rows() {
          "<> o.output)");
 }
 
+/// A fork has what its original has recorded below the cut, and the original is marked.
+void Oracle::judge_forks() {
+    for (const auto& [id, fork] : known_.forks) {
+        if (!rows_.contains(id)) continue;  // its client has not come to it
+        const auto& [original, from] = fork;
+        none("a fork does not have what its original has recorded",
+             "SELECT o.function_id, o.function_name, o.output, f.function_name, f.output FROM "
+             "operation_outputs o LEFT JOIN operation_outputs f ON f.workflow_uuid = '" +
+                 id + "' AND f.function_id = o.function_id WHERE o.workflow_uuid = '" + original +
+                 "' AND o.function_id < " + std::to_string(from) +
+                 " AND (f.function_name, f.output, f.error, f.child_workflow_id) IS NOT (o.function_name, "
+                 "o.output, o.error, o.child_workflow_id)");
+        none("the original of a fork is not marked",
+             "SELECT workflow_uuid FROM workflow_status WHERE "
+             "workflow_uuid = '" +
+                 original + "' AND NOT was_forked_from");
+    }
+}
+
 }  // namespace dbos::sim

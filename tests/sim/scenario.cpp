@@ -69,6 +69,13 @@ void draw_ends(Scenario& scenario) {
     }
     Dice spoiling(seed ^ 0x5b011);
     if (spoiling.one_in(20)) scenario.errands.push_back(ErrandKind::unrunnable);
+    Dice reforming(seed ^ 0x4ef04a);
+    if (reforming.one_in(16)) scenario.errands.push_back(ErrandKind::reform);
+    Dice keeping(seed ^ 0xb00c5);
+    if (keeping.one_in(10)) {
+        for (auto count = 1 + keeping.below(3); count > 0; --count)
+            scenario.errands.push_back(ErrandKind::books);
+    }
     Dice upgrading(seed ^ 0x09e4ade);
     if (upgrading.one_in(8)) {
         scenario.upgrade_at = static_cast<Nanos>(upgrading.below(6000)) * kMillisecond;

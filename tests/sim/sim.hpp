@@ -68,8 +68,8 @@ struct Outcome {
 Outcome run(const Plan& plan, const std::function<void()>& controller);
 /// Told what failed and where, in the world's own words.
 extern std::function<void(const std::string&)> on_failure;
-/// Called when a process has ended a write transaction, before anybody else runs. Empty = nothing.
-extern std::function<void()> on_commit;
+/// Called when a process has ended a write transaction in a file, before anybody else runs. Empty = nothing.
+extern std::function<void(const std::string& path)> on_commit;
 /// Called for every row that a process changes, before it is committed: table and rowid. Empty = nothing.
 extern std::function<void(const char* table, std::int64_t rowid)> on_change;
 /// Counters of situations, one per seam::Situation, in memory that forked children share. nullptr = not counted.
@@ -149,6 +149,8 @@ void install();
 void reset() noexcept;
 /// The process is dead: its locks go, its handles do nothing any more.
 void drop(int process) noexcept;
+/// How many handles of files that have a name it has not closed.
+std::size_t open_files(int process) noexcept;
 std::string bytes_of(const std::string& path);
 void put(const std::string& path, const std::string& bytes);
 /// Hooks of the simulator into a connection.
@@ -203,6 +205,8 @@ void put_back(const Piece& piece) noexcept;
 namespace files {  // wake and turn files
 void reset() noexcept;
 void drop(int process) noexcept;
+/// Whether a wake file of the process is there.
+bool watches(int process) noexcept;
 /// Whether the process has, or waits for, a turn to write.
 bool in_turn(int process) noexcept;
 /// A file was written: what inotify would tell its watchers.

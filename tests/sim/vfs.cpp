@@ -271,7 +271,7 @@ int x_shm_lock(sqlite3_file* raw, int first, int count, int flags) {
     constexpr int kWriterLock = 0;
     if ((flags & SQLITE_SHM_UNLOCK) != 0 && exclusive && first == kWriterLock && on_commit && !quiet()) {
         const Quiet nobody_else;
-        on_commit();
+        on_commit(file.path);
     }
     return SQLITE_OK;
 }
@@ -464,6 +464,15 @@ void drop(int process) noexcept {
             std::erase(file->handles, handle);
         }
     }
+}
+
+std::size_t open_files(int process) noexcept {
+    std::size_t count = 0;
+    for (const auto& [path, file] : all().named) {
+        count += static_cast<std::size_t>(std::ranges::count_if(
+            file->handles, [process](const Handle* handle) { return handle->process == process; }));
+    }
+    return count;
 }
 
 std::string bytes_of(const std::string& path) {

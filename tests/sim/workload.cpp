@@ -172,6 +172,12 @@ void prepare(App& app, StepWatch& watch, Nanos pace, const MoreQueues& more) {
     implement(Fragile, fragile, {.max_recovery_attempts = kFragileLimit});
     implement(Reviser, reviser);
     implement(Guardian, guardian);
+    implement(Reformed, reformed);
+    implement(Bookkeeper,
+              [books = SqliteDatasource(kBooks), system = app.system_datasource<SqliteDatasource>()](
+                  const Bodies& of, Context& ctx, std::int64_t bits) {
+                  return bookkeeper(of, ctx, bits, books, system);
+              });
     implement(Guarded, chain, {.required_roles = {kRole}});
     app.implement(
         Ticked, [](Context&, std::chrono::system_clock::time_point, std::int64_t) { return std::string(); });

@@ -43,6 +43,13 @@ inline constexpr auto Guardian = workflow<std::string(std::int64_t)>("guardian")
 /// For those with the role kRole.
 inline constexpr auto Guarded = workflow<std::string(std::int64_t)>("guarded");
 inline constexpr const char* kRole = "admin";
+/// One operation after another. A fork whose id ends with kReform does one of them, the reformed_place() th from 0, in another way.
+inline constexpr auto Reformed = workflow<std::string(std::int64_t)>("reformed");
+inline constexpr const char* kReform = "-reform";
+std::int64_t reformed_place(std::int64_t bits);
+/// Transactions "book <n>", each of which writes its value into the ledger of its database: in kBooks, or the system database.
+inline constexpr auto Bookkeeper = workflow<std::string(std::int64_t)>("bookkeeper");
+inline constexpr const char* kBooks = "books.sqlite";  // a database of the program
 
 inline constexpr const char* kWide = "wide";      // without limits
 inline constexpr const char* kNarrow = "narrow";  // worker_concurrency 1
@@ -74,11 +81,13 @@ struct Known {
     std::set<std::string> accepted;               // a start or an enqueue has returned
     std::map<std::string, std::string> outcomes;  // a wait has returned: "SUCCESS <value>" or a status
     // Of errands; some before the call, because it may be done though nobody is told.
-    std::set<std::string> managed;               // cancelled and resumed
-    std::map<std::string, int> rewound;          // run again from this step on, after their end
-    std::set<std::string> rearranged;            // their attributes are changed
-    std::map<std::string, int> deadly;           // how often they kill their process
-    std::set<std::string> unrunnable;            // whose end must be an error
+    std::set<std::string> managed;                             // cancelled and resumed
+    std::map<std::string, int> rewound;                        // run again from this step on, after their end
+    std::set<std::string> rearranged;                          // their attributes are changed
+    std::map<std::string, int> deadly;                         // how often they kill their process
+    std::set<std::string> unrunnable;                          // whose end must be an error
+    std::map<std::string, std::pair<std::string, int>> forks;  // of which workflow, from which step on
+    std::map<std::string, int> misfits;          // forks, and the record that does not fit their code
     std::set<std::string> deleting, deleted;     // a delete has begun; it has returned
     std::map<std::string, std::string> sent;     // idempotency key → destination: a send has returned
     std::map<std::string, std::int64_t> rounds;  // the attribute that was last set

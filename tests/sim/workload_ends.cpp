@@ -1,4 +1,7 @@
-// Workflows that end in other ways than most: by killing their process, by a deadline, and once more after a rewind.
+// Workflows that end in other ways than most: by killing their process, by a deadline, once more after a rewind, or with a history
+// that does not fit their code; and one whose steps are transactions.
+#include <sqlite3.h>
+
 #include <vector>
 
 #include "bodies.hpp"
@@ -52,6 +55,76 @@ std::string guardian(const Bodies& bodies, Context& ctx, std::int64_t bits) {
         }
     }
     return {};
+}
+
+namespace {
+
+struct Reform {
+    std::uint64_t count, place;
+};
+Reform draw_reform(Shape& shape) {
+    const auto count = 3 + shape.below(2);
+    return {count, shape.below(count)};
+}
+
+void execute(sqlite3* database, const std::string& sql) {
+    if (sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+        throw std::runtime_error(sql + ": " + sqlite3_errmsg(database));
+}
+
+}  // namespace
+
+std::int64_t reformed_place(std::int64_t bits) {
+    Shape shape(bits);
+    return static_cast<std::int64_t>(draw_reform(shape).place);
+}
+
+std::string reformed(const Bodies& bodies, Context& ctx, std::int64_t bits) {
+    constexpr std::uint64_t kKinds = 4;
+    Shape shape(bits);
+    const Reform reform = draw_reform(shape);
+    const bool changed = ctx.workflow_id().ends_with(kReform);
+    std::string result;
+    for (std::uint64_t n = 0; n < reform.count; ++n) {
+        auto kind = shape.below(kKinds);
+        std::string name = "step " + std::to_string(n);
+        const bool only_renamed = kind == 0 && shape.below(2) == 0;
+        if (changed && n == reform.place && only_renamed) name += " anew";
+        if (changed && n == reform.place && !only_renamed) kind = (kind + 1) % kKinds;
+        switch (kind) {
+            case 0: result += bodies.step(ctx, name, {.takes = 2 * kMillisecond}) + ","; break;
+            case 1: ctx.sleep(seam::Duration(20 * kMillisecond)); break;
+            case 2: ctx.set_event("reform", name); break;
+            default: static_cast<void>(ctx.random_uuid());
+        }
+    }
+    return result;
+}
+
+/// Each attempt writes a value of its own; one that is not alone in its ledger was written by an attempt too many.
+std::string bookkeeper(const Bodies& bodies, Context& ctx, std::int64_t bits, const SqliteDatasource& books,
+                       const SqliteDatasource& system) {
+    Shape shape(bits);
+    std::string result;
+    const auto entries = 2 + shape.below(3);
+    for (std::uint64_t n = 0; n < entries; ++n) {
+        const SqliteDatasource& to = shape.below(3) == 0 ? system : books;
+        const bool fails = shape.below(8) == 0;
+        const Nanos takes = shape.below(3) == 0 ? 30 * kMillisecond : 0;
+        const std::string name = "book " + std::to_string(n);
+        result += ctx.transaction(to, Name::dynamic(name), [&](sqlite3* database) {
+            const std::string value = std::to_string(draw() % 1'000'000);
+            execute(database, "CREATE TABLE IF NOT EXISTS ledger (workflow TEXT, name TEXT, value TEXT)");
+            execute(database, "INSERT INTO ledger VALUES ('" + ctx.workflow_id() + "', '" + name + "', '" +
+                                  value + "')");
+            if (takes > 0) seam::sleep_for(seam::Duration(takes));
+            if (fails) throw std::runtime_error("no funds");
+            return value;
+        }) + ",";
+        if (shape.below(3) == 0)
+            result += bodies.step(ctx, "step " + std::to_string(n), bodies.plan_step(shape)) + ",";
+    }
+    return result;
 }
 
 }  // namespace dbos::sim

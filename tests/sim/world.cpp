@@ -21,7 +21,7 @@ extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
 namespace dbos::sim {
 
 std::function<void(const std::string&)> on_failure;
-std::function<void()> on_commit;
+std::function<void(const std::string&)> on_commit;
 std::function<void(const char*, std::int64_t)> on_change;
 std::uint64_t* situations = nullptr;
 seam::Bug planted_bug{};
@@ -181,6 +181,19 @@ void destroy_locals(Task& task) noexcept {
     task.locals.clear();
 }
 
+/// A process that ends in order has joined its threads, and closed its files.
+void judge_end(int process) {
+    std::string left;
+    for (const Task* other : world->live) {
+        if (other->process == process) left += " the thread " + other->name;
+    }
+    if (const std::size_t open = vfs::open_files(process); open > 0)
+        left += " " + std::to_string(open) + " open files";
+    if (files::watches(process)) left += " a watch of a file";
+    if (files::in_turn(process)) left += " a turn to write";
+    if (!left.empty()) fail("the process has ended, and has left:" + left);
+}
+
 void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
     try {
         body();
@@ -196,6 +209,7 @@ void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
     task.state = State::done;
     std::erase(world->live, &task);
     if (is_root) {  // exit(): what was detached goes with it
+        judge_end(task.process);
         process_at(task.process).exited = true;
         trace("the process has ended");
         freeze(task.process);
