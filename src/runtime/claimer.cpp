@@ -209,7 +209,7 @@ void Claimer::hand_back_soon() noexcept {
 }
 
 void Claimer::look_again() noexcept {
-    if (!starved_.load()) return;
+    if (!starved_.load() || !starved_.exchange(false)) return;
     std::lock_guard lock(mutex_);
     poked_ = true;
     changed_.notify_all();

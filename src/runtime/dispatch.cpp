@@ -15,8 +15,10 @@ namespace dbos::runtime {
 
 namespace {
 
-constexpr std::int32_t kNotBegunMax = 200;  // two claim batches
-constexpr std::size_t kOutcomesPendingMax = 4096;
+constexpr std::size_t kNotBegunMax = 200;  // two claim batches
+// Writes that wait, and bodies not begun, at which claims pause: what is claimed beyond them waits for the database as well, with
+// a thread for each, and the claims keep the database from writing (bench-queues).
+constexpr std::size_t kUnwrittenMax = seam::simulated ? 6 : 768;
 constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted
 
 /// For a planted bug.
@@ -34,13 +36,18 @@ bool is_undecodable(const std::exception_ptr& error) {
 }  // namespace
 
 std::int32_t Executor::claim_room() {
+    const std::size_t unwritten = database().pending_writes();
     std::lock_guard lock(mutex_);
-    if (ending_ || outcomes_pending_ >= kOutcomesPendingMax) return 0;
+    if (ending_) return 0;
+    if (unwritten + not_begun_ >= kUnwrittenMax) {
+        seam::reach(seam::Situation::claims_wait_for_writes);
+        return 0;
+    }
     const std::size_t bound = permits_.limit() == 0 ? kRunningMax : std::min(permits_.limit(), kRunningMax);
     const std::size_t wanted = permits_.demand() + not_begun_;
     if (wanted >= bound) return 0;
-    return std::min(static_cast<std::int32_t>(bound - wanted),
-                    std::max(0, kNotBegunMax - static_cast<std::int32_t>(not_begun_)));
+    return static_cast<std::int32_t>(std::min({bound - wanted, kUnwrittenMax - unwritten - not_begun_,
+                                               kNotBegunMax - std::min(kNotBegunMax, not_begun_)}));
 }
 
 bool Executor::reserve(const sysdb::Fence& fence) {
@@ -331,7 +338,6 @@ void Executor::finish(const std::shared_ptr<Run>& run, bool success, std::string
             --outcomes_pending_;
             if (ending_) changed_.notify_all();
         }
-        claimer_.look_again();
     });
 }
 

@@ -56,6 +56,8 @@ struct LocalWake {
     std::function<void(const std::string& workflow_id, const Effect& effect)> published = {};
     /// A schedule was made, changed or deleted.
     std::function<void()> schedules_changed = {};
+    /// Fewer writes are pending.
+    std::function<void()> written = {};
 };
 
 struct DatabaseOptions {

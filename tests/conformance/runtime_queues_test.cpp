@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "client/core.hpp"
+#include "runtime/app_impl.hpp"
 #include "runtime/executor.hpp"
 #include "support/app.hpp"
 #include "sysdb/database.hpp"
@@ -328,6 +329,31 @@ TEST_P(QueueRunner, a_polling_interval_of_get_result_is_how_often_it_looks_in_a_
     execute("UPDATE @workflow_status SET status = 'SUCCESS' WHERE workflow_uuid = 'child'");
     EXPECT_TRUE(eventually(
         [&] { return scalar("SELECT output FROM @workflow_output WHERE workflow_uuid = 'parent'") == "2"; }));
+}
+
+TEST_P(QueueRunner, no_more_is_claimed_while_many_writes_wait) {
+    if (!postgres()) GTEST_SKIP() << "what keeps writes waiting keeps claims waiting there";
+    constexpr int kJobs = 3000, kMost = 1500;
+    dbos::App app(app_options());
+    app.implement(Job, [](dbos::Context& ctx, int n) { return ctx.step("work", [n] { return n + 1; }); });
+    app.register_queue({.name = "q"});
+    app.launch();
+    const auto other = open();
+    other->begin(dbos::sql::Isolation::read_committed);
+    other->query("LOCK TABLE @operation_outputs IN EXCLUSIVE MODE");  // readers pass
+    std::vector<dbos::EnqueueRequest> requests;
+    for (int i = 0; i < kJobs; ++i) requests.push_back(dbos::enqueue_request(Job, {.queue_name = "q"}, i));
+    const auto handles = app.client().enqueue_bulk<int>(std::move(requests));
+    const auto claimed = [this] {
+        return std::stoi(scalar("SELECT count(*) FROM @workflow_status WHERE status = 'PENDING'"));
+    };
+    const auto& claimer = app.impl().executor.claimer();
+    std::optional<dbos::sysdb::Millis> next;
+    ASSERT_TRUE(eventually([&] { return claimed() >= 500 && claimer.at_rest(next); }));
+    EXPECT_LT(claimed(), kMost);
+    other->rollback();
+    for (int i = 0; i < kJobs; ++i)
+        EXPECT_EQ(handles[static_cast<std::size_t>(i)].get_result({.timeout = 60s}), i + 1);
 }
 
 TEST_P(QueueRunner, few_threads_are_enough_for_parents_that_wait_for_children) {
