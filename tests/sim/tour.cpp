@@ -8,11 +8,6 @@ namespace dbos::sim {
 
 namespace {
 
-void execute(sqlite3* database, const std::string& sql) {
-    if (sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
-        throw std::runtime_error(sql + ": " + sqlite3_errmsg(database));
-}
-
 std::int64_t sum(sqlite3* database) {
     sqlite3_stmt* statement = nullptr;
     if (sqlite3_prepare_v2(database, "SELECT sum(amount) FROM tour_ledger", -1, &statement, nullptr) !=

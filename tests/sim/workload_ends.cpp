@@ -67,12 +67,12 @@ Reform draw_reform(Shape& shape) {
     return {count, shape.below(count)};
 }
 
+}  // namespace
+
 void execute(sqlite3* database, const std::string& sql) {
     if (sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
         throw std::runtime_error(sql + ": " + sqlite3_errmsg(database));
 }
-
-}  // namespace
 
 std::int64_t reformed_place(std::int64_t bits) {
     Shape shape(bits);
