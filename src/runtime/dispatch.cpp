@@ -19,6 +19,7 @@ constexpr std::size_t kNotBegunMax = 200;  // two claim batches
 // Writes that wait, and bodies not begun, at which claims pause: what is claimed beyond them waits for the database as well, with
 // a thread for each, and the claims keep the database from writing (bench-queues).
 constexpr std::size_t kUnwrittenMax = seam::simulated ? 6 : 768;
+constexpr std::size_t kUnwrittenOfWokenMax = 4096;
 constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted
 
 /// For a planted bug.
@@ -35,18 +36,22 @@ bool is_undecodable(const std::exception_ptr& error) {
 
 }  // namespace
 
-std::int32_t Executor::claim_room() {
+std::int32_t Executor::claim_room() { return room(kUnwrittenMax); }
+
+std::int32_t Executor::wake_room() { return room(kUnwrittenOfWokenMax); }
+
+std::int32_t Executor::room(std::size_t most_unwritten) {
     const std::size_t unwritten = database().pending_writes();
     std::lock_guard lock(mutex_);
     if (ending_) return 0;
-    if (unwritten + not_begun_ >= kUnwrittenMax) {
+    if (unwritten + not_begun_ >= most_unwritten) {
         seam::reach(seam::Situation::claims_wait_for_writes);
         return 0;
     }
     const std::size_t bound = permits_.limit() == 0 ? kRunningMax : std::min(permits_.limit(), kRunningMax);
     const std::size_t wanted = permits_.demand() + not_begun_;
     if (wanted >= bound) return 0;
-    return static_cast<std::int32_t>(std::min({bound - wanted, kUnwrittenMax - unwritten - not_begun_,
+    return static_cast<std::int32_t>(std::min({bound - wanted, most_unwritten - unwritten - not_begun_,
                                                kNotBegunMax - std::min(kNotBegunMax, not_begun_)}));
 }
 

@@ -133,6 +133,8 @@ class Executor {
     // --- runs
     /// Rows that a claim may take now.
     std::int32_t claim_room();
+    /// Parked runs that may be woken now: in time, so more of them may wait for the database than of claimed ones.
+    std::int32_t wake_room();
     /// Takes over a claimed row: registers it, and runs it on the pool.
     void dispatch(sysdb::ClaimedWorkflow row, std::uint32_t lapse);
     /// A row that is about to become ours (a direct start): counted as held from now on.
@@ -198,6 +200,7 @@ class Executor {
     std::shared_ptr<void> after_grace(std::function<void()> interrupt);
     /// The steps and bodies that are in the program's own code, as shutdown() returns them. Under mutex_.
     std::vector<std::string> code_running() const;
+    std::int32_t room(std::size_t most_unwritten);
     void reserve_child(Run& run, const client::PreparedStart& child);
     /// Committed, or not: runs it if it is a direct one that this call created and still owns.
     void child_committed(const client::PreparedStart& child, const sysdb::ChildResult* result,

@@ -176,7 +176,7 @@ void Parking::run() {
             continue;
         }
         lock.unlock();
-        const auto room = executor_.claim_room();  // woken and claimed runs pass one gate
+        const auto room = executor_.wake_room();
         lock.lock();
         if (room <= 0) {
             changed_.wait_until(lock, seam::steady_now() + kNoRoomPause, [&] { return stopping_; });

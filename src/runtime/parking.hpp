@@ -2,7 +2,7 @@
 // begins again from its first line, and replays what is recorded.
 //
 // A parked run keeps its row (PENDING, its token) and its queue slot, and holds neither inputs nor history. It is entered only
-// after its old stack has returned; a wake until then is remembered. Woken runs pass the same gate as claimed ones. A run
+// after its old stack has returned; a wake until then is remembered. Woken runs pass a gate as claimed ones do. A run
 // begins again only if its row is still ours; in case nobody wakes it, all are looked at in turn.
 #pragma once
 
