@@ -13,7 +13,10 @@ std::string fragile(const Bodies& bodies, Context& ctx, std::int64_t bits) {
     std::string result = bodies.step(ctx, "step 0", {.takes = 30 * kMillisecond}) + ",";
     result += bodies.step(ctx, "step 1", bodies.plan_step(shape)) + ",";
     if (bodies.watch().dies(ctx.workflow_id())) {
-        crash(current_process());
+        {
+            const Unseen unseen;
+            crash(current_process());
+        }
         seam::sleep_for(seam::Duration(kSecond));  // nobody comes back from here
     }
     return result + bodies.step(ctx, "step 2", {}) + ",";
