@@ -368,10 +368,10 @@ bool Committer::goes_again(Write& write) {
 }
 
 void Committer::acknowledge() noexcept {
+    if (finished_.empty()) return;
     for (Write* write : finished_) complete(*write);  // from here on they belong to whoever waited
-    const bool any = !finished_.empty();
     finished_.clear();
-    if (any && core_.options.local_wake.written) core_.options.local_wake.written();
+    if (core_.options.local_wake.written) core_.options.local_wake.written();
 }
 
 void Committer::announce(std::span<Write* const> writes) noexcept {

@@ -1,5 +1,5 @@
-// A batch on PostgreSQL: one pipeline, one round trip, one (implicit) transaction, and behind it what notifies. Results are matched back by workflow id
-// and step number; what is not plain is read afterwards.
+// A batch on PostgreSQL: one pipeline, one round trip, one (implicit) transaction, and behind it what notifies. Results are
+// matched back by workflow id and step number; what is not plain is read afterwards.
 #include <algorithm>
 
 #include "sysdb/committer_plan.hpp"

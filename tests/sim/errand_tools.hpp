@@ -67,6 +67,22 @@ class ErrandTools {
         }
     }
 
+    /// Forks, unless an earlier life of this client has, and waits for the end of the fork.
+    template <class Contract>
+    void fork_once(const Contract& contract, const std::string& original, std::int64_t from,
+                   const std::string& id) {
+        note([&] { known_.forks.emplace(id, std::pair(original, static_cast<int>(from))); });
+        try {
+            client_.fork_workflow(contract, original, from, {.new_workflow_id = id});
+        } catch (const WorkflowIdInUse&) {
+            const auto status = client_.get_workflow_status(id);
+            if (!status || status->forked_from != original) fail(id + " is in use, and is not the fork");
+        }
+        accepted(id);
+        const auto forked = client_.retrieve_workflow(contract, id);
+        ended([&] { return forked.get_result(); });
+    }
+
     Client& client_;
     Known& known_;
     const Nanos pace_;

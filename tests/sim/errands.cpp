@@ -96,16 +96,7 @@ class Doer : public ErrandTools {
         const auto steps = client_.list_workflow_steps(errand.id);
         if (steps.empty()) fail(errand.id + " has ended, and has no steps");
         const auto from = steps[static_cast<std::size_t>(errand.bits) % steps.size()].function_id;
-        note([&] { known_.forks.emplace(id, std::pair(errand.id, static_cast<int>(from))); });
-        try {
-            client_.fork_workflow(Chain, errand.id, from, {.new_workflow_id = id});
-        } catch (const WorkflowIdInUse&) {  // by an earlier life of this client
-            const auto status = client_.get_workflow_status(id);
-            if (!status || status->forked_from != errand.id) fail(id + " is in use, and is not the fork");
-        }
-        accepted(id);
-        const auto forked = client_.retrieve_workflow(Chain, id);
-        ended([&] { return forked.get_result(); });
+        fork_once(Chain, errand.id, from, id);
     }
 
     void send(const Errand& errand) {

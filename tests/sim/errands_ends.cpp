@@ -107,15 +107,8 @@ class Ends : public ErrandTools {
         if (steps.size() <= place) fail(errand.id + " has ended, and has not all of its steps");
         const auto from = steps[static_cast<std::size_t>(errand.bits / 7) % steps.size()].function_id;
         const auto changed = steps[place].function_id;
-        note([&] { known_.forks.emplace(id, std::pair(errand.id, static_cast<int>(from))); });
         if (changed < from) note([&] { known_.misfits.emplace(id, static_cast<int>(changed)); });
-        try {
-            client_.fork_workflow(Reformed, errand.id, from, {.new_workflow_id = id});
-        } catch (const WorkflowIdInUse&) {  // by an earlier life of this client
-        }
-        accepted(id);
-        const auto forked = client_.retrieve_workflow(Reformed, id);
-        ended([&] { return forked.get_result(); });
+        fork_once(Reformed, errand.id, from, id);
     }
 
     /// The oracle compares the ledgers with the records.

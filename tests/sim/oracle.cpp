@@ -142,7 +142,8 @@ std::optional<Oracle::Changes> Oracle::read_changes(bool everything) {
     return read ? std::optional(std::move(changes)) : std::nullopt;
 }
 
-void Oracle::committed() {
+void Oracle::committed(const std::string& path) {
+    if (path != path_) return;  // rows that were changed may not be committed yet
     bool any = false;
     for (const auto& rowids : changed_) any = any || !rowids.empty();
     if (any) judge(false);
@@ -440,7 +441,7 @@ std::string Oracle::unfinished() {
 }
 
 void Oracle::final_state() {
-    committed();
+    committed(path_);
     const auto known = rows_;
     judge(true);
     for (const auto& [id, row] : rows_) {

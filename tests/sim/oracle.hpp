@@ -50,8 +50,8 @@ class Oracle final : public StepWatch {
     }
     /// A connection changes a row of a table, perhaps in a transaction that is not committed.
     void changed(std::string_view table, std::int64_t rowid);
-    /// After every write transaction: compares the rows that were changed with what they were before.
-    void committed();
+    /// After every write transaction in a file: if it is that of the system database, compares the rows that were changed with what they were before.
+    void committed(const std::string& path);
     /// A step that is recorded, or whose workflow is somebody else's, must not begin.
     void begins(const std::string& executor_id, const std::string& workflow_id, int step,
                 int attempt) override;

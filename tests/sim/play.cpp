@@ -26,9 +26,7 @@ class World {
         : scenario_(scenario), dice_(scenario.plan.seed ^ 0x5eed), oracle_(kPath, scenario.lease, known_) {
         if (!scenario.fresh) vfs::put(kPath, database);
         instances_.resize(static_cast<std::size_t>(scenario.apps));
-        on_commit = [this](const std::string& path) {
-            if (path == kPath) oracle_.committed();
-        };
+        on_commit = [this](const std::string& path) { oracle_.committed(path); };
         director_ = make_director(scenario, oracle_, [this](int instance) {
             instances_[static_cast<std::size_t>(instance)].stop = true;
         });

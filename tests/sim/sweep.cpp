@@ -64,9 +64,7 @@ class TourWorld {
         known_.rearranged = {held};
         known_.deleting = {forked};
         known_.deleted = {forked};
-        on_commit = [this](const std::string& path) {
-            if (path == kPath) oracle_.committed();
-        };
+        on_commit = [this](const std::string& path) { oracle_.committed(path); };
         on_change = [this](const char* table, std::int64_t rowid) { oracle_.changed(table, rowid); };
         sim::director = &sweeper_;
         instances_.resize(point.mishap == Mishap::stopped ? 2 : 1);

@@ -51,9 +51,9 @@ inline constexpr const char* kReform = "-reform";
 std::int64_t reformed_place(std::int64_t bits);
 /// Transactions "book <n>", each of which writes its value into the ledger of its database: in kBooks, or the system database.
 inline constexpr auto Bookkeeper = workflow<std::string(std::int64_t)>("bookkeeper");
+inline constexpr const char* kBooks = "books.sqlite";  // a database of the program
 /// In the callable of a transaction. Throws what SQLite says.
 void execute(sqlite3* database, const std::string& sql);
-inline constexpr const char* kBooks = "books.sqlite";  // a database of the program
 
 inline constexpr const char* kWide = "wide";      // without limits
 inline constexpr const char* kNarrow = "narrow";  // worker_concurrency 1

@@ -208,7 +208,7 @@ void run_task(Task& task, std::function<void()>& body, bool is_root) noexcept {
     const Unseen unseen;
     task.state = State::done;
     std::erase(world->live, &task);
-    if (is_root) {  // exit(): what was detached goes with it
+    if (is_root) {
         judge_end(task.process);
         process_at(task.process).exited = true;
         trace("the process has ended");
