@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <fstream>
 #include <system_error>
+#include <thread>
 
 #include "dbos/error.hpp"
 
@@ -30,6 +31,8 @@ std::size_t map_count_limit() noexcept {
     }
     return kKernelDefault;
 }
+
+std::size_t processors() noexcept { return std::max(1U, std::thread::hardware_concurrency()); }
 
 namespace {
 

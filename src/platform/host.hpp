@@ -1,4 +1,4 @@
-// What the runtime asks of the host once: its name, how many threads it may have, and whether it was told to end.
+// What the runtime asks of the host once: its name, how many threads and processors it may have, and whether it was told to end.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,8 @@ namespace dbos::seam {
 std::string host_name();
 /// vm.max_map_count, which bounds how many threads with guarded stacks a process can have; its default if unreadable.
 std::size_t map_count_limit() noexcept;
+/// Processors that this process may use; at least 1.
+std::size_t processors() noexcept;
 
 /// Catches SIGINT and SIGTERM while it lives, then restores what was there. One object at a time per process; a second one
 /// throws UsageError.

@@ -52,7 +52,9 @@ namespace dbos::seam {
     X(undecodable_given_back, "a run whose inputs cannot be decoded is handed back, to be tried again")   \
     X(one_attempt_more, "a step with retries is tried once more than it may be")                          \
     X(names_not_compared, "a record answers for whatever the code asks for in its place")                 \
-    X(witness_ignored, "a transaction that has been committed is done again")
+    X(witness_ignored, "a transaction that has been committed is done again")                             \
+    X(held_for_ever, "bodies that waited for writes are not looked at when those are done")               \
+    X(word_not_passed_on, "a run that is told of its write does not tell the next one")
 
 enum class Bug : std::uint8_t {
 #define DBOS_BUG_ENUM(name, text) name,

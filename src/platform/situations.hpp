@@ -75,6 +75,8 @@ namespace dbos::seam {
     X(timeout_seen_again, "runtime 34: a timed-out wait is replayed, and by now its message is there") \
     X(sleep_replayed, "runtime 35: a sleep that has ended is replayed")                                \
     X(left_to_the_latest, "runtime 28: the latest version claims what an older one passes over")       \
+    X(waiter_told_by_another, "commits: a run is told of its write by one that was told before it")    \
+    X(jobs_held, "threads: a body waits for a thread that is done, while many writes wait")            \
     X(claims_wait_for_writes, "claims: nothing is claimed while many writes wait")                     \
     X(served_beside_a_flood, "claims: a queue is served while another one is flooded")                 \
     X(child_overdue, "runtime 40: a child is cancelled by its parent's deadline")                      \

@@ -23,6 +23,9 @@ using std::chrono::seconds;
 namespace {
 
 constexpr std::size_t kSmallestThreadBound = 64;
+// Writes that wait, at which bodies wait for threads that are done with theirs: a body that begins would wait behind them, and
+// cost a thread more and its wake-up (bench-queues).
+constexpr std::size_t kHoldingWrites = seam::simulated ? 2 : 128;
 constexpr std::size_t kPostThreads = 4;
 constexpr auto kGrace = seconds(3);  // for database calls that a shutdown joins, before they are interrupted
 constexpr auto kAfterClose = seconds(10);  // for calls that were just failed to return
@@ -262,7 +265,9 @@ void Executor::launch() {
         timers_ = std::make_unique<Timers>();
         // Waits hold a thread and no permit, so the pool is bounded by what the process can have, not by max_threads.
         pool_ = std::make_unique<ThreadPool>(
-            std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4));
+            std::max(static_cast<std::size_t>(options_.max_threads), seam::map_count_limit() / 4),
+            ThreadPool::kIdleTime, [this] { return database().waiting_writes() >= kHoldingWrites; });
+        looking_pool_.store(pool_.get());
         posts_ = std::make_unique<ThreadPool>(kPostThreads);
         for (const auto& queue : queue_options_) register_queue_row(queue);
         reload_queues();
@@ -415,7 +420,7 @@ void Executor::stop_services() noexcept {
         wakeups_.reset();
         parking_.stop();
         if (mailboxes_) mailboxes_->stop();
-        pool_.reset();
+        if (pool_) pool_->stop();  // the committer knows it to the end
         posts_.reset();
         if (lease_) lease_->stop();
     }
@@ -426,6 +431,7 @@ void Executor::stop_services() noexcept {
     } else if (database_) {  // a launch that came to nothing
         database_->close();
     }
+    looking_pool_.store(nullptr);
 }
 
 std::shared_ptr<void> Executor::after_grace(std::function<void()> interrupt) {

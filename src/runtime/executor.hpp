@@ -232,6 +232,7 @@ class Executor {
     Transactions transactions_{*this};
     Permits permits_;
     std::unique_ptr<ThreadPool> pool_;
+    seam::Atomic<ThreadPool*> looking_pool_{nullptr};  // for the committer, which was there first
     std::unique_ptr<ThreadPool> posts_;
     Claimer claimer_;
     Ticker ticker_;

@@ -71,7 +71,10 @@ void Executor::open_database() {
     database.local_wake.published = [this](const std::string& id, const sysdb::Effect& effect) {
         published(id, effect);
     };
-    database.local_wake.written = [this] { claimer_.look_again(); };
+    database.local_wake.written = [this] {
+        claimer_.look_again();
+        if (ThreadPool* pool = looking_pool_.load()) pool->look_again();
+    };
     database.local_wake.schedules_changed = [this] { schedules_changed(); };
     database.rewinding = [this](const std::string& id, std::int64_t start_step) {
         transactions_.forget_from(id, start_step);

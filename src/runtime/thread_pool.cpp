@@ -4,15 +4,26 @@
 #include <system_error>
 #include <utility>
 
+#include "platform/planted.hpp"
+#include "platform/situations.hpp"
+
 namespace dbos::runtime {
 
-ThreadPool::ThreadPool(std::size_t max_threads, seam::Duration idle_time)
-    : max_threads_(std::max<std::size_t>(1, max_threads)), idle_time_(idle_time) {
+namespace {
+
+constexpr std::size_t kLetGo = 16;  // of so many held jobs at least one begins from look to look
+
+}  // namespace
+
+ThreadPool::ThreadPool(std::size_t max_threads, seam::Duration idle_time, std::function<bool()> held)
+    : max_threads_(std::max<std::size_t>(1, max_threads)), idle_time_(idle_time), held_(std::move(held)) {
     std::lock_guard lock(mutex_);
     add_worker();
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() noexcept {
     std::unique_lock lock(mutex_);
     stopping_ = true;
     for (const auto& worker : idle_) {
@@ -39,8 +50,23 @@ void ThreadPool::submit(std::function<void()> job) {
     pass_on(std::move(lock));
 }
 
+void ThreadPool::look_again() noexcept {
+    if (seam::planted(seam::Bug::held_for_ever)) return;
+    std::unique_lock lock(mutex_);
+    const std::size_t taken = std::exchange(taken_, 0);
+    if (queue_.empty()) return;
+    const std::size_t least = 1 + queue_.size() / kLetGo;
+    let_go_ = least - std::min(least, taken);
+    pass_on(std::move(lock));
+}
+
 std::shared_ptr<ThreadPool::Worker> ThreadPool::start_one() {
     if (queue_.empty() || starting_ >= kStarting) return nullptr;
+    if (!stopping_ && held_ && held_()) {
+        seam::reach(seam::Situation::jobs_held);
+        if (let_go_ == 0) return nullptr;
+        --let_go_;
+    }
     if (!idle_.empty()) {
         auto worker = std::move(idle_.back());
         idle_.pop_back();
@@ -87,6 +113,7 @@ bool ThreadPool::next_job(Worker& self, std::function<void()>& job) {
         if (!queue_.empty()) {
             job = std::move(queue_.front());
             queue_.pop_front();
+            ++taken_;
             pass_on(std::move(lock));
             return true;
         }

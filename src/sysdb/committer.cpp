@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "platform/host.hpp"
 #include "platform/planted.hpp"
 #include "platform/situations.hpp"
 
@@ -51,7 +52,8 @@ void Committer::Lane::interrupt() noexcept {
     if (connection) connection->interrupt();
 }
 
-Committer::Committer(SystemDatabase::Core& core) : core_(core) {
+Committer::Committer(SystemDatabase::Core& core) : core_(core), told_at_once_(seam::processors()) {
+    waiting_runs_.reserve(core.options.batch_max_writes);
     for (Lane* lane : {&main_, &side_}) {
         lane->writer = core.backend == sql::Backend::postgres ? make_postgres_writer(core, order_)
                                                               : make_sqlite_writer(core, order_);
@@ -136,6 +138,7 @@ void Committer::run(Write& write) {
     if (!submit(write)) std::rethrow_exception(closed_error(false));
     if (seam::planted(seam::Bug::check_before_register)) write.done.wait_for(seam::Duration::zero());
     write.done.wait();
+    if (write.heir && !seam::planted(seam::Bug::word_not_passed_on)) write.heir->done.raise();
     if (write.error) std::rethrow_exception(write.error);
 }
 
@@ -169,6 +172,7 @@ void Committer::main_loop() {
             continue;
         }
         if (backlog_.empty()) {
+            tell_of_room();
             signal_.wait(seen, std::memory_order_acquire);
             continue;
         }
@@ -369,9 +373,36 @@ bool Committer::goes_again(Write& write) {
 
 void Committer::acknowledge() noexcept {
     if (finished_.empty()) return;
-    for (Write* write : finished_) complete(*write);  // from here on they belong to whoever waited
+    for (Write* write : finished_) {  // from here on they belong to whoever waited
+        if (write->fence && std::holds_alternative<std::monostate>(write->completion)) {
+            waiting_runs_.push_back(write);
+        } else {
+            complete(*write);
+        }
+    }
     finished_.clear();
+    tell_runs();
+    tell_of_room();
+}
+
+/// Fewer writes wait.
+void Committer::tell_of_room() noexcept {
     if (core_.options.local_wake.written) core_.options.local_wake.written();
+}
+
+/// As many at a time as there are processors: each wakes the next. All at once they would stand in line with the threads and
+/// processes that claim and commit. Whoever else waits, of whatever priority, is told by the committer.
+void Committer::tell_runs() noexcept {
+    std::vector<Write*>& runs = waiting_runs_;
+    const std::size_t first = std::min(told_at_once_, runs.size());
+    for (std::size_t n = first; n < runs.size(); ++n) {
+        runs[n - told_at_once_]->heir = runs[n];
+        seam::reach(seam::Situation::waiter_told_by_another);
+    }
+    const bool last = !runs.empty() && pending_.fetch_sub(runs.size()) == runs.size();
+    for (std::size_t n = 0; n < first; ++n) runs[n]->done.raise();
+    runs.clear();
+    if (last) settled();
 }
 
 void Committer::announce(std::span<Write* const> writes) noexcept {

@@ -6,6 +6,7 @@
 // the order of submission, across both.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -90,6 +91,7 @@ struct Write {
 
     // Of the committer.
     Write* next = nullptr;
+    Write* heir = nullptr;           // a write of another run, whose waiter this one's wakes
     seam::SteadyTime since{};        // first attempt, when it waits for a lock
     seam::SteadyTime reported{};     // last warning about that
     int rounds = 0;                  // how often it was found to be written once more
@@ -190,6 +192,11 @@ class Committer {
     void post(Write& write);
 
     std::size_t pending() const noexcept { return pending_.load(std::memory_order_acquire); }
+    /// Without those on the side.
+    std::size_t waiting() const noexcept {
+        const std::size_t aside = side_count_.load(std::memory_order_acquire);
+        return std::max(pending(), aside) - aside;
+    }
     /// Accepts nothing more, sends what waits for at most `drain`, fails the rest with kind `closed`, and ends the threads.
     void close(seam::Duration drain) noexcept;
 
@@ -223,6 +230,8 @@ class Committer {
     void finish(std::vector<Write*>& writes);
     bool goes_again(Write& write);
     void acknowledge() noexcept;
+    void tell_runs() noexcept;
+    void tell_of_room() noexcept;
     void announce(std::span<Write* const> writes) noexcept;
     void complete(Write& write) noexcept;
     void settled() noexcept;
@@ -259,6 +268,8 @@ class Committer {
     Lane main_;
     std::deque<Write*> backlog_;
     std::vector<Write*> held_;
+    std::vector<Write*> waiting_runs_;  // whose writes are finished, and who have not been told
+    const std::size_t told_at_once_;
     std::vector<Write*> arrived_;
     std::vector<Write*> finished_;  // their callers are told while the database works on the next batch
     BatchKeys keys_;

@@ -54,7 +54,7 @@ void Write::reset() {
     checkpoint = StepResult::Kind::recorded;
     outcome_result = OutcomeResult::recorded;
     error = nullptr;
-    next = nullptr;
+    next = heir = nullptr;
     since = reported = {};
     rounds = 0;
     created_floor = created_step = 0;

@@ -86,7 +86,7 @@ void Committer::leave_side(Write& write) {
     Write* const only = &write;
     announce({&only, 1});
     complete(write);
-    if (core_.options.local_wake.written) core_.options.local_wake.written();
+    tell_of_room();
 }
 
 void Committer::side_loop() {

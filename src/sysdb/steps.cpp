@@ -133,4 +133,9 @@ std::size_t SystemDatabase::pending_writes() const noexcept {
     return started ? started->pending() : 0;
 }
 
+std::size_t SystemDatabase::waiting_writes() const noexcept {
+    const Committer* started = core_->started_committer();
+    return started ? started->waiting() : 0;
+}
+
 }  // namespace dbos::sysdb

@@ -154,6 +154,8 @@ class SystemDatabase {
     void record_outcome_async(Outcome outcome, Completion<OutcomeResult> done);
     /// Writes accepted and not yet committed.
     std::size_t pending_writes() const noexcept;
+    /// Those of them that nothing but the database keeps waiting, no lock of somebody else.
+    std::size_t waiting_writes() const noexcept;
 
     // --- workflows (workflows.cpp)
     /// Status and payload in one snapshot; ids without a row are left out.

@@ -333,7 +333,7 @@ TEST_P(QueueRunner, a_polling_interval_of_get_result_is_how_often_it_looks_in_a_
 
 TEST_P(QueueRunner, no_more_is_claimed_while_many_writes_wait) {
     if (!postgres()) GTEST_SKIP() << "what keeps writes waiting keeps claims waiting there";
-    constexpr int kJobs = 3000, kMost = 1500;
+    constexpr int kJobs = 5000, kMost = 2500;
     {
         dbos::App enqueuer(app_options());
         enqueuer.launch();

@@ -90,6 +90,7 @@ std::string host_key() {
 }
 std::string host_name() { return "sim"; }
 std::size_t map_count_limit() noexcept { return 4096; }
+std::size_t processors() noexcept { return 2; }
 
 TerminationSignals::TerminationSignals() = default;
 TerminationSignals::~TerminationSignals() = default;

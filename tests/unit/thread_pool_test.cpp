@@ -92,4 +92,65 @@ TEST(ThreadPools, idle_threads_end_but_for_one) {
     EXPECT_TRUE(again.wait());
 }
 
+/// Jobs that are held, and one that keeps the only thread until it is let go.
+struct Held {
+    std::atomic<bool> held{false};
+    Meeting begun{1};
+    Meeting end{2};
+    ThreadPool pool{100, ThreadPool::kIdleTime, [this] { return held.load(); }};
+
+    Held() {
+        pool.submit([this] {
+            begun.arrive_and_wait();
+            end.arrive_and_wait();
+        });
+        EXPECT_TRUE(begun.wait());
+        held = true;
+    }
+};
+
+TEST(ThreadPools, held_jobs_wait_for_a_thread_that_is_done) {
+    Held held;
+    std::atomic<int> left{10};
+    for (int n = 0; n < 10; ++n) {
+        held.pool.submit([&] {
+            if (--left == 0) held.held = false;
+        });
+    }
+    EXPECT_EQ(held.pool.waiting_jobs(), 10U);
+    EXPECT_EQ(held.pool.threads(), 1U);
+    held.end.arrive_and_wait();
+    held.pool.stop();
+    EXPECT_EQ(left, 0);
+    EXPECT_FALSE(held.held);
+}
+
+TEST(ThreadPools, a_few_held_jobs_begin_at_each_look_and_all_when_they_are_held_no_more) {
+    constexpr int kJobs = 40;
+    Held held;
+    Meeting first(2), all(kJobs);
+    for (int n = 0; n < kJobs; ++n) {
+        held.pool.submit([&, n] {
+            if (n < 2) first.arrive_and_wait();
+            all.arrive_and_wait();
+        });
+    }
+    held.pool.look_again();
+    EXPECT_TRUE(first.wait());
+    EXPECT_EQ(held.pool.waiting_jobs(), kJobs - 2U);
+    held.held = false;
+    held.pool.look_again();
+    EXPECT_TRUE(all.wait());
+    held.end.arrive_and_wait();
+}
+
+TEST(ThreadPools, held_jobs_are_done_before_the_end) {
+    std::atomic<int> done{0};
+    Held held;
+    for (int n = 0; n < 100; ++n) held.pool.submit([&] { ++done; });
+    held.end.arrive_and_wait();
+    held.pool.stop();
+    EXPECT_EQ(done, 100);
+}
+
 }  // namespace
