@@ -23,6 +23,7 @@ struct Dialects {
 
 // What every text about workflow_status repeats. Status values are literals, so that partial indexes serve generic plans.
 // NOLINTBEGIN(cppcoreguidelines-macro-usage): texts are put together at compile time
+#define DBOS_CLAIMED_SETTING "dbos_cpp.claimed"
 #define DBOS_CLOCK_PG "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 /// Columns of ClaimedWorkflow without inputs; see read_claimed. The prefix is the alias of workflow_status.
 #define DBOS_CLAIM_COLUMNS(w)                                                                          \
@@ -128,8 +129,15 @@ void order_for_dispatch(std::vector<ClaimedWorkflow>& workflows, std::span<const
 std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, const ClaimRequest& request,
                                                 Millis since);
 
-/// Reads the first recorded steps of all of them (histories.cpp). Must begin after the claim has committed.
+/// Reads the first recorded steps of all of them (histories.cpp). Must begin when their rows are claimed: whoever had them
+/// before can record nothing more from then on.
 void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& workflows);
+
+/// PostgreSQL: the same for at most `most` rows, behind a statement of the same pipeline that has told in this setting which
+/// rows it has claimed, and locked.
+inline constexpr std::string_view kClaimedSetting = DBOS_CLAIMED_SETTING;
+sql::Call histories_of_claimed(std::int64_t most);
+void read_histories(const sql::Result& result, std::vector<ClaimedWorkflow>& workflows);
 
 /// Largest number of rows of one claim on a file that several processes write, so that none waits long for its turn.
 inline constexpr std::int32_t kSharedFileClaim = 50;

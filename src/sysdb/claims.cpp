@@ -7,6 +7,8 @@
 // The claim's commit does not wait for the disk. If the server crashes before it is there, the rows are queued as before, and
 // what has begun here can record nothing: its fence is gone. The first record that was acknowledged has brought the claim to
 // the disk with it. (Claims under a shared limit wait: a rate counts their starts.)
+//
+// The histories come in the same round trip, from a statement that sees what was recorded until the rows were locked.
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -44,9 +46,10 @@ constexpr sql::Statement kClaimPostgres{
     "), upd AS ("
     DBOS_TAKEN_PG("$9::text", "$5", "$7", "FALSE", "$10::text")
     "  WHERE w.workflow_uuid = ANY (ARRAY(SELECT workflow_uuid FROM cand))"
-    "  RETURNING " DBOS_CLAIM_COLUMNS("w.") ") "
+    "  RETURNING " DBOS_CLAIM_COLUMNS("w.") "), told AS MATERIALIZED ("
+    "  SELECT set_config('" DBOS_CLAIMED_SETTING "', array_agg(workflow_uuid)::text, true) FROM upd) "
     "SELECT u.*, " DBOS_INPUT_COLUMNS_PG
-    " FROM upd u" DBOS_WITH_INPUTS_PG("u")};
+    " FROM told CROSS JOIN upd u" DBOS_WITH_INPUTS_PG("u")};
 
 // The literal list is what lets the planner use the partial index.
 constexpr sql::Statement kCandidatesSqlite{
@@ -120,14 +123,18 @@ std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, cons
         instants.emplace_back(start.created_at);
     }
     if (names.empty()) return {};
-    const sql::Result result = connection.execute(
-        kClaimPostgres,
-        {names, limits, priorities, instants, std::string_view(request.application_version),
-         request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
-         std::string_view(request.executor_id), std::string_view(request.token)});
+    const std::int64_t most = std::reduce(shares.begin(), shares.end(), std::int64_t{0});
+    const std::vector<sql::Call> calls{
+        {&kClaimPostgres,
+         {names, limits, priorities, instants, std::string_view(request.application_version),
+          request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
+          std::string_view(request.executor_id), std::string_view(request.token)}},
+        histories_of_claimed(most)};
+    const std::vector<sql::Result> results = connection.pipeline(calls, {});
     std::vector<ClaimedWorkflow> claimed;
-    for (std::size_t row = 0; row < result.size(); ++row)
-        claimed.push_back(read_claimed(result, row, request.token));
+    for (std::size_t row = 0; row < results[0].size(); ++row)
+        claimed.push_back(read_claimed(results[0], row, request.token));
+    read_histories(results[1], claimed);
     return claimed;
 }
 
@@ -377,17 +384,20 @@ ClaimResult SystemDatabase::claim(const ClaimRequest& request) {
     bool begun = false;
     return core.with_lane(core.claim_lane, [&](sql::Connection& connection, const Attempt& attempt) {
         ClaimResult result;
+        bool with_histories = false;
         // An earlier attempt may have committed, as a whole or its first statement.
         if (attempt.number > 0 && begun && !seam::planted(seam::Bug::lost_claim_forgotten))
             result.workflows = claimed_with_token(connection, request, since);
         begun = true;
         if (result.workflows.empty()) {
             result = Claim(core, request).run(connection);
+            with_histories = core.backend == sql::Backend::postgres;
         } else {
             for (const ClaimQueue& queue : request.queues) result.more.push_back(queue.name);
         }
         order_for_dispatch(result.workflows, request.queues);
-        if (!seam::planted(seam::Bug::history_before_claim)) load_histories(connection, result.workflows);
+        if (!with_histories && !seam::planted(seam::Bug::history_before_claim))
+            load_histories(connection, result.workflows);
         return result;
     });
 }

@@ -43,6 +43,14 @@ constexpr Dialects kFirstRecords{
                         "json_each($1) a CROSS JOIN operation_outputs o WHERE o.workflow_uuid = a.value"),
      sql::Access::read}};
 
+// Of the rows that the statement before it in the transaction has claimed.
+constexpr sql::Statement kFirstRecordsOfClaimed{
+    "claim_histories",
+    DBOS_FIRST_RECORDS("octet_length",
+                       "@operation_outputs o WHERE o.workflow_uuid = ANY (NULLIF(current_setting($1::text, "
+                       "true), '')::text[])"),
+    sql::Access::read};
+
 constexpr Dialects kNextRecords{
     {"history_from", DBOS_NEXT_RECORDS("octet_length", "@operation_outputs"), sql::Access::read},
     {"history_from", DBOS_NEXT_RECORDS("length", "operation_outputs"), sql::Access::read}};
@@ -64,15 +72,22 @@ void append(History& history, const sql::Result& result, std::size_t row) {
 void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& workflows) {
     if (workflows.empty()) return;
     sql::TextArray ids;
+    for (const ClaimedWorkflow& workflow : workflows) ids.emplace_back(workflow.workflow_id);
+    const std::int64_t budget = kClaimBytes / std::ssize(workflows);
+    read_histories(connection.execute(kFirstRecords.on(connection.backend()), {ids, budget, kFirst}),
+                   workflows);
+}
+
+sql::Call histories_of_claimed(std::int64_t most) {
+    return {&kFirstRecordsOfClaimed, {std::string_view(kClaimedSetting), kClaimBytes / most, kFirst}};
+}
+
+void read_histories(const sql::Result& result, std::vector<ClaimedWorkflow>& workflows) {
     std::unordered_map<std::string_view, History*> by_id;
     for (ClaimedWorkflow& workflow : workflows) {
-        ids.emplace_back(workflow.workflow_id);
         workflow.history = {.records = {}, .known_to = kFirst};
         by_id[workflow.workflow_id] = &workflow.history;
     }
-    const std::int64_t budget = kClaimBytes / std::ssize(workflows);
-    const sql::Result result =
-        connection.execute(kFirstRecords.on(connection.backend()), {ids, budget, kFirst});
     for (std::size_t row = 0; row < result.size(); ++row)
         append(*by_id.at(result.at(row, 0).text()), result, row);
 }

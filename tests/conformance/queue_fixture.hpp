@@ -50,7 +50,11 @@ class HookedConnection : public sql::Connection {
         for (const sql::Call& call : calls) {
             if (hooks_->before) hooks_->before(*call.statement, call.params);
         }
-        return inner_->pipeline(calls, meanwhile);
+        std::vector<sql::Result> results = inner_->pipeline(calls, meanwhile);
+        if (!inner_->in_transaction()) {
+            for (const sql::Call& call : calls) lose(call.statement->name);
+        }
+        return results;
     }
     void begin(sql::Isolation isolation) override { inner_->begin(isolation); }
     void commit() override {

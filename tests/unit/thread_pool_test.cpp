@@ -97,7 +97,7 @@ struct Held {
     std::atomic<bool> held{false};
     Meeting begun{1};
     Meeting end{2};
-    ThreadPool pool{100, ThreadPool::kIdleTime, [this] { return held.load(); }};
+    ThreadPool pool{100, 1ms, [this] { return held.load(); }};
 
     Held() {
         pool.submit([this] {
@@ -105,6 +105,7 @@ struct Held {
             end.arrive_and_wait();
         });
         EXPECT_TRUE(begun.wait());
+        while (pool.threads() > 1) std::this_thread::yield();  // what idles ends
         held = true;
     }
 };
