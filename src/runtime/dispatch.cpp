@@ -16,8 +16,8 @@ namespace dbos::runtime {
 namespace {
 
 constexpr std::size_t kNotBegunMax = 800;  // those that are held in front of threads that are done soon
-// Writes that wait, and bodies not begun, at which claims pause: what is claimed beyond them waits for the database as well, with
-// a thread for each, and the claims keep the database from writing (bench-queues).
+// Writes that wait, and bodies not begun, at which claims pause: what is claimed beyond them waits for the database as well, and
+// the claims keep the database from writing (bench-queues).
 constexpr std::size_t kUnwrittenMax = seam::simulated ? 6 : 1536;
 constexpr std::size_t kUnwrittenOfWokenMax = 4096;
 constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted

@@ -133,9 +133,8 @@ std::vector<ClaimedWorkflow> claimed_with_token(sql::Connection& connection, con
 /// before can record nothing more from then on.
 void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& workflows);
 
-/// PostgreSQL: the same for at most `most` rows, behind a statement of the same pipeline that has told in this setting which
-/// rows it has claimed, and locked.
-inline constexpr std::string_view kClaimedSetting = DBOS_CLAIMED_SETTING;
+/// PostgreSQL: the same for at most `most` rows, behind a statement of the same pipeline that has told in DBOS_CLAIMED_SETTING
+/// which rows it has claimed, and locked.
 sql::Call histories_of_claimed(std::int64_t most);
 void read_histories(const sql::Result& result, std::vector<ClaimedWorkflow>& workflows);
 

@@ -130,7 +130,7 @@ std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, cons
           request.is_latest_version, sql::opt(request.application_name), text_array(request.workflow_names),
           std::string_view(request.executor_id), std::string_view(request.token)}},
         histories_of_claimed(most)};
-    const std::vector<sql::Result> results = connection.pipeline(calls, {});
+    const std::vector<sql::Result> results = connection.pipeline(calls);
     std::vector<ClaimedWorkflow> claimed;
     for (std::size_t row = 0; row < results[0].size(); ++row)
         claimed.push_back(read_claimed(results[0], row, request.token));

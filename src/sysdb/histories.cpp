@@ -79,7 +79,7 @@ void load_histories(sql::Connection& connection, std::vector<ClaimedWorkflow>& w
 }
 
 sql::Call histories_of_claimed(std::int64_t most) {
-    return {&kFirstRecordsOfClaimed, {std::string_view(kClaimedSetting), kClaimBytes / most, kFirst}};
+    return {&kFirstRecordsOfClaimed, {std::string_view(DBOS_CLAIMED_SETTING), kClaimBytes / most, kFirst}};
 }
 
 void read_histories(const sql::Result& result, std::vector<ClaimedWorkflow>& workflows) {
