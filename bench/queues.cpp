@@ -12,20 +12,24 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cinttypes>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "bench.hpp"
+#include "core/histogram.hpp"
 #include "dbos/dbos.hpp"
 #include "runtime/app_impl.hpp"
 #include "sysdb/records.hpp"
@@ -100,7 +104,7 @@ std::unique_ptr<dbos::App> make_app(const std::string& url) {
     return app;
 }
 
-/// A worker process, until it is told to end by SIGTERM; then it tells how long its claims took (p99, ms).
+/// A worker process, until it is told to end by SIGTERM; then it tells how long its claims took (counts of a histogram).
 int work(const std::string& url) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const auto app = make_app(url);
@@ -110,7 +114,8 @@ int work(const std::string& url) {
     std::fflush(stdout);
     app->wait();
     const auto claims = app->impl().executor.claimer().claim_times();
-    std::printf("%.1f\n", claims.quantile_ms(0.99));
+    for (const std::uint64_t count : claims.counts()) std::printf("%" PRIu64 " ", count);
+    std::printf("\n");
     return 0;
 }
 
@@ -144,18 +149,25 @@ class Worker {
             text += c;
         }
     }
-    /// Its claims' p99 in ms.
-    double end() {
+    /// Adds how long its claims took.
+    void end(dbos::core::Histogram& claims) {
         ::kill(pid_, SIGTERM);
-        const double p99 = std::stod(line());
+        std::istringstream counts(line());
+        claims.add(std::vector<std::uint64_t>(std::istream_iterator<std::uint64_t>(counts), {}));
         ::waitpid(std::exchange(pid_, -1), nullptr, 0);
-        return p99;
     }
 
    private:
     pid_t pid_ = -1;
     int ends_[2] = {-1, -1};
 };
+
+/// The p99 of the claims of all of them, in ms.
+double end_all(const std::vector<std::unique_ptr<Worker>>& workers) {
+    dbos::core::Histogram claims;
+    for (const auto& worker : workers) worker->end(claims);
+    return claims.quantile_ms(0.99);
+}
 
 /// A file that goes with the object.
 class File {
@@ -209,7 +221,7 @@ double lockstep(const std::string& server) {
 
 struct Drain {
     double rate = 0;       // jobs a second, from the first claim to the last end
-    double claim_p99 = 0;  // ms, the worst of the processes
+    double claim_p99 = 0;  // ms, of the claims of all processes
     double pause = 0;      // seconds: the longest that a process did not begin a job while some were left
 };
 
@@ -250,7 +262,7 @@ Drain drain(const std::string& server, std::int64_t jobs, const std::function<vo
             "PARTITION BY executor_id ORDER BY started_at_epoch_ms) AS next" +
             ended + ") x") /
         1000;
-    for (const auto& worker : workers) result.claim_p99 = std::max(result.claim_p99, worker->end());
+    result.claim_p99 = end_all(workers);
     return result;
 }
 
@@ -274,7 +286,7 @@ Drain drain_file(std::int64_t jobs) {
     while (left()) std::this_thread::sleep_for(50ms);
     Drain result;
     result.rate = static_cast<double>(jobs) / since(begin);
-    for (const auto& worker : workers) result.claim_p99 = std::max(result.claim_p99, worker->end());
+    result.claim_p99 = end_all(workers);
     return result;
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/claimer.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "core/durations.hpp"
@@ -16,9 +17,6 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// The locks of a claim, and its snapshot, are held for as long as it takes. On a busy server twice as many rows take more than
-// twice as long, with half as many the claims cost more than they save (bench-queues).
-constexpr std::int32_t kMaxRows = 50;
 constexpr double kLongestPoll = 1.0;  // seconds
 constexpr double kShortestPoll = 0.01;
 constexpr auto kAfterContention = milliseconds(20);
@@ -217,8 +215,8 @@ void Claimer::look_again() noexcept {
 }
 
 std::int32_t Claimer::free_slots(const Queue& queue) {
-    if (!queue.limits.worker_concurrency) return kMaxRows;
-    return std::clamp(*queue.limits.worker_concurrency - queue.running, 0, kMaxRows);
+    if (!queue.limits.worker_concurrency) return std::numeric_limits<std::int32_t>::max();
+    return std::max(*queue.limits.worker_concurrency - queue.running, 0);
 }
 
 Claimer::Round Claimer::next_round(std::int32_t room, seam::SteadyTime& wake_at) {
@@ -289,7 +287,7 @@ void Claimer::run() {
                 starved_.store(true);  // before the look, so that room made meanwhile is told
                 room = executor_.claim_room();
                 if (room > 0) starved_.store(false);
-                if (!claim_unsure_) round = next_round(std::min(room, kMaxRows), wake_at);
+                if (!claim_unsure_) round = next_round(room, wake_at);
                 if (!round.empty() || orphans_due_.load() || repair_due) break;
                 resting_ = true;
                 changed_.wait_until(lock, wake_at, [&] { return stopping_ || poked_; });
@@ -304,7 +302,7 @@ void Claimer::run() {
                               [&] { executor_.hand_back_orphans(); });
         if (repair_due) repair();
         if (round.empty()) continue;
-        claim(round, std::min(room, kMaxRows));
+        claim(round, room);
     }
 }
 

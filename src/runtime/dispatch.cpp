@@ -19,6 +19,11 @@ constexpr std::size_t kNotBegunMax = 800;  // those that are held in front of th
 // Writes that wait, and bodies not begun, at which claims pause: what is claimed beyond them waits for the database as well, and
 // the claims keep the database from writing (bench-queues).
 constexpr std::size_t kUnwrittenMax = seam::simulated ? 6 : 1536;
+constexpr std::int32_t kClaimRows = 100;
+// On a busy server a claim holds its locks and its snapshot until its processes have had enough of the processors: it is kept
+// short. Not where no body waits to begin: there the claims do not keep up with the threads, of a distant server for instance.
+// On SQLite each claim costs a turn at the file and a flush.
+constexpr std::int32_t kClaimRowsWhereBodiesWait = 25;
 constexpr std::size_t kUnwrittenOfWokenMax = 4096;
 constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted
 
@@ -36,7 +41,12 @@ bool is_undecodable(const std::exception_ptr& error) {
 
 }  // namespace
 
-std::int32_t Executor::claim_room() { return room(kUnwrittenMax); }
+std::int32_t Executor::claim_room() {
+    const std::int32_t all = room(kUnwrittenMax);
+    const bool server = database().backend() == sql::Backend::postgres;
+    const std::lock_guard lock(mutex_);
+    return std::min(all, server && not_begun_ > 0 ? kClaimRowsWhereBodiesWait : kClaimRows);
+}
 
 std::int32_t Executor::wake_room() { return room(kUnwrittenOfWokenMax); }
 

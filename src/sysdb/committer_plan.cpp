@@ -36,8 +36,8 @@ void bind_messages(const SendEffect& send, sql::Params& params) {
 }  // namespace
 
 PostgresPlan::PostgresPlan(const CommitterStatements& statements, std::span<Write* const> writes,
-                           const std::string& lock_timeout)
-    : statements_(&statements) {
+                           const std::string& lock_timeout, Rows rows)
+    : statements_(&statements), inserted_(rows) {
     for (Write* write : writes) of(write->is_effect() ? WriteKind::effect : write->kind).push_back(write);
     calls_.push_back({&statements.lock_timeout, {std::string_view(lock_timeout)}});
     const bool few = writes.size() <= 2 && of(WriteKind::child).empty() &&
@@ -127,8 +127,7 @@ void PostgresPlan::plan_sets() {
     if (!of(WriteKind::start).empty() || !of(WriteKind::child).empty()) plan_inputs();
     if (!of(WriteKind::child).empty()) plan_checkpoints();
     if (!of(WriteKind::step).empty()) {
-        plan_steps(of(WriteKind::step), locked ? &statements_->step_set_locked : &statements_->step_set,
-                   batch_part::steps);
+        plan_steps(of(WriteKind::step), &statements_->step_set.of(locked, inserted_), batch_part::steps);
     }
     if (!of(WriteKind::first_wins).empty()) {
         plan_steps(of(WriteKind::first_wins),
@@ -137,7 +136,7 @@ void PostgresPlan::plan_sets() {
     }
     plan_effects();
     if (!of(WriteKind::outcome).empty()) {
-        plan_outcomes(locked ? &statements_->outcome_set_locked : &statements_->outcome_set);
+        plan_outcomes(&statements_->outcome_set.of(locked, inserted_));
     }
 }
 
@@ -191,7 +190,8 @@ void PostgresPlan::plan_inputs() {
     sql::Params params;
     params.emplace_back(std::move(ids));
     params.emplace_back(std::move(inputs));
-    calls_.push_back({&statements_->input_set, std::move(params)});
+    const bool anew = inserted_ == Rows::taken_for_new;
+    calls_.push_back({anew ? &statements_->input_set_new : &statements_->input_set, std::move(params)});
 }
 
 void PostgresPlan::plan_checkpoints() {

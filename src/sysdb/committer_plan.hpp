@@ -21,7 +21,7 @@ inline constexpr std::size_t starts = 0, children = 1, checkpoints = 2, steps = 
 class PostgresPlan {
    public:
     PostgresPlan(const CommitterStatements& statements, std::span<Write* const> writes,
-                 const std::string& lock_timeout);
+                 const std::string& lock_timeout, Rows rows);
     PostgresPlan(const PostgresPlan&) = delete;
     PostgresPlan& operator=(const PostgresPlan&) = delete;
 
@@ -57,6 +57,7 @@ class PostgresPlan {
     void add(std::size_t part, const sql::Statement* statement, sql::Params params);
 
     const CommitterStatements* statements_;
+    Rows inserted_;
     bool by_rows_ = false;
     std::deque<std::string> payloads_;
     std::array<std::vector<Write*>, 7> kinds_;

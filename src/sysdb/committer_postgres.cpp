@@ -24,14 +24,30 @@ class PostgresWriter final : public BatchWriter {
             write->unsettle();
         }
         order_.plan(writes);
-        PostgresPlan plan(*statements_, writes, lock_timeout_);
-        if (core_.options.notify) plan.notify(core_.options.open.schema, writes);
-        const std::vector<sql::Result> results = connection.pipeline(plan.calls(), meanwhile);
-        plan.by_rows() ? match_rows(plan, results) : match_sets(plan, results);
+        const bool expected = wary_ > 0 || std::ranges::any_of(writes, &Write::ambiguous);
+        if (wary_ > 0) --wary_;
+        try {
+            send(connection, writes, expected ? Rows::looked_for : Rows::taken_for_new, meanwhile);
+        } catch (const DatabaseError& error) {
+            if (expected || error.kind() != DatabaseErrorKind::unique_violation) throw;
+            wary_ = kWaryBatches;
+            send(connection, writes, Rows::looked_for, meanwhile);
+        }
         settle(connection, writes);
     }
 
    private:
+    /// Where one row was there already, others are likely to be: workflows that were resumed, or that two processes run.
+    static constexpr int kWaryBatches = 100;
+
+    void send(sql::Connection& connection, std::span<Write* const> writes, Rows rows,
+              const sql::Connection::Meanwhile& meanwhile) {
+        PostgresPlan plan(*statements_, writes, lock_timeout_, rows);
+        if (core_.options.notify) plan.notify(core_.options.open.schema, writes);
+        const std::vector<sql::Result> results = connection.pipeline(plan.calls(), meanwhile);
+        plan.by_rows() ? match_rows(plan, results) : match_sets(plan, results);
+    }
+
     void match_rows(const PostgresPlan& plan, const std::vector<sql::Result>& results) {
         for (std::size_t n = 0; n < plan.rows().size(); ++n) {
             Write& write = *plan.rows()[n];
@@ -242,6 +258,7 @@ class PostgresWriter final : public BatchWriter {
     StatementSets sets_{sql::Backend::postgres};
     const CommitterStatements* statements_ = nullptr;
     std::string lock_timeout_ = "200";
+    int wary_ = 0;  // so many batches more are expected to meet rows that are there
 };
 
 }  // namespace

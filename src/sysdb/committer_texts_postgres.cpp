@@ -112,14 +112,15 @@ void CommitterStatements::make_postgres_starts() {
                                       "::text, s.created_at FROM s" + upsert +
                                       "SELECT s.workflow_uuid, s.created_at FROM s");
     // Created here = inserted by this transaction.
-    input_set = make(
-        "input_set",
-        "WITH " + input_into +
-            "SELECT r.id, r.inputs, w.created_at FROM unnest($1::text[], $2::text[]) AS r(id, inputs) CROSS "
-            "JOIN LATERAL (SELECT w.created_at FROM @workflow_status w WHERE w.workflow_uuid = r.id AND "
-            "w.xmin = "
-            "pg_current_xact_id()::xid OFFSET 0) w" +
-            upsert + "SELECT count(*) FROM i WHERE i.met");
+    const std::string inputs =
+        "SELECT r.id, r.inputs, w.created_at FROM unnest($1::text[], $2::text[]) AS r(id, inputs) CROSS JOIN "
+        "LATERAL (SELECT w.created_at FROM @workflow_status w WHERE w.workflow_uuid = r.id AND w.xmin = "
+        "pg_current_xact_id()::xid OFFSET 0) w";
+    input_set =
+        make("input_set", "WITH " + input_into + inputs + upsert + "SELECT count(*) FROM i WHERE i.met");
+    input_set_new =
+        make("input_set_new",
+             "INSERT INTO @workflow_input (workflow_uuid, inputs, retention_timestamp) " + inputs);
 }
 
 void CommitterStatements::make_postgres_children() {
@@ -174,15 +175,19 @@ void CommitterStatements::make_postgres_steps() {
         "SELECT l.id, l.fid::int, l.fname, l.output, l.error, l.child, l.started, l.completed, "
         "l.serialization, "
         "l.application, t.now FROM l, (SELECT " +
-        std::string(kNow) + " AS now) t ON CONFLICT (workflow_uuid, function_id) ";
-    const std::string repeat = "DO UPDATE SET completed_at_epoch_ms = o.completed_at_epoch_ms ";
+        std::string(kNow) + " AS now) t ";
+    const std::string conflict = "ON CONFLICT (workflow_uuid, function_id) ";
+    const std::string repeat = conflict + "DO UPDATE SET completed_at_epoch_ms = o.completed_at_epoch_ms ";
     const std::string key = "RETURNING o.workflow_uuid, o.function_id";
     for (const bool locked : {false, true}) {
         const std::string head = "WITH " + rows.rows() + ", " + fenced(locked) + " " + kStepInsert + select;
-        (locked ? step_set_locked : step_set) =
-            make(locked ? "step_set_locked" : "step_set", head + repeat + key + ", o.completed_at_epoch_ms");
+        const std::string stored = key + ", o.completed_at_epoch_ms";
+        (locked ? step_set.locked : step_set.unlocked) =
+            make(locked ? "step_set_locked" : "step_set", head + repeat + stored);
+        (locked ? step_set.locked_new : step_set.unlocked_new) =
+            make(locked ? "step_set_locked_new" : "step_set_new", head + stored);
         (locked ? first_wins_set_locked : first_wins_set) =
-            make(locked ? "first_wins_set_locked" : "first_wins_set", head + "DO NOTHING " + key);
+            make(locked ? "first_wins_set_locked" : "first_wins_set", head + conflict + "DO NOTHING " + key);
     }
     step_row = make(
         "step_row",
@@ -192,8 +197,7 @@ void CommitterStatements::make_postgres_steps() {
             fence("$2::text") + " FOR NO KEY UPDATE) " + kStepInsert +
             "SELECT l.id, $3::bigint::int, $4::text, $5::text, $6::text, $7::text, $8::bigint, $9::bigint, "
             "$10::text, $11::text, " +
-            kNow + " FROM l ON CONFLICT (workflow_uuid, function_id) " + repeat +
-            "RETURNING o.completed_at_epoch_ms");
+            kNow + " FROM l " + repeat + "RETURNING o.completed_at_epoch_ms");
 }
 
 void CommitterStatements::make_postgres_outcomes() {
@@ -206,26 +210,30 @@ void CommitterStatements::make_postgres_outcomes() {
         "INSERT INTO @workflow_output (workflow_uuid, output, error, retention_timestamp) SELECT ";
     const std::string again =
         " ON CONFLICT (workflow_uuid) DO UPDATE SET output = EXCLUDED.output, error = EXCLUDED.error, "
-        "retention_timestamp = EXCLUDED.retention_timestamp) ";
+        "retention_timestamp = EXCLUDED.retention_timestamp";
     for (const bool locked : {false, true}) {
         // `l` has locked the rows and compared the pairs.
-        (locked ? outcome_set_locked : outcome_set) =
-            make(locked ? "outcome_set_locked" : "outcome_set",
-                 "WITH " + clock +
-                     ", r AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], "
-                     "$4::text[], $5::text[]) AS r(id, token, status, output, error)), " +
-                     fenced(locked) +
-                     ", u AS (UPDATE @workflow_status w SET status = CASE WHEN w.workflow_uuid = "
-                     "ANY(ARRAY(SELECT id FROM l WHERE status = 'ERROR')) THEN 'ERROR' ELSE 'SUCCESS' END," +
-                     changes + "w.workflow_uuid = ANY(ARRAY(SELECT id FROM l))), o AS (" + into +
-                     "l.id, l.output, l.error, t.now FROM l, t" + again + "SELECT l.id FROM l");
+        const std::string head =
+            "WITH " + clock +
+            ", r AS MATERIALIZED (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], "
+            "$5::text[]) AS r(id, token, status, output, error)), " +
+            fenced(locked) +
+            ", u AS (UPDATE @workflow_status w SET status = CASE WHEN w.workflow_uuid = ANY(ARRAY(SELECT id "
+            "FROM l WHERE status = 'ERROR')) THEN 'ERROR' ELSE 'SUCCESS' END," +
+            changes + "w.workflow_uuid = ANY(ARRAY(SELECT id FROM l))), o AS (" + into +
+            "l.id, l.output, l.error, t.now FROM l, t";
+        const std::string ids = ") SELECT l.id FROM l";
+        (locked ? outcome_set.locked : outcome_set.unlocked) =
+            make(locked ? "outcome_set_locked" : "outcome_set", head + again + ids);
+        (locked ? outcome_set.locked_new : outcome_set.unlocked_new) =
+            make(locked ? "outcome_set_locked_new" : "outcome_set_new", head + ids);
     }
     outcome_row =
         make("outcome_row", "WITH " + clock + ", u AS (UPDATE @workflow_status w SET status = $3::text," +
                                 changes + "w.workflow_uuid = $1::text AND " + fence("$2::text") +
                                 " RETURNING w.workflow_uuid), o AS (" + into +
                                 "u.workflow_uuid, $4::text, $5::text, t.now FROM u, t" + again +
-                                "SELECT u.workflow_uuid FROM u");
+                                ") SELECT u.workflow_uuid FROM u");
 }
 
 }  // namespace dbos::sysdb

@@ -357,6 +357,12 @@ TEST_P(QueueRunner, no_more_is_claimed_while_many_writes_wait) {
     std::optional<dbos::sysdb::Millis> next;
     ASSERT_TRUE(eventually([&] { return claimed() >= 500 && claimer.at_rest(next); }));
     EXPECT_LT(claimed(), kMost);
+    // The first ones took many rows, those that found bodies waiting few.
+    EXPECT_GT(
+        std::stoi(scalar("SELECT max(n) FROM (SELECT count(*) AS n FROM @workflow_status WHERE status = "
+                         "'PENDING' GROUP BY started_at_epoch_ms) c")),
+        25);
+    EXPECT_GT(claimer.claims() * 50, static_cast<std::uint64_t>(claimed()));
     other->rollback();
     for (int i = 0; i < kJobs; ++i)
         EXPECT_EQ(app.retrieve_workflow(Job, std::to_string(i)).get_result({.timeout = 60s}), i + 1);
