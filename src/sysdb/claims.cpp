@@ -150,8 +150,8 @@ std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const 
         any = shares[n] > 0 && !find(n, 1).empty();
     if (!any) return {};                 // where nothing is to be claimed, nobody waits for the writers' lock
     std::vector<ClaimedWorkflow> early;  // only with a planted bug
-    for (std::size_t n = 0; n < request.queues.size() && seam::planted(seam::Bug::history_before_claim);
-         ++n) {
+    const bool too_early = seam::planted(seam::Bug::history_before_claim);
+    for (std::size_t n = 0; n < request.queues.size() && too_early; ++n) {
         for (const std::string& id : find(n, shares[n])) early.emplace_back().workflow_id = id;
     }
     load_histories(connection, early);
@@ -166,6 +166,7 @@ std::vector<ClaimedWorkflow> claim_on_sqlite(sql::Connection& connection, const 
     } else {
         transaction.commit();
     }
+    if (!too_early) load_histories(connection, claimed);
     for (ClaimedWorkflow& seen : early) {
         const auto row = std::ranges::find(claimed, seen.workflow_id, &ClaimedWorkflow::workflow_id);
         if (row != claimed.end()) row->history = std::move(seen.history);
@@ -384,20 +385,17 @@ ClaimResult SystemDatabase::claim(const ClaimRequest& request) {
     bool begun = false;
     return core.with_lane(core.claim_lane, [&](sql::Connection& connection, const Attempt& attempt) {
         ClaimResult result;
-        bool with_histories = false;
         // An earlier attempt may have committed, as a whole or its first statement.
         if (attempt.number > 0 && begun && !seam::planted(seam::Bug::lost_claim_forgotten))
             result.workflows = claimed_with_token(connection, request, since);
         begun = true;
         if (result.workflows.empty()) {
             result = Claim(core, request).run(connection);
-            with_histories = core.backend == sql::Backend::postgres;
         } else {
+            load_histories(connection, result.workflows);
             for (const ClaimQueue& queue : request.queues) result.more.push_back(queue.name);
         }
         order_for_dispatch(result.workflows, request.queues);
-        if (!with_histories && !seam::planted(seam::Bug::history_before_claim))
-            load_histories(connection, result.workflows);
         return result;
     });
 }
