@@ -167,11 +167,13 @@ void Committer::main_loop() {
         if (stopping_.load() || backlog_.empty()) acknowledge();
         if (stopping_.load()) {
             fail_all(backlog_);
+            tell_others();
             if (pending_.load() == 0) return;
             if (inbox_.load() == nullptr) signal_.wait(seen);
             continue;
         }
         if (backlog_.empty()) {
+            tell_others();
             tell_of_room();
             signal_.wait(seen, std::memory_order_acquire);
             continue;
@@ -383,6 +385,16 @@ void Committer::acknowledge() noexcept {
     finished_.clear();
     tell_runs();
     tell_of_room();
+}
+
+/// Of what the last batches have kept back. They look for themselves too: a failure costs them that time.
+void Committer::tell_others() noexcept {
+    if (!main_.connection || !main_.connection->usable()) return;
+    try {
+        main_.writer->tell(*main_.connection);
+    } catch (const std::exception& error) {
+        log(LogLevel::debug, "other processes could not be told of ended workflows", nullptr, error.what());
+    }
 }
 
 /// Fewer writes wait.

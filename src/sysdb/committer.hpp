@@ -167,6 +167,8 @@ class BatchWriter {
     virtual ~BatchWriter() = default;
     virtual void write(sql::Connection& connection, std::span<Write* const> writes,
                        const sql::Connection::Meanwhile& meanwhile) = 0;
+    /// Tells others what was kept back while many writes came. Throws DatabaseError.
+    virtual void tell(sql::Connection&) {}
     /// 0 = as long as the writer waits by itself.
     virtual void set_lock_timeout(seam::Duration) {}
 };
@@ -231,6 +233,7 @@ class Committer {
     bool goes_again(Write& write);
     void acknowledge() noexcept;
     void tell_runs() noexcept;
+    void tell_others() noexcept;
     void tell_of_room() noexcept;
     void announce(std::span<Write* const> writes) noexcept;
     void complete(Write& write) noexcept;

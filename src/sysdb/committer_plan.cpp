@@ -318,8 +318,9 @@ void PostgresPlan::plan_effect(const Write& write) {
     calls_.push_back({statement, std::move(params)});
 }
 
-void PostgresPlan::notify(const std::string& schema, std::span<Write* const> writes) {
-    std::vector<std::uint32_t> queues, workflows;
+void PostgresPlan::notify(const std::string& schema, std::span<Write* const> writes,
+                          std::vector<std::uint32_t> ended) {
+    std::vector<std::uint32_t> queues;
     sql::TextArray channels, payloads;
     // What other SDKs listen to; they compare payloads whole. One that is too long would fail the commit.
     const auto publish = [&](const char* channel, const Write& write, const std::string& key) {
@@ -336,13 +337,12 @@ void PostgresPlan::notify(const std::string& schema, std::span<Write* const> wri
         if (write->workflow && write->workflow->status == "ENQUEUED" && write->workflow->queue_name) {
             queues.push_back(wake_hash(*write->workflow->queue_name));
         }
-        if (!write->outcome) continue;
-        workflows.push_back(wake_hash(write->outcome->fence.workflow_id));
-        if (write->outcome->queue_name) queues.push_back(wake_hash(*write->outcome->queue_name));
+        if (write->outcome && write->outcome->queue_name)
+            queues.push_back(wake_hash(*write->outcome->queue_name));
     }
-    if (!queues.empty() || !workflows.empty()) {
-        channels.emplace_back("dbos_cpp_wake");
-        payloads.emplace_back(payloads_.emplace_back(wake_payload(schema, queues, workflows)));
+    if (!queues.empty() || !ended.empty()) {
+        channels.emplace_back(kWakeChannel);
+        payloads.emplace_back(payloads_.emplace_back(wake_payload(schema, queues, ended)));
     }
     if (channels.empty()) return;
     sql::Params params;

@@ -25,8 +25,9 @@ class PostgresPlan {
     PostgresPlan(const PostgresPlan&) = delete;
     PostgresPlan& operator=(const PostgresPlan&) = delete;
 
-    /// Adds the notifying statement behind the transaction, if anything was enqueued, ended or published.
-    void notify(const std::string& schema, std::span<Write* const> writes);
+    /// Adds the notifying statement behind the transaction, if anything was enqueued or published, or if workflows have ended
+    /// (hashes of their ids: those of this batch, and any that were kept back).
+    void notify(const std::string& schema, std::span<Write* const> writes, std::vector<std::uint32_t> ended);
 
     const std::vector<sql::Call>& calls() const noexcept { return calls_; }
     bool by_rows() const noexcept { return by_rows_; }

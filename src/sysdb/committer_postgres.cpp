@@ -36,16 +36,49 @@ class PostgresWriter final : public BatchWriter {
         settle(connection, writes);
     }
 
+    void tell(sql::Connection& connection) override {
+        if (untold_.empty()) return;
+        std::vector<std::uint32_t> no_queues;
+        const std::string payload = wake_payload(core_.options.open.schema, no_queues, untold_);
+        connection.execute(statements_->notify, {sql::TextArray{std::string_view(kWakeChannel)},
+                                                 sql::TextArray{std::string_view(payload)}});
+        told();
+    }
+
    private:
+    /// Where many workflows end, those who wait for them elsewhere hear of it so often. A notification wakes a process of the
+    /// server and a thread for every process that listens, and each batch would send one.
+    static constexpr seam::Duration kTellEvery = std::chrono::milliseconds(50);
+    static constexpr std::size_t kMany = 32;  // writes of a batch
+
     /// Where one row was there already, others are likely to be: workflows that were resumed, or that two processes run.
     static constexpr int kWaryBatches = 100;
 
     void send(sql::Connection& connection, std::span<Write* const> writes, Rows rows,
               const sql::Connection::Meanwhile& meanwhile) {
         PostgresPlan plan(*statements_, writes, lock_timeout_, rows);
-        if (core_.options.notify) plan.notify(core_.options.open.schema, writes);
+        std::vector<std::uint32_t> ended;
+        bool now = true;
+        if (core_.options.notify) {
+            ended = untold_;
+            for (const Write* write : writes) {
+                if (write->outcome) ended.push_back(wake_hash(write->outcome->fence.workflow_id));
+            }
+            now = writes.size() < kMany || seam::steady_now() - told_at_ >= kTellEvery;
+            plan.notify(core_.options.open.schema, writes, now ? ended : std::vector<std::uint32_t>());
+        }
         const std::vector<sql::Result> results = connection.pipeline(plan.calls(), meanwhile);
         plan.by_rows() ? match_rows(plan, results) : match_sets(plan, results);
+        if (!now) {
+            untold_ = std::move(ended);
+        } else if (!ended.empty()) {
+            told();
+        }
+    }
+
+    void told() {
+        untold_.clear();
+        told_at_ = seam::steady_now();
     }
 
     void match_rows(const PostgresPlan& plan, const std::vector<sql::Result>& results) {
@@ -258,6 +291,8 @@ class PostgresWriter final : public BatchWriter {
     StatementSets sets_{sql::Backend::postgres};
     const CommitterStatements* statements_ = nullptr;
     std::string lock_timeout_ = "200";
+    std::vector<std::uint32_t> untold_;  // hashes of workflows that have ended
+    seam::SteadyTime told_at_;
     int wary_ = 0;  // so many batches more are expected to meet rows that are there
 };
 

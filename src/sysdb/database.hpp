@@ -159,6 +159,9 @@ struct SystemDatabase::Core {
     seam::Atomic<Committer*> started_{nullptr};
 };
 
+/// Where this library tells its other processes of work and ended workflows.
+inline constexpr const char* kWakeChannel = "dbos_cpp_wake";
+
 /// FNV-1a, 32 bits: how queues and workflows are named in payloads of dbos_cpp_wake.
 std::uint32_t wake_hash(std::string_view text) noexcept;
 

@@ -10,7 +10,6 @@ namespace dbos::sysdb {
 
 namespace {
 
-constexpr const char* kChannel = "dbos_cpp_wake";
 // Shared channels of all SDKs: messages, events, streams (py: dbos/_sys_db.py).
 constexpr const char* kSharedChannels[] = {kMessageChannel, kEventChannel, kStreamChannel};
 /// The frames of a commit stand in the log before the header that publishes them, by as long as the disk takes to write them
@@ -53,14 +52,14 @@ Wakeups::Event WakeListener::parse(std::string_view payload, std::string_view sc
 
 WakeListener::WakeListener(SystemDatabase::Core& core) : core_(core) {
     if (core_.backend == sql::Backend::postgres) {
-        std::vector<std::string> channels{kChannel};
+        std::vector<std::string> channels{kWakeChannel};
         channels.insert(channels.end(), std::begin(kSharedChannels), std::end(kSharedChannels));
         listener_ = std::make_unique<sql::Listener>(
             core_.options.open, std::move(channels),
             sql::Listener::Handler{.notified =
                                        [this](std::string_view channel, std::string_view payload) {
                                            Wakeups::Event event;
-                                           if (channel == kChannel) {
+                                           if (channel == kWakeChannel) {
                                                event = parse(payload, core_.options.open.schema);
                                            } else {
                                                event.channel = std::string(channel);

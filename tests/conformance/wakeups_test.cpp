@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "support/collected.hpp"
 #include "support/effects.hpp"
 #include "support/system_database.hpp"
 #include "sysdb/wake_listener.hpp"
@@ -81,6 +82,35 @@ TEST_P(WakeUps, enqueues_and_outcomes_of_others_are_heard) {
     heard.clear();
     system().cancel(std::vector<std::string>{"e"});
     EXPECT_TRUE(eventually([&] { return heard.workflow("e"); }));
+}
+
+// On PostgreSQL batches of many writes keep the ends of workflows back for a while: until the next one that tells, until there is
+// nothing more to write, or until the end.
+TEST_P(WakeUps, the_end_of_each_of_many_is_heard) {
+    auto peer = make();
+    Heard heard;
+    auto wakeups = listen(*peer, heard);
+    auto writer = make();
+    Collected collected;
+    std::vector<std::string> ids;
+    for (int round = 0; round < 4; ++round) {
+        const std::size_t begin = ids.size();
+        for (int n = 0; n < 100; ++n) {
+            ids.push_back(std::to_string(round) + "-" + std::to_string(n));
+            writer->start_workflow_async(pending(ids.back(), "t"), collected.start(ids.back()));
+        }
+        ASSERT_TRUE(collected.wait());
+        for (std::size_t n = begin; n < ids.size(); ++n)
+            writer->record_outcome_async({{ids[n], "t"}, true, "1", {}}, collected.outcome(ids[n]));
+        if (round == 3) writer.reset();
+        ASSERT_TRUE(collected.wait());
+        EXPECT_TRUE(eventually([&] {
+            return std::all_of(ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.end(),
+                               [&](const std::string& id) { return heard.workflow(id); });
+        })) << "round "
+            << round;
+    }
+    EXPECT_EQ(collected.errors(), 0u);
 }
 
 TEST_P(WakeUps, messages_events_and_values_of_others_are_heard) {
