@@ -10,6 +10,7 @@
 //
 // The histories come in the same round trip, from a statement that sees what was recorded until the rows were locked.
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <tuple>
@@ -132,6 +133,7 @@ std::vector<ClaimedWorkflow> claim_on_postgres(sql::Connection& connection, cons
         histories_of_claimed(most)};
     const std::vector<sql::Result> results = connection.pipeline(calls);
     std::vector<ClaimedWorkflow> claimed;
+    claimed.reserve(results[0].size());
     for (std::size_t row = 0; row < results[0].size(); ++row)
         claimed.push_back(read_claimed(results[0], row, request.token));
     read_histories(results[1], claimed);
@@ -191,10 +193,9 @@ class Claim {
             const std::vector<std::int32_t> shares = share_out(wanted, budget_, turn);
             if (std::reduce(shares.begin(), shares.end()) == 0) break;
             std::map<std::string_view, std::int32_t> got;
-            for (ClaimedWorkflow& workflow : attempt(connection, shares)) {
-                --budget_;
-                claimed_.push_back(std::move(workflow));
-            }
+            std::vector<ClaimedWorkflow> rows = attempt(connection, shares);
+            budget_ -= static_cast<std::int32_t>(rows.size());
+            claimed_.insert(claimed_.end(), std::move_iterator(rows.begin()), std::move_iterator(rows.end()));
             for (const ClaimedWorkflow& workflow : claimed_) ++got[workflow.queue_name];
             bool more = false;
             for (std::size_t n = 0; n < wanted.size(); ++n) {

@@ -389,7 +389,7 @@ void Committer::acknowledge() noexcept {
 
 /// Of what the last batches have kept back. They look for themselves too: a failure costs them that time.
 void Committer::tell_others() noexcept {
-    if (!main_.connection || !main_.connection->usable()) return;
+    if (!main_.connection) return;
     try {
         main_.writer->tell(*main_.connection);
     } catch (const std::exception& error) {

@@ -37,7 +37,7 @@ class PostgresWriter final : public BatchWriter {
     }
 
     void tell(sql::Connection& connection) override {
-        if (untold_.empty()) return;
+        if (untold_.empty() || !connection.usable()) return;
         std::vector<std::uint32_t> no_queues;
         const std::string payload = wake_payload(core_.options.open.schema, no_queues, untold_);
         connection.execute(statements_->notify, {sql::TextArray{std::string_view(kWakeChannel)},
