@@ -261,6 +261,7 @@ TEST_P(Schedules, a_backfill_keeps_the_newest_thousand_ticks_and_says_so) {
                                    .schedule = "* * * * *",
                                    .automatic_backfill = true});
     app->client().pause_schedule("m");
+    app->clock().advance(0s);  // the pause is seen
     app->impl().connect()->query("UPDATE @workflow_schedules SET last_fired_at = '2025-03-01T11:00:00+00:00'",
                                  {}, dbos::sql::Access::write);
     app->client().resume_schedule("m");
