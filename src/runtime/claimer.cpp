@@ -17,7 +17,8 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr double kLongestPoll = 1.0;  // seconds
+constexpr std::size_t kManyOfOneInstant = 1000;  // rows in a row
+constexpr double kLongestPoll = 1.0;             // seconds
 constexpr double kShortestPoll = 0.01;
 constexpr auto kAfterContention = milliseconds(20);
 constexpr auto kAfterFailure = std::chrono::seconds(1);
@@ -285,7 +286,7 @@ void Claimer::run() {
                 repair_due = repair_at_ && *repair_at_ <= now;
                 if (repair_at_) wake_at = std::min(wake_at, *repair_at_);
                 starved_.store(true);  // before the look, so that room made meanwhile is told
-                room = executor_.claim_room();
+                room = executor_.claim_room(of_one_instant_ >= kManyOfOneInstant);
                 if (room > 0) starved_.store(false);
                 if (!claim_unsure_) round = next_round(room, wake_at);
                 if (!round.empty() || orphans_due_.load() || repair_due) break;
@@ -349,6 +350,10 @@ void Claimer::claim(const Round& round, std::int32_t room) {
         log_to(executor_.log(), LogLevel::error, "a claim failed; trying again", {{"error", error.what()}});
         claim_unsure_ = true;
         return hand_back_soon();
+    }
+    for (const sysdb::ClaimedWorkflow& row : found.rows) {
+        const bool same = row.created_at == std::exchange(last_instant_, row.created_at);
+        of_one_instant_ = same ? of_one_instant_ + 1 : 0;
     }
     settle(round, found);
     if (seam::planted(seam::Bug::lapse_read_after_claim)) lapse = executor_.lease().lapse_number();

@@ -125,6 +125,8 @@ class Claimer {
     bool claim_unsure_ = false;  // of the thread: a claim failed, and may have taken rows
     bool last_was_alone_ = false;
     std::string last_alone_;
+    sysdb::Millis last_instant_ = 0;  // of the thread: when the last row was enqueued
+    std::size_t of_one_instant_ = 0;  // of the thread: so many before it in the same one
     seam::Atomic<std::uint64_t> claims_{0};
     core::Histogram claim_times_;
     seam::Atomic<bool> is_latest_{false};

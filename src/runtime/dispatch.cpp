@@ -22,7 +22,8 @@ constexpr std::size_t kUnwrittenMax = seam::simulated ? 6 : 1536;
 constexpr std::int32_t kClaimRows = 100;
 // On a busy server a claim holds its locks and its snapshot until its processes have had enough of the processors: it is kept
 // short. Not where no body waits to begin: there the claims do not keep up with the threads, of a distant server for instance.
-// On SQLite each claim costs a turn at the file and a flush.
+// Nor where many rows share one instant: each claim reads all entries before its own. On SQLite it costs a turn at the file and a
+// flush.
 constexpr std::int32_t kClaimRowsWhereBodiesWait = 25;
 constexpr std::size_t kUnwrittenOfWokenMax = 4096;
 constexpr std::size_t kRunningMax = 4096;  // bodies that claims fill up to, waits not counted
@@ -41,11 +42,11 @@ bool is_undecodable(const std::exception_ptr& error) {
 
 }  // namespace
 
-std::int32_t Executor::claim_room() {
+std::int32_t Executor::claim_room(bool one_instant) {
     const std::int32_t all = room(kUnwrittenMax);
-    const bool server = database().backend() == sql::Backend::postgres;
+    const bool dear = one_instant || database().backend() == sql::Backend::sqlite;
     const std::lock_guard lock(mutex_);
-    return std::min(all, server && not_begun_ > 0 ? kClaimRowsWhereBodiesWait : kClaimRows);
+    return std::min(all, not_begun_ > 0 && !dear ? kClaimRowsWhereBodiesWait : kClaimRows);
 }
 
 std::int32_t Executor::wake_room() { return room(kUnwrittenOfWokenMax); }

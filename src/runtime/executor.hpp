@@ -131,8 +131,8 @@ class Executor {
     bool guarded(const char* what, const std::function<void()>& work) noexcept;
 
     // --- runs
-    /// Rows that a claim may take now.
-    std::int32_t claim_room();
+    /// Rows that a claim may take now. `one_instant`: many had been enqueued in one.
+    std::int32_t claim_room(bool one_instant);
     /// Parked runs that may be woken now: in time, so more of them may wait for the database than of claimed ones.
     std::int32_t wake_room();
     /// Takes over a claimed row: registers it, and runs it on the pool.
