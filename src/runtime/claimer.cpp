@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
-constexpr std::size_t kManyOfOneInstant = 1000;  // rows in a row
+constexpr std::size_t kManyOfOneInstant = 5000;  // rows in a row
 constexpr double kLongestPoll = 1.0;             // seconds
 constexpr double kShortestPoll = 0.01;
 constexpr auto kAfterContention = milliseconds(20);
